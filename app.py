@@ -7,19 +7,37 @@ from starlette.types import ASGIApp
 import settings as configuration
 from adapters import logs
 from container import Container
-from contract import admin_page, docs, events, middleware, practice_page, rest, schemas, socket_server, tus
+from contract import (
+    admin_page,
+    deprecations,
+    docs,
+    events,
+    guide,
+    middleware,
+    pages,
+    practice_page,
+    problem_pages,
+    rest,
+    schemas,
+    socket_server,
+    tus,
+)
 
 
 def create(container: Container | None = None, openapi: dict[str, Any] | None = None) -> ASGIApp:
     """Compose the app; uvicorn calls this in each web process. Benchmarks pass their own `openapi`."""
     services = container or Container(configuration.load())
     logs.configure(services.settings)
-    openapi = openapi or schemas.load(schemas.OPENAPI)
-    documents = docs.routes(openapi, schemas.load(schemas.ASYNCAPI))
+    openapi, asyncapi = openapi or schemas.load(schemas.OPENAPI), schemas.load(schemas.ASYNCAPI)
+    documents = [*docs.routes(openapi, asyncapi), *problem_pages.routes(openapi, asyncapi)]
     practice = practice_page.routes(services.storage.public_origin, services.storage.signed_origin)
     # Connexion's app for servers only awaits its middleware.
     api = tus.Protocol(rest.build(services, openapi).middleware, openapi)
-    http = middleware.Pages([*documents, *admin_page.routes(), *practice], api)
+    routes = [*documents, *guide.routes(), *admin_page.routes(), *practice]
+    http = pages.Pages(routes, api, openapi["paths"])
     return middleware.wrap(
-        socket_server.App(events.build(services), http), services.settings, services.metrics.count_request
+        socket_server.App(events.build(services), http),
+        services.settings,
+        services.metrics.count_request,
+        deprecations.read_headers(openapi),
     )

@@ -42,6 +42,8 @@ class ProductError(Exception):
         self.detail = detail or self.title
         #: Seconds, sent as Retry-After.
         self.retry_after = retry_after
+        #: Further headers of a REST response.
+        self.headers: dict[str, str] = {}
 
 
 def _describe_duration(seconds: int) -> str:

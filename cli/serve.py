@@ -105,16 +105,26 @@ def run_web_processes(
         try:
             uvicorn.run(
                 app,
-                reload=reload,
-                reload_includes=["*.py", "*.yaml", "*.lua"] if reload else None,
-                reload_excludes=[".venv", ".parlance", "node_modules", "tests"] if reload else None,
-                reload_dirs=[str(Path(__file__).resolve().parent.parent)] if reload else None,
+                **(_reload_options() if reload else {}),
                 **options,
             )
         except SystemExit as ended:
             is_failed = bool(ended.code)
     if is_failed:
         raise Refused("the server could not start; correct what the last lines of its log name")
+
+
+def _reload_options() -> dict[str, Any]:
+    """Return the options by which uvicorn watches the source, wherever it was started."""
+    source = Path(__file__).resolve().parent.parent
+    ignored = [source / name for name in (".venv", ".parlance", "node_modules", "tests")]
+    return {
+        "reload": True,
+        "reload_dirs": [str(source)],
+        "reload_includes": ["*.py", "*.yaml", "*.lua"],
+        # uvicorn accepts no absolute path of a folder that is missing.
+        "reload_excludes": [str(folder) for folder in ignored if folder.is_dir()],
+    }
 
 
 def serve(

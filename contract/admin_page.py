@@ -9,17 +9,17 @@ from pathlib import Path
 
 from starlette.routing import Route
 
-from contract.docs import POLICY, Files
+from contract.static_files import CSS, JAVASCRIPT, SVG, Files
 
 _FOLDER = Path(__file__).parent.parent / "web" / "admin"
-_TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
+_TYPES = {".css": CSS, ".js": JAVASCRIPT, ".svg": SVG}
 _PAGE = "/admin-ui"
 
 
 def routes() -> list[Route]:
     """Build the routes of the page and of each of its files."""
-    files, index = Files(_PAGE), (_FOLDER / "index.html").read_bytes()
-    files.serve(_PAGE, index, "text/html; charset=utf-8", **{"Content-Security-Policy": POLICY})
+    files = Files(_PAGE)
+    files.page(_PAGE, (_FOLDER / "index.html").read_text())
     for path in sorted(_FOLDER.iterdir()):
         if path.suffix in _TYPES:
             files.serve(f"{_PAGE}/{path.name}", path.read_bytes(), _TYPES[path.suffix])

@@ -25,7 +25,7 @@ def compose(schema: Document, document: Document, name: str = "") -> Any:
     Raises NoExample.
     """
     match schemas.resolve(schema, document):
-        case {"example": example} | {"enum": [example, *_]}:
+        case {"example": example} | {"enum": [example, *_]} | {"x-extensible-enum": [example, *_]}:
             return example
         case {"properties": fields}:
             return {key: compose(each, document, f"{name}.{key}") for key, each in fields.items()}

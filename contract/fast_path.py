@@ -20,7 +20,8 @@ from connexion.middleware.abstract import RoutedAPI, SpecMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from contract import schemas
-from contract.operations import JSON_HEADERS, OPERATION, WHOLE, Answer, ContractError, Operation, failure
+from contract.http_limits import Limits
+from contract.operations import JSON_HEADERS, OPERATION, WHOLE, Answer, ContractError, Operation
 from contract.request_bodies import MAX_JSON_BYTES, replay
 from contract.security import OPTIONAL, Bearer
 
@@ -170,9 +171,11 @@ class FastPathAPI(RoutedAPI):  # type: ignore[misc]
         """Compile an operation; raise _NotPlain for one that is left to Connexion."""
         if operation.consumes not in ([], ["application/json"]):
             raise _NotPlain
-        declared = {each["name"]: each for each in operation.parameters}
+        # `contract/tus.py` checks the headers of its paths in Connexion's stack.
+        is_tus = self.specification["paths"][operation.path].get("x-tus", False)
+        declared = {each["name"]: each for each in operation.parameters if is_tus or not _is_unchecked(each)}
         # A function with other parameters gets them from Connexion.
-        if bound.parameters.keys() != {*declared, *(["body"] if operation.consumes else [])}:
+        if bound.parameters.keys() != {*declared, *(["body"] if bound.validate_body else [])}:
             raise _NotPlain
         parameters: dict[str, dict[str, _Parameter]] = {"path": {}, "query": {}}
         for name, each in declared.items():
@@ -207,6 +210,13 @@ class FastPathAPI(RoutedAPI):  # type: ignore[misc]
         if len(operation.security) != 1 or scheme.get("scheme") != "bearer":
             raise _NotPlain
         return self._bearer.token_check(scheme), OPTIONAL in scheme
+
+
+def _is_unchecked(parameter: dict[str, Any]) -> bool:
+    """Return whether a parameter is a header or a cookie that only the function reads and no rule limits."""
+    schema = {key: value for key, value in parameter["schema"].items() if key not in _ANNOTATIONS}
+    is_any_text = schema.pop("maxLength", 0) >= Limits().head_bytes and schema == {"type": "string"}
+    return parameter["in"] in ("header", "cookie") and not parameter.get("required") and is_any_text
 
 
 def _parameter(name: str, schema: dict[str, Any]) -> _Parameter:
@@ -310,7 +320,7 @@ class FastPath(SpecMiddleware):  # type: ignore[misc]
             if plan.answer_problem and (problem := plan.answer_problem(answer)):
                 raise ContractError(f"{operation.id} answered against the contract: {problem}")
         except Exception as exception:
-            answer = failure(exception)
+            answer = operation.answer_failure(exception)
         if answer.headers is JSON_HEADERS and answer.body is not None and WHOLE in scope.get("extensions", ()):
             await send({"type": WHOLE, "status": answer.status, "body": answer.body})
             return

@@ -18,6 +18,7 @@ from openapi_spec_validator import OpenAPIV30SpecValidator
 from openapi_spec_validator.schemas import schema_v30
 
 from contract.asyncapi_rules import asyncapi_problems as asyncapi_problems
+from contract.lint_refusals import deprecation_problems, refusal_problems
 from contract.lint_rules import Document as Document
 from contract.lint_rules import (
     Part,
@@ -88,7 +89,7 @@ def _openapi_rules(document: Document) -> Iterator[Problem]:
         for method in METHODS:
             if operation := item.get(method):
                 place = ("paths", path, method)
-                for below, message in _operation_rules(operation, tags):
+                for below, message in (*_operation_rules(operation, tags), *refusal_problems(document, operation)):
                     yield (*place, *below), message
                 inputs.extend(_inputs(document, place, operation))
         inputs.extend(_inputs(document, ("paths", path), item))
@@ -110,11 +111,11 @@ def _operation_rules(operation: Document, tags: set[str]) -> Iterator[Problem]:
         yield ("security",), "should be declared; `[]` where the operation is public"
     if not operation.get("summary"):
         yield ("summary",), "an operation has a summary in one line"
-    for status, response in operation["responses"].items():
-        if (status == "default" or status[0] in "45") and response != {"$ref": _PROBLEM}:
-            yield ("responses", status), f"an error is answered with {_PROBLEM}"
+    if not operation.get("description"):
+        yield ("description",), "an operation has a description"
     yield from rate_limit_problems(operation)
     yield from _idempotent(operation)
+    yield from deprecation_problems(operation)
 
 
 def _idempotent(operation: Document) -> Iterator[Problem]:
@@ -127,7 +128,7 @@ def _idempotent(operation: Document) -> Iterator[Problem]:
 def _inputs(document: Document, place: Place, holder: Document) -> Iterator[Part]:
     """Yield each schema of a client's input to an operation or a path."""
     sent = [((*place, "parameters", index), part) for index, part in enumerate(holder.get("parameters", []))]
-    if "requestBody" in holder:
+    if "requestBody" in holder and not holder["requestBody"].get("x-raw-body"):
         sent.append(((*place, "requestBody"), holder["requestBody"]))
     for at, part in sent:
         at, part = follow(document, at, part)

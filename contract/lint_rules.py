@@ -96,7 +96,13 @@ def input_rules(document: Document, inputs: Iterable[Part]) -> Iterator[Problem]
         if is_integer and "enum" not in schema and not {"minimum", "maximum"} <= schema.keys():
             yield place, "an input integer needs `minimum` and `maximum`"
         is_string = schema.get("type") == "string" or "string" in as_list(schema.get("type"))
-        if is_string and schema.get("format") not in _BOUNDED_FORMATS and _STRING_BOUNDS.isdisjoint(schema):
+        # A nullable reference has a type too; its bounds are those of the schema in `allOf`.
+        if (
+            is_string
+            and "allOf" not in schema
+            and schema.get("format") not in _BOUNDED_FORMATS
+            and _STRING_BOUNDS.isdisjoint(schema)
+        ):
             yield place, "an input string needs `maxLength`"
         for key in ("items", "additionalProperties", "not"):
             unread.append(((*place, key), schema.get(key)))

@@ -5,19 +5,16 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from random import getrandbits
 from typing import TYPE_CHECKING
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware.cors import CORSMiddleware
-from starlette.responses import Response
-from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import errors
 from adapters import logs
-from contract import problems
 from contract.operations import OPERATION, WHOLE
 
 if TYPE_CHECKING:
@@ -37,12 +34,19 @@ _SECURITY_HEADERS = {
 }
 #: Takes an operation's id, a status and seconds.
 Count = Callable[[str, int, float], None]
+#: Further headers of each response of an operation, by its id.
+OperationHeaders = Mapping[str, Sequence[tuple[bytes, bytes]]]
 
 #: Headers of resumable uploads that go both ways; those of requests alone, also of extensions that are refused, so that
 #: a page reads why; and those of answers alone.
 _TUS = ("Tus-Resumable", "Upload-Length", "Upload-Offset", "Upload-Metadata")
 _TUS_REQUEST = ("X-HTTP-Method-Override", "Upload-Concat", "Upload-Defer-Length", "Upload-Checksum")
 _TUS_ANSWER = ("Tus-Version", "Tus-Extension", "Tus-Max-Size", "Upload-Expires")
+#: Headers of responses that pages of other origins may read.
+_EXPOSED = (
+    *("X-Request-Id", "Retry-After", "RateLimit", "RateLimit-Policy", "Deprecation", "Sunset", "Link"),
+    *("Location", "Idempotent-Replayed", "Content-Disposition", "WWW-Authenticate"),
+)
 #: The name in uvicorn's state of `RequestMiddleware.record_refusal`, for `http_server.py`, and the name in a request's
 #: scope of the status with which it was refused while its app was running.
 RECORD_REFUSAL, REFUSED = "parlance.record_refusal", "parlance.refused"
@@ -54,8 +58,11 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 class RequestMiddleware:
     """Request id, log line, count and security headers; a header of the answer itself has precedence."""
 
-    def __init__(self, app: ASGIApp, settings: Settings, count: Count) -> None:
+    def __init__(
+        self, app: ASGIApp, settings: Settings, count: Count, deprecated: OperationHeaders | None = None
+    ) -> None:
         self._app = app
+        self._deprecated = deprecated or {}
         self._cors = app if isinstance(app, Cors) else None
         self._count = count
         headers = dict(_SECURITY_HEADERS)
@@ -85,9 +92,11 @@ class RequestMiddleware:
             if message["type"] == WHOLE:
                 status = message["status"]
                 message["head"] = b"x-request-id: %b\r\n%b" % (name.encode(), self._lines)
+                if operation[0] in self._deprecated:
+                    message["head"] += b"".join([b"%b: %b\r\n" % each for each in self._deprecated[operation[0]]])
             elif message["type"] == "http.response.start":
                 status = message["status"]
-                given = message.get("headers", ())
+                given = [*message.get("headers", ()), *self._deprecated.get(operation[0], ())]
                 message["headers"] = [*given, (b"x-request-id", name.encode()), *self._headers]
                 for header, _ in given:
                     if header in self._names:
@@ -195,30 +204,7 @@ class Cors(CORSMiddleware):
         return headers.raw
 
 
-class Pages:
-    """Routes of read-only pages, before the app."""
-
-    def __init__(self, routes: Sequence[Route], app: ASGIApp) -> None:
-        self._routes = {route.path: route for route in routes}
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            route = self._routes.get(scope["path"])
-            if route is not None:
-                match, child_scope = route.matches(scope)
-                if match is Match.FULL:
-                    scope.update(child_scope)
-                    await route.handle(scope, receive, send)
-                    return
-                body, headers = problems.problem_response(errors.MethodNotAllowed())
-                headers["Allow"] = "GET, HEAD"
-                await Response(body, errors.MethodNotAllowed.status, headers)(scope, receive, send)
-                return
-        await self._app(scope, receive, send)
-
-
-def wrap(app: ASGIApp, settings: Settings, count: Count) -> ASGIApp:
+def wrap(app: ASGIApp, settings: Settings, count: Count, deprecated: OperationHeaders | None = None) -> ASGIApp:
     """Put the middleware, and CORS where origins are configured, around the whole app.
 
     `count` is called for every request with its operation's id or nothing, the status, and the seconds it took.
@@ -230,6 +216,6 @@ def wrap(app: ASGIApp, settings: Settings, count: Count) -> ASGIApp:
             allow_credentials=True,
             allow_methods=["GET", "HEAD", "PUT", "POST", "PATCH", "DELETE"],
             allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "X-Request-Id", *_TUS, *_TUS_REQUEST],
-            expose_headers=["X-Request-Id", "Retry-After", "Location", "Idempotent-Replayed", *_TUS, *_TUS_ANSWER],
+            expose_headers=[*_EXPOSED, *_TUS, *_TUS_ANSWER],
         )
-    return RequestMiddleware(app, settings, count)
+    return RequestMiddleware(app, settings, count, deprecated)

@@ -10,6 +10,7 @@ it is secured, and `request` for headers, cookies and, without `body`, the raw b
 from __future__ import annotations
 
 import inspect
+import logging
 import pkgutil
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from starlette.requests import Request
 from starlette.routing import compile_path
 from starlette.types import Receive, Scope
 
+import errors
 import handlers
 import parlance
 from adapters.json_text import encode_json
@@ -30,6 +32,8 @@ from contract.schemas import ContractError as ContractError
 if TYPE_CHECKING:
     from container import Container
     from services.identity.logins import Identity
+
+log = logging.getLogger("parlance.contract")
 
 METHODS = ("get", "head", "put", "post", "delete", "patch", "options")
 
@@ -46,6 +50,23 @@ WHOLE = "parlance.response.whole"
 #: Caching of answers that differ for requests with a token: a shared cache keeps the anonymous one for a minute.
 _ANONYMOUS = {"Cache-Control": "public, max-age=60", "Vary": "Authorization"}
 _PERSONAL = {"Cache-Control": "private, no-cache", "Vary": "Authorization"}
+
+#: Codes that any operation can answer; `x-codes` lists the others of one operation.
+COMMON_CODES = frozenset(
+    error.code
+    for error in (
+        errors.RequestInvalid,
+        errors.MethodNotAllowed,
+        errors.NotAcceptable,
+        errors.RequestTimeout,
+        errors.PayloadTooLarge,
+        errors.UriTooLong,
+        errors.UnsupportedMediaType,
+        errors.HeadersTooLarge,
+        errors.Internal,
+        errors.Unavailable,
+    )
+)
 
 #: Parameters of a handler besides those of its operation and the body.
 _INJECTED = ("services", "identity", "request")
@@ -80,6 +101,18 @@ class Operation:
     #: Of a JSON body; None where the operation takes none.
     validate_body: schemas.Validator | None
     call: Call
+    #: Codes that it can answer. An answer with another one is an error in tests.
+    codes: frozenset[str]
+    is_checked: bool
+
+    def answer_failure(self, exception: Exception) -> Answer:
+        """Return the problem that an exception becomes, as `failure`; in tests `internal` for an undeclared code."""
+        error = problems.as_product_error(exception)
+        if error.code not in self.codes:
+            log.error("undeclared_code operation=%s code=%s", self.id, error.code)
+            if self.is_checked:
+                error = errors.Internal(f"openapi.yaml does not list {error.code} for {self.id}")
+        return problem_answer(error)
 
 
 class _Body(NamedTuple):
@@ -102,6 +135,12 @@ def definitions(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
                     )
                 found[operation_id] = {**item[method], "path": path, "method": method}
     return found
+
+
+def error_codes(document: dict[str, Any]) -> list[str]:
+    """Return the values of a spec's `ErrorCode`."""
+    codes: list[str] = document["components"]["schemas"]["ErrorCode"]["enum"]
+    return codes
 
 
 def bind(document: dict[str, Any], services: Container) -> dict[str, Operation]:
@@ -179,11 +218,12 @@ def check_parameters(function: Callable[..., Any], definition: dict[str, Any], d
 
 
 def json_body_schemas(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Map the id of each operation that takes a JSON body to the body's schema."""
+    """Map the id of each operation that takes a JSON body to the body's schema; one with `x-raw-body` takes bytes."""
     found = {}
     for operation_id, definition in definitions(document).items():
         body = schemas.follow(definition.get("requestBody", {}), document)
-        if schema := body.get("content", {}).get("application/json", {}).get("schema"):
+        schema = body.get("content", {}).get("application/json", {}).get("schema")
+        if schema and not body.get("x-raw-body"):
             found[operation_id] = schema
     return found
 
@@ -210,7 +250,8 @@ def _bind(
     if idempotent:
         call = _repeatable(call, services, operation_id, status)
     if limits := rate_limits.read(definition):
-        call = _limited(call, services, operation_id, limits)
+        # Counted together with the operation that replaces it.
+        call = _limited(call, services, definition.get("x-successor", operation_id), limits)
     if body:
         call = _normalizing(call, body.normalize)
     return Operation(
@@ -222,6 +263,8 @@ def _bind(
         {inflection.camelize(name, uppercase_first_letter=False): name for name in names if name not in _INJECTED},
         body.validate if body else None,
         call,
+        COMMON_CODES.union(definition.get("x-codes", ())),
+        services.settings.app_env == "test",
     )
 
 
@@ -274,10 +317,14 @@ def _repeatable(call: Call, services: Container, operation_id: str, status: int)
 
 
 def _limited(call: Call, services: Container, operation_id: str, limits: list[rate_limits.Limit]) -> Call:
+    policy = rate_limits.describe_policy(limits, services.rate_limiter.factor)
+
     async def answer(scope: Scope, receive: Receive, identity: Identity | None, arguments: dict[str, Any]) -> Answer:
-        client = (scope.get("client") or UNKNOWN_CLIENT)[0]
-        async with rate_limits.counted(services, operation_id, limits, client, identity, arguments.get("body")):
-            return await call(scope, receive, identity, arguments)
+        client, usage = (scope.get("client") or UNKNOWN_CLIENT)[0], rate_limits.Usage(policy)
+        body = arguments.get("body")
+        async with rate_limits.counted(services, operation_id, limits, usage, client, identity, body):
+            answered = await call(scope, receive, identity, arguments)
+        return answered._replace(headers={**answered.headers, **usage.headers})
 
     return answer
 
@@ -292,7 +339,10 @@ def _normalizing(call: Call, normalize: text_fields.Normalizer) -> Call:
 
 
 def failure(exception: Exception) -> Answer:
-    """Return the problem that an exception becomes."""
-    error = problems.as_product_error(exception)
+    """Return the problem that an exception becomes, where no operation was found."""
+    return problem_answer(problems.as_product_error(exception))
+
+
+def problem_answer(error: errors.ProductError) -> Answer:
     body, headers = problems.problem_response(error)
     return Answer(error.status, headers, body)

@@ -11,7 +11,8 @@ from string import Template
 
 from starlette.routing import Route
 
-from contract.docs import ICON, POLICY, Files
+from contract import page_shell
+from contract.static_files import CSS, JAVASCRIPT, POLICY, Files
 
 _PAGE = Path(__file__).parent.parent / "web" / "practice"
 #: Linked from emails, `{APP_URL}/...?token=`, and from payments, `STRIPE_SUCCESS_URL` and its siblings.
@@ -23,14 +24,13 @@ def routes(pictures: str, videos: str) -> list[Route]:
     files = Files("/practice")
     asset = files.asset
     html = Template((_PAGE / "index.html").read_text()).substitute(
-        icon=asset("icon.svg", ICON.encode(), "image/svg+xml"),
-        style=asset("page.css", (_PAGE / "page.css").read_bytes(), "text/css; charset=utf-8"),
-        script=asset("page.js", (_PAGE / "page.js").read_bytes(), "text/javascript; charset=utf-8"),
-        player=asset("player.js", (_PAGE / "player.js").read_bytes(), "text/javascript; charset=utf-8"),
+        icon=page_shell.ICON,
+        style=asset("page.css", (_PAGE / "page.css").read_bytes(), CSS),
+        script=asset("page.js", (_PAGE / "page.js").read_bytes(), JAVASCRIPT),
+        player=asset("player.js", (_PAGE / "player.js").read_bytes(), JAVASCRIPT),
     )
     for path in PATHS:
-        headers = {"Content-Security-Policy": _policy(pictures, videos)}
-        files.serve(path, html.encode(), "text/html; charset=utf-8", **headers)
+        files.page(path, html, _policy(pictures, videos))
     return files.routes
 
 

@@ -25,6 +25,10 @@ _TRANSIENT_ERRORS = (
     ConnectionError,
 )
 
+#: Path of the pages about codes. `type` has no host, so that it is the same in each deployment and clients can compare
+#: it; a client that opens it resolves it against the request (RFC 9457, 3.1.1).
+PAGES = "/problems"
+
 _BY_STATUS: dict[int, type[errors.ProductError]] = {
     400: errors.RequestInvalid,
     403: errors.Forbidden,
@@ -59,13 +63,13 @@ def as_product_error(exception: BaseException) -> errors.ProductError:
 def problem_response(error: errors.ProductError) -> tuple[bytes, dict[str, str]]:
     """Render an error as the body and headers of an RFC 9457 answer."""
     body = {
-        "type": f"urn:parlance:problem:{error.code}",
+        "type": f"{PAGES}/{error.code}",
         "title": error.title,
         "status": error.status,
         "detail": error.detail,
         "code": error.code,
     }
-    headers = {"Content-Type": "application/problem+json", "Cache-Control": "no-store"}
+    headers = {"Content-Type": "application/problem+json", "Cache-Control": "no-store", **error.headers}
     if error.retry_after is not None:
         headers["Retry-After"] = str(error.retry_after)
     if error.status == errors.Unauthenticated.status:  # RFC 9110, 15.5.2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -46,32 +47,68 @@ class Limit(NamedTuple):
         return await services.rate_limiter.take(f"{operation_id}:{self.per}:{who}", self.calls, self.seconds)
 
 
+@dataclass(slots=True)
+class Usage:
+    """What a call has left of each limit, as the headers of draft-ietf-httpapi-ratelimit-headers-10."""
+
+    policy: str
+    #: By policy: the calls that are left, and the seconds until one more is available; None if none is used.
+    left: dict[str, tuple[int, int | None]] = field(default_factory=dict)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        states = (f'"{name}";r={left}' + (f";t={wait}" if wait else "") for name, (left, wait) in self.left.items())
+        return {"RateLimit-Policy": self.policy, "RateLimit": ", ".join(states)}
+
+
+def describe_policy(limits: list[Limit], factor: int) -> str:
+    """Write `RateLimit-Policy`: the quota and the window of each limit."""
+    return ", ".join(f'"{each.per}";q={each.calls * factor};w={int(each.seconds)}' for each in limits)
+
+
 @asynccontextmanager
 async def counted(
-    services: Container, operation_id: str, limits: list[Limit], client: str, identity: Identity | None, body: Any
+    services: Container,
+    operation_id: str,
+    limits: list[Limit],
+    usage: Usage,
+    client: str,
+    identity: Identity | None,
+    body: Any,
 ) -> AsyncIterator[None]:
-    """Count a call while it runs.
+    """Count a call while it runs, and note in `usage` what is left; a ProductError gets its headers.
 
     If only failures count, it is counted first and removed at the end, so that no more calls than the limit run
     at once. A cancelled one stays counted.
     """
-    provisional: list[CountedCall] = []
-    for limit in limits:
-        taken = await limit.take(services, operation_id, client, identity, body)
-        if limit.failures:
-            provisional.append(taken)
+    provisional: list[tuple[Limit, CountedCall]] = []
     try:
-        yield
-    except Exception as error:
-        if not (isinstance(error, errors.ProductError) and error.status == 401):
-            await _give_back(services, provisional)
+        for limit in limits:
+            try:
+                taken = await limit.take(services, operation_id, client, identity, body)
+            except errors.RateLimited as error:
+                usage.left[limit.per] = 0, error.retry_after
+                raise
+            usage.left[limit.per] = taken.left, taken.seconds
+            if limit.failures:
+                provisional.append((limit, taken))
+        try:
+            yield
+        except Exception as error:
+            if not (isinstance(error, errors.ProductError) and error.status == 401):
+                await _give_back(services, provisional, usage)
+            raise
+        await _give_back(services, provisional, usage)
+    except errors.ProductError as error:
+        error.headers |= usage.headers
         raise
-    await _give_back(services, provisional)
 
 
-async def _give_back(services: Container, provisional: list[CountedCall]) -> None:
-    for taken in provisional:
+async def _give_back(services: Container, provisional: list[tuple[Limit, CountedCall]], usage: Usage) -> None:
+    for limit, taken in provisional:
         await services.rate_limiter.give_back(taken)
+        left = taken.left + 1
+        usage.left[limit.per] = left, None if left == limit.calls * services.rate_limiter.factor else taken.seconds
 
 
 def read(operation: dict[str, Any]) -> list[Limit]:
@@ -84,4 +121,6 @@ def read(operation: dict[str, Any]) -> list[Limit]:
             raise ContractError(f"openapi.yaml: {operation['operationId']} has an x-rate-limit that is not understood")
         window = timedelta(**{_UNITS[match[2]]: int(match[1])})
         limits.append(Limit(entry["limit"], window.total_seconds(), entry["per"], counts == "failures"))
+    if len({limit.per for limit in limits}) < len(limits):  # it is the name of a policy
+        raise ContractError(f"openapi.yaml: {operation['operationId']} has two limits per ip or per account")
     return limits

@@ -32,7 +32,7 @@ def replay(messages: list[Message], receive: Receive) -> Receive:
 
 
 class JsonBody:
-    """Validator of a JSON body instead of Connexion's, which answers 500 to invalid UTF-8."""
+    """Validator of a JSON body instead of Connexion's, which answers 500 to invalid UTF-8. Raw bodies pass unread."""
 
     #: By operationId, in a subclass: Connexion makes a JsonBody for each request.
     validators: ClassVar[dict[str, schemas.Validator]]
@@ -41,6 +41,9 @@ class JsonBody:
         self._required = required
 
     async def wrap_receive(self, receive: Receive, *, scope: Scope) -> tuple[Receive, Scope]:
+        validator = self.validators.get(scope["extensions"][ROUTING_CONTEXT]["operation_id"])
+        if validator is None:
+            return receive, scope
         headers = Headers(scope=scope)
         raw = await _read(receive, headers)
         if not raw and not self._required:
@@ -53,7 +56,6 @@ class JsonBody:
             body = orjson.loads(raw)
         except orjson.JSONDecodeError as error:
             raise errors.RequestInvalid(f"the body is not JSON: {error}") from None
-        validator = self.validators[scope["extensions"][ROUTING_CONTEXT]["operation_id"]]
         if problem := schemas.unstorable(body) or validator(body):
             raise errors.RequestInvalid(problem)
         return replay([{"type": "http.request", "body": raw}], receive), scope

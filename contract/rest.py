@@ -133,7 +133,7 @@ def build(services: Container, document: dict[str, Any]) -> AsyncApp:
     app.add_middleware(ContentType, position=MiddlewarePosition.BEFORE_VALIDATION, with_body=with_body)
     app.add_middleware(tus.Requests, position=MiddlewarePosition.BEFORE_VALIDATION, document=document)
     app.add_api(with_optional_schemes(document))
-    on_error = _error_handler(document)
+    on_error = _error_handler(document, operations)
     for kind in (errors.ProductError, ProblemException, HTTPException, Exception):
         app.add_error_handler(kind, on_error)
     return app
@@ -158,14 +158,17 @@ def _validators(operations: dict[str, Operation]) -> dict[str, Any]:
     }
 
 
-def _error_handler(document: dict[str, Any]) -> Callable[[ConnexionRequest, Exception], Awaitable[ConnexionResponse]]:
+def _error_handler(
+    document: dict[str, Any], operations: dict[str, Operation]
+) -> Callable[[ConnexionRequest, Exception], Awaitable[ConnexionResponse]]:
     templates = [
         (compile_path(path)[0], [method.upper() for method in METHODS if method in item])
         for path, item in document["paths"].items()
     ]
 
     async def on_error(request: ConnexionRequest, exception: Exception) -> ConnexionResponse:
-        answer = failure(exception)
+        operation = operations.get(request.scope[OPERATION][0]) if OPERATION in request.scope else None
+        answer = operation.answer_failure(exception) if operation else failure(exception)
         if answer.status == errors.MethodNotAllowed.status:
             # Starlette names the methods of one route; the path may have several.
             allowed = [

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from copy import deepcopy
 from typing import Any, NamedTuple
 
-from contract import examples, schemas
+from contract import examples, schemas, served_operations
 from contract.operations import METHODS
 
 Document = dict[str, Any]
@@ -37,6 +37,7 @@ class _Part(NamedTuple):
 def openapi(document: Document) -> Document:
     """Return openapi.yaml as clients are to read it, with an example of each JSON body and answer."""
     served = deepcopy(document)
+    served_operations.prepare(served)
     examples.add_examples(served)
     components = served.get("components", {})
     sent = [_Part(components, each, names=True) for each in ("parameters", "requestBodies") if each in components]
@@ -62,7 +63,7 @@ def _mark_null_encodable(named: Document) -> None:
             target = named.get(str(field.get("$ref", "")).removeprefix(_SCHEMAS), field)
             if target.get("nullable") is True and name not in schema.get("required", ()):
                 # Beside a reference OpenAPI 3.0 allows nothing.
-                whole = {"allOf": [field], "nullable": True} if "$ref" in field else field
+                whole = {"type": target["type"], "allOf": [field], "nullable": True} if "$ref" in field else field
                 schema["properties"][name] = {**whole, "x-null-encodable": True}
 
 

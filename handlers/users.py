@@ -28,6 +28,10 @@ async def delete_me(services: Container, identity: Identity, body: rest.DeleteMe
     await services.account_deletion.delete(identity.user_id, body["password"])
 
 
+async def delete_me_with_body(services: Container, identity: Identity, body: rest.DeleteMeRequest) -> None:
+    await delete_me(services, identity, body)
+
+
 async def export_me(services: Container, identity: Identity) -> tuple[rest.DataExport, dict[str, str]]:
     export = await services.data_export.export(identity.user_id)
     return shapes.data_export(export), {"Content-Disposition": 'attachment; filename="parlance.json"'}

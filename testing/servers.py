@@ -35,9 +35,9 @@ def address() -> str:
     return ".".join(str(1 + secrets.randbelow(253)) for _ in range(4))
 
 
-def client(asgi: Any, **options: Any) -> httpx.AsyncClient:
-    """A client of the app in this process, from an address of its own, so that limits per address stay apart."""
-    transport = httpx.ASGITransport(asgi, client=(address(), 1234), raise_app_exceptions=False)
+def client(asgi: Any, host: str | None = None, **options: Any) -> httpx.AsyncClient:
+    """A client of the app in this process; without `host` from an address of its own, so that limits stay apart."""
+    transport = httpx.ASGITransport(asgi, client=(host or address(), 1234), raise_app_exceptions=False)
     if wire_recording.FOLDER is not None:
         options["event_hooks"] = {"response": [wire_recording.record_response]}
     return httpx.AsyncClient(transport=transport, base_url="http://parlance.test", **options)

@@ -581,6 +581,10 @@ class RefundRequest(TypedDict):
 RefundStatus: TypeAlias = Literal["pending", "succeeded", "failed"]
 
 
+class ProviderEvent(TypedDict):
+    pass
+
+
 class WebhookReceipt(TypedDict):
     isReceived: Literal[True]
 
@@ -969,7 +973,7 @@ class AdminUserDetail(TypedDict):
     lastCallAt: NullableTime | None
     banReason: str | None
     bannedAt: NullableTime | None
-    bannedBy: UserId | None
+    bannedBy: str | None
     deletedAt: NullableTime | None
     calls: list[Call]
     reportsAbout: list[AdminReport]

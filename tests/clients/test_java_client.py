@@ -1,7 +1,7 @@
 """The generated Java client: built with Debian's JDK, it does the main job and reads a later version's responses.
 
-Jackson with its module of times comes from the generator's own jar, since Debian has none of the latter; for that of
-nullable fields see `java/README.md`.
+Jackson with its module of times comes from the generator's own jar, since Debian has none of the latter; for its
+module of nullable fields see `java/README.md`.
 """
 
 from __future__ import annotations

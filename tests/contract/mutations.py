@@ -37,6 +37,9 @@ EXCUSED = {
     "openapi.schemas.AvatarUpload: file need not": "forms are not recorded",
     "openapi.schemas.ThumbnailUpload: file need not": "forms are not recorded",
     "openapi.schemas.AttachmentUpload: file need not": "forms are not recorded",
+    "openapi.paths./courses/{courseId}/enroll.post: the code course_is_free": (
+        "a course is enrolled in directly if it is free, so that only a change of its price meanwhile is refused"
+    ),
     "asyncapi.operations.webrtcAnswer: the code peer_not_ready": (
         "a receiver comes second, so that only a race finds the caller not ready"
     ),
@@ -77,7 +80,7 @@ class Witness:
         #: Query parameters of an operation: in requests that were let in, those given, and those absent.
         self.given: set[tuple[str, str]] = set()
         self.absent: set[tuple[str, str]] = set()
-        #: Codes with which an event was refused.
+        #: Codes with which an event or an operation was refused, by its name.
         self.codes: set[tuple[str, str]] = set()
         self._validators: dict[str, schemas.Validator] = {}
 
@@ -152,6 +155,11 @@ def _request(witness: Witness, routes: list[Route], line: Document) -> None:
     code = line["answered"].get("code") if isinstance(line["answered"], dict) and line["status"] >= 400 else None
     if line["status"] < 400:
         witness.paths.add((path, method))
+    elif code:
+        witness.codes.add((operation["operationId"], code))
+    elif method == "head":  # its refusals have no body
+        known = {each.code for each in errors.list_error_classes() if each.status == line["status"]}
+        witness.codes |= {(operation["operationId"], each) for each in known}
     # An unauthorized request is refused before its content is checked.
     if code not in ("unauthenticated", "forbidden", "rate_limited", "internal"):
         body = schemas.follow(operation.get("requestBody", {}), document)
@@ -320,6 +328,9 @@ def _rest_names(witness: Witness) -> Iterator[tuple[Mutant, bool]]:
                 Mutant("openapi", place, "operationId renamed"),
                 _stops({**operation, "operationId": operation_id + RENAMED}),
             )
+            # An internal form has the function of the operation that replaces it.
+            for code in operation.get("x-codes", []) if not operation.get("x-internal") else ():
+                yield Mutant("openapi", place, f"the code {code} renamed"), (operation_id, code) in witness.codes
             function = operations.function_for(operation)
             for parameter in _parameters(document, operation, "path") + _parameters(document, operation, "query"):
                 name = parameter["name"]

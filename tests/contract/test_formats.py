@@ -12,7 +12,7 @@ from testing.call_history import MakeLearner
 from testing.databases import query
 
 DOCUMENT = schemas.load(schemas.OPENAPI)
-CHOSEN = {"allOf": [{"$ref": "#/components/schemas/Choice"}], "nullable": True}
+CHOSEN = {"type": "string", "allOf": [{"$ref": "#/components/schemas/Choice"}], "nullable": True}
 CHOICE = {"components": {"schemas": {"Choice": {"type": "string", "enum": ["tea", "coffee"]}}}}
 
 

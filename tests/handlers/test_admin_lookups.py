@@ -264,7 +264,7 @@ async def test_deleted_account_is_unlisted_and_anonymous(services: Container, as
         gone = await register(http)
         await add_call(services, gone, admin)
         body = {"password": "correct horse battery"}
-        assert (await gone.http.request("DELETE", "/users/me", json=body)).status_code == 204
+        assert (await gone.http.post("/users/me/deletion", json=body)).status_code == 204
     for query in ({"search": gone.email}, {"search": gone.username}, {"search": gone.id}, {}):
         assert gone.id not in await found(admin, "/admin/users", **query)
     detail = (await admin.http.get(f"/admin/users/{gone.id}")).json()

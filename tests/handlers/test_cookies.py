@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from contract import middleware
+from contract import middleware, operations, schemas, served
 from settings import Settings
 from testing.accounts import bearer, credentials, new_email
 from testing.servers import address
@@ -72,6 +72,17 @@ async def test_bearer_challenge_says_whether_a_token_was_bad(asgi: Any) -> None:
     assert wrong.headers["WWW-Authenticate"] == 'Bearer realm="parlance"'
 
 
+def declared_headers() -> set[str]:
+    """Return the names of all response headers of the served document."""
+    document = served.openapi(schemas.load(schemas.OPENAPI))
+    responses = [
+        schemas.follow(response, document)
+        for definition in operations.definitions(document).values()
+        for response in definition["responses"].values()
+    ]
+    return {name for response in responses for name in response.get("headers", {})}
+
+
 async def test_allowed_origins_can_read_request_ids_and_replays(settings: Settings, asgi: Any) -> None:
     changed = settings.model_copy(update={"cors_origins": ["https://app.example.com"]})
     wrapped = middleware.wrap(asgi, changed, lambda *_: None)
@@ -86,3 +97,5 @@ async def test_allowed_origins_can_read_request_ids_and_replays(settings: Settin
         answer = await http.get("/health", headers={"Origin": "https://app.example.com"})
     exposed = answer.headers["Access-Control-Expose-Headers"].split(", ")
     assert {"Idempotent-Replayed", "X-Request-Id", "Retry-After"} <= set(exposed)
+    # Browsers show the first two in any case, keep the third to themselves, and pages have no use for the last.
+    assert declared_headers() - {"Cache-Control", "Content-Type", "Set-Cookie", "Vary"} <= set(exposed)

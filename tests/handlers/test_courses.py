@@ -196,7 +196,7 @@ async def test_progress_never_goes_back(container: Container, admin: Learner, ad
     await query(container, "UPDATE lessons SET duration_secs = 4 WHERE id = :id", id=after)
     capped = await ada.http.put(f"/lessons/{after}/progress", json={"watchSeconds": 900})
     assert capped.json()["watchSeconds"] == 4
-    gone = await ada.http.request("DELETE", "/users/me", json={"password": "correct horse battery"})
+    gone = await ada.http.post("/users/me/deletion", json={"password": "correct horse battery"})
     assert gone.status_code == 204
     assert await value(container, "SELECT count(*) FROM lesson_progress WHERE user_id = :id", id=ada.id) == 0
 

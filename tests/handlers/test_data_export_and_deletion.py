@@ -30,7 +30,7 @@ GOODBYE = {"password": PASSWORD}
 
 
 async def erase(learner: Learner, **body: Any) -> httpx.Response:
-    return await learner.http.request("DELETE", "/users/me", json=body or GOODBYE)
+    return await learner.http.post("/users/me/deletion", json=body or GOODBYE)
 
 
 async def traces(container: Container, *needles: str) -> list[str]:
@@ -129,7 +129,7 @@ async def test_account_deletion_needs_the_password(lived: dict[str, Any]) -> Non
     ada = lived["ada"]
     wrong = await erase(ada, password="not the password")
     assert (wrong.status_code, wrong.json()["code"]) == (401, "invalid_credentials")
-    assert (await ada.http.request("DELETE", "/users/me")).status_code == 400
+    assert (await ada.http.post("/users/me/deletion")).status_code == 400
     assert (await erase(ada, password="")).status_code == 400
     assert (await ada.http.get("/users/me")).json()["bio"]
 

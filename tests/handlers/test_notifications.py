@@ -103,7 +103,7 @@ async def test_push_device_is_removed_on_request(container: Container, make_lear
     ada, bob = await make_learner(ready=False), await make_learner(ready=False)
     await registers(ada, new_fcm_token())
     for learner in (bob, ada, ada):
-        answer = await learner.http.request("DELETE", "/notifications/device", json={"deviceId": "phone"})
+        answer = await learner.http.delete("/notifications/devices/phone")
         assert answer.status_code == 204
         assert bool(await devices(container, ada)) == (learner is bob)
 

@@ -299,7 +299,7 @@ async def test_playback_ends_with_the_login(
     elif how == "signed out":
         await ada.http.post("/auth/logout")
     else:
-        await ada.http.request("DELETE", "/users/me", json={"password": "correct horse battery"})
+        await ada.http.post("/users/me/deletion", json={"password": "correct horse battery"})
     assert problem(await player.get(address)) == (401, "unauthenticated")
 
 

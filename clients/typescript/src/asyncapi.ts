@@ -5,7 +5,7 @@ export interface components {
         /**
          * Format: uuid
          * @description Id of the room, from `match_found`.
-         * @example 7f8de2c4-6c0b-4b58-9a83-0a1c4c6ad1f0
+         * @example 52d7a8f3-0c6e-4b91-8e45-d1f09b37a6c2
          */
         RoomId: string;
         /**

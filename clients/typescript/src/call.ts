@@ -1,11 +1,11 @@
-/** The audio of one call: an RTCPeerConnection signalled over a Practice. For browsers. */
-import type { IceCandidate, MatchFound, PeerJoined, PeerLeft, ServerEvents } from "./asyncapi.ts";
-import { Refused } from "./client.ts";
-import type { Practice } from "./practice.ts";
+/** The audio of one call: an RTCPeerConnection, signaled by a RealtimeClient. For browsers. */
+import type { IceCandidate, MatchFound, PeerJoined, PeerLeft, ServerEvents } from "./asyncapi.js";
+import { ParlanceError } from "./errors.js";
+import type { RealtimeClient } from "./realtime.js";
 
 export type Role = PeerJoined["role"];
 /** Why a call is over: the reason of `peer_left`, or this side's: it hung up, lost the room, the partner did not join, another socket replaced it. */
-export type Ending = PeerLeft["reason"] | "left" | "lost" | "cancelled" | "replaced";
+export type EndReason = PeerLeft["reason"] | "left" | "lost" | "cancelled" | "replaced";
 
 /** Milliseconds in which an open audio path brings at least one packet. */
 const PACKET_WAIT_MS = 1_000;
@@ -15,31 +15,31 @@ const ANSWER_WAIT_MS = 3_000;
 export class Call {
   readonly match: MatchFound;
   /** The partner's audio, once it arrives. */
-  readonly remote: Promise<MediaStream>;
-  readonly ended: Promise<Ending>;
+  readonly remoteStream: Promise<MediaStream>;
+  readonly ended: Promise<EndReason>;
   /** Called with the partner's audio each time a new connection brings it. */
-  onVoice: (voice: MediaStream) => void = () => {};
+  onRemoteStream: (stream: MediaStream) => void = () => {};
   /** Called with the role that the server gave this side; pass it to the constructor after a reload. */
   onRole: (role: Role) => void = () => {};
-  readonly #practice: Practice;
+  readonly #realtime: RealtimeClient;
   readonly #microphone: MediaStream;
   #configuration: RTCConfiguration;
   #role: Role | undefined;
   #peer: RTCPeerConnection;
-  #resolveRemote: (voice: MediaStream) => void = () => {};
-  #finish: (why: Ending) => void = () => {};
+  #resolveRemote: (stream: MediaStream) => void = () => {};
+  #finish: (reason: EndReason) => void = () => {};
   /** Candidates that came before the description they belong to. */
   #early: (IceCandidate | null)[] | undefined = [];
   #offeredAt = 0;
 
   /** `role` is that of the same learner's earlier page in this call. */
-  constructor(practice: Practice, match: MatchFound, microphone: MediaStream, configuration: RTCConfiguration = {}, role?: Role) {
-    this.#practice = practice;
+  constructor(realtime: RealtimeClient, match: MatchFound, microphone: MediaStream, configuration: RTCConfiguration = {}, role?: Role) {
+    this.#realtime = realtime;
     this.match = match;
     this.#microphone = microphone;
     this.#configuration = { ...configuration, iceServers: match.iceServers };
     this.#role = role;
-    this.remote = new Promise((resolve) => {
+    this.remoteStream = new Promise((resolve) => {
       this.#resolveRemote = resolve;
     });
     this.#peer = this.#connect();
@@ -58,32 +58,34 @@ export class Call {
       session_replaced: () => this.#finish("replaced"),
     };
     const names = Object.keys(handlers) as (keyof typeof handlers)[];
-    for (const name of names) practice.socket.on(name, handlers[name] as never);
+    for (const name of names) realtime.socket.on(name, handlers[name] as never);
     this.ended = new Promise((resolve) => {
       this.#finish = resolve;
-      practice.onLost = () => resolve("lost");
+      realtime.onRoomLost = () => resolve("lost");
     });
     void this.ended.then(() => {
-      for (const name of names) practice.socket.off(name, handlers[name] as never);
+      for (const name of names) realtime.socket.off(name, handlers[name] as never);
       this.#peer.close();
     });
   }
 
-  get peer(): RTCPeerConnection {
+  get peerConnection(): RTCPeerConnection {
     return this.#peer;
   }
 
   /** Enter the room; the call begins when the partner has, too. */
   async join(): Promise<void> {
-    await this.#practice.join(this.match.roomId);
-    if (this.#role !== undefined) this.#queue(() => this.#restore());
+    // A new caller has nothing to restore, and learns its role while it joins.
+    const isRejoining = this.#role !== undefined;
+    await this.#realtime.join(this.match.roomId);
+    if (isRejoining) this.#queue(() => this.#restore());
   }
 
   /** Hang up. */
   async end(): Promise<void> {
     this.#peer.close();
     this.#finish("left");
-    await this.#practice.end();
+    await this.#realtime.end();
   }
 
   /** Create a connection to the partner's page, instead of one to a page that is gone. */
@@ -93,13 +95,13 @@ export class Call {
     peer.addEventListener("track", ({ streams: [stream] }) => {
       if (stream === undefined) return;
       this.#resolveRemote(stream);
-      this.onVoice(stream);
+      this.onRemoteStream(stream);
     });
     for (const track of this.#microphone.getTracks()) peer.addTrack(track, this.#microphone);
     peer.addEventListener("icecandidate", ({ candidate }) => {
       if (peer !== this.#peer) return;
       const { roomId } = this.match;
-      void this.#practice
+      void this.#realtime
         .send("webrtc_ice", { roomId, candidate: (candidate?.toJSON() ?? null) as IceCandidate | null })
         .catch(this.#fail);
     });
@@ -140,11 +142,11 @@ export class Call {
 
   /** Restart ICE, for a network that changed; nothing to do while audio still arrives. */
   async #restore({ again = false } = {}): Promise<void> {
-    if (this.#role !== "caller" || this.#peer.signalingState === "closed" || !this.#practice.socket.connected) return;
+    if (this.#role !== "caller" || this.#peer.signalingState === "closed" || !this.#realtime.socket.connected) return;
     // Several events report one lost connection; a second offer would cross the answer to the first.
     if (!again && Date.now() - this.#offeredAt < ANSWER_WAIT_MS) return;
     if (await this.#receivesAudio()) return;
-    const { iceServers } = await this.#practice.send("refresh_ice", { roomId: this.match.roomId });
+    const { iceServers } = await this.#realtime.send("refresh_ice", { roomId: this.match.roomId });
     this.#configuration = { ...this.#configuration, iceServers };
     this.#peer.setConfiguration(this.#configuration);
     this.#peer.restartIce();
@@ -169,7 +171,7 @@ export class Call {
   async #offer(): Promise<void> {
     await this.#peer.setLocalDescription();
     try {
-      await this.#practice.send("webrtc_offer", { roomId: this.match.roomId, sdp: this.#sdp() });
+      await this.#realtime.send("webrtc_offer", { roomId: this.match.roomId, sdp: this.#sdp() });
     } catch (reason) {
       // Both may be coming back at once.
       if (isTooEarly(reason)) setTimeout(() => this.#queue(() => this.#restore()), PACKET_WAIT_MS);
@@ -183,7 +185,7 @@ export class Call {
     if (this.#isOfAnotherPage(sdp)) this.#reconnect();
     await this.#describe({ type: "offer", sdp });
     await this.#peer.setLocalDescription();
-    await this.#practice.send("webrtc_answer", { roomId: this.match.roomId, sdp: this.#sdp() });
+    await this.#realtime.send("webrtc_answer", { roomId: this.match.roomId, sdp: this.#sdp() });
   }
 
   async #answered(sdp: string): Promise<void> {
@@ -225,7 +227,7 @@ export class Call {
 }
 
 function isTooEarly(reason: unknown): boolean {
-  return reason instanceof Refused && reason.code === "peer_not_ready";
+  return reason instanceof ParlanceError && reason.code === "peer_not_ready";
 }
 
 /** The id of the session that a description belongs to (RFC 8866, section 5.2); it stays when it is negotiated again. */

@@ -28,7 +28,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Check each service this process depends on */
+        /**
+         * Check each service this process depends on
+         * @description Queries PostgreSQL, Redis and storage. While one of them does not answer, the response is 503.
+         */
         get: operations["checkReadiness"];
         put?: never;
         post?: never;
@@ -151,7 +154,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Log this device out */
+        /**
+         * Log this device out
+         * @description The access token of the request names the login. Web clients also lose their refresh cookie.
+         */
         post: operations["logout"];
         delete?: never;
         options?: never;
@@ -168,7 +174,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Log all devices out */
+        /**
+         * Log all devices out
+         * @description Ends every login of the account, also the one of this request.
+         */
         post: operations["logoutAll"];
         delete?: never;
         options?: never;
@@ -225,7 +234,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Verify the address with the token of the e-mail */
+        /**
+         * Verify the address with the token of the e-mail
+         * @description A token works once, and expires after 24 hours.
+         */
         post: operations["verifyEmail"];
         delete?: never;
         options?: never;
@@ -242,7 +254,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Request another e-mail that verifies the address */
+        /**
+         * Request another e-mail that verifies the address
+         * @description The tokens of earlier e-mails stay valid until they expire.
+         */
         post: operations["resendVerification"];
         delete?: never;
         options?: never;
@@ -257,7 +272,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List the devices that are logged in, last used first */
+        /**
+         * List the devices that are logged in, last used first
+         * @description One entry for each login that has not ended. `isCurrent` marks the device of this request.
+         */
         get: operations["listDevices"];
         put?: never;
         post?: never;
@@ -277,7 +295,10 @@ export interface paths {
         get?: never;
         put?: never;
         post?: never;
-        /** Log one device out */
+        /**
+         * Log one device out
+         * @description Revokes the login of another device of the same account, or of this one.
+         */
         delete: operations["logoutDevice"];
         options?: never;
         head?: never;
@@ -291,16 +312,14 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Read the user's own profile */
+        /**
+         * Read the user's own profile
+         * @description With statistics of the user's calls and the fields that only the user sees.
+         */
         get: operations["getMe"];
         put?: never;
         post?: never;
-        /**
-         * Delete the user's account
-         * @description Personal data, picture, tokens and devices are deleted; calls and orders are kept without identity. An
-         *     administrator has to be demoted first.
-         */
-        delete: operations["deleteMe"];
+        delete?: never;
         options?: never;
         head?: never;
         /**
@@ -310,6 +329,27 @@ export interface paths {
         patch: operations["updateMe"];
         trace?: never;
     };
+    "/users/me/deletion": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Delete the user's account
+         * @description Personal data, picture, tokens and devices are deleted; calls and orders are kept without identity. An
+         *     administrator has to be demoted first.
+         */
+        post: operations["deleteMe"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/users/me/export": {
         parameters: {
             query?: never;
@@ -317,7 +357,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Download the user's data */
+        /**
+         * Download the user's data
+         * @description All personal data that the service stores about the user, as one JSON document.
+         */
         get: operations["exportMe"];
         put?: never;
         post?: never;
@@ -341,7 +384,10 @@ export interface paths {
          * @description JPEG, PNG or WebP by its bytes, 25 megapixels at most; it becomes a square of 400 pixels without metadata.
          */
         post: operations["uploadAvatar"];
-        /** Delete the user's picture */
+        /**
+         * Delete the user's picture
+         * @description Has no effect if the profile has no picture.
+         */
         delete: operations["deleteAvatar"];
         options?: never;
         head?: never;
@@ -355,7 +401,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List blocked learners, newest first */
+        /**
+         * List blocked learners, newest first
+         * @description Blocked learners are never matched with the user, in either direction.
+         */
         get: operations["listBlocks"];
         put?: never;
         post?: never;
@@ -372,7 +421,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Read another learner's public profile */
+        /**
+         * Read another learner's public profile
+         * @description The profile as other learners see it. A deleted account is answered with 404.
+         */
         get: operations["getUser"];
         put?: never;
         post?: never;
@@ -390,10 +442,16 @@ export interface paths {
             cookie?: never;
         };
         get?: never;
-        /** Block a learner */
+        /**
+         * Block a learner
+         * @description The two are not matched again, in either direction. Idempotent; the blocked learner is not notified.
+         */
         put: operations["blockUser"];
         post?: never;
-        /** Unblock a learner */
+        /**
+         * Unblock a learner
+         * @description The two can be matched again.
+         */
         delete: operations["unblockUser"];
         options?: never;
         head?: never;
@@ -407,7 +465,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List the user's calls, newest first */
+        /**
+         * List the user's calls, newest first
+         * @description Calls that have ended, and the one that is open.
+         */
         get: operations["listCalls"];
         put?: never;
         post?: never;
@@ -424,7 +485,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Read one of the user's calls */
+        /**
+         * Read one of the user's calls
+         * @description A call of other learners is answered with 404.
+         */
         get: operations["getCall"];
         put?: never;
         post?: never;
@@ -443,7 +507,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Rate the partner after a call */
+        /**
+         * Rate the partner after a call
+         * @description Each participant rates a call that connected once, after its end (`call_not_ended` before).
+         */
         post: operations["rateCall"];
         delete?: never;
         options?: never;
@@ -460,7 +527,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Report the partner of a call */
+        /**
+         * Report the partner of a call
+         * @description The two are not matched again. Administrators review the report; the reported learner is not notified.
+         */
         post: operations["createReport"];
         delete?: never;
         options?: never;
@@ -475,7 +545,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List the user's reports, newest first */
+        /**
+         * List the user's reports, newest first
+         * @description With the state of each review, without the notes of administrators.
+         */
         get: operations["listReports"];
         put?: never;
         post?: never;
@@ -514,7 +587,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List the user's orders, newest first */
+        /**
+         * List the user's orders, newest first
+         * @description Orders of all states, also those that were never paid.
+         */
         get: operations["listOrders"];
         put?: never;
         post?: never;
@@ -531,7 +607,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Read one of the user's orders */
+        /**
+         * Read one of the user's orders
+         * @description Read it after the return from the payment page, until its `status` is no longer `pending`.
+         */
         get: operations["getOrder"];
         put?: never;
         post?: never;
@@ -599,7 +678,26 @@ export interface paths {
          *     last account that registered it. Logout deletes it.
          */
         post: operations["registerPushDevice"];
-        /** Unregister a device from push notifications */
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/notifications/devices/{deviceId}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Unregister a device from push notifications
+         * @description Logout does this too. Idempotent.
+         */
         delete: operations["unregisterPushDevice"];
         options?: never;
         head?: never;
@@ -619,7 +717,10 @@ export interface paths {
         delete?: never;
         options?: never;
         head?: never;
-        /** Mark all notifications as read */
+        /**
+         * Mark all notifications as read
+         * @description Notifications that arrive during the request may stay unread.
+         */
         patch: operations["markAllNotificationsRead"];
         trace?: never;
     };
@@ -711,7 +812,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List reports, newest first */
+        /**
+         * List reports, newest first
+         * @description Filters are combined: a report is listed if it matches all of them.
+         */
         get: operations["listAdminReports"];
         put?: never;
         post?: never;
@@ -774,7 +878,10 @@ export interface paths {
         delete?: never;
         options?: never;
         head?: never;
-        /** Unban an account */
+        /**
+         * Unban an account
+         * @description The account can log in again. Its earlier logins stay revoked.
+         */
         patch: operations["unbanUser"];
         trace?: never;
     };
@@ -785,7 +892,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List orders, newest first */
+        /**
+         * List orders, newest first
+         * @description Filters are combined: an order is listed if it matches all of them.
+         */
         get: operations["listAdminOrders"];
         put?: never;
         post?: never;
@@ -824,7 +934,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List the audit log, newest first */
+        /**
+         * List the audit log, newest first
+         * @description Each entry is one action of an administrator. Filters are combined.
+         */
         get: operations["listAuditEntries"];
         put?: never;
         post?: never;
@@ -848,7 +961,10 @@ export interface paths {
          */
         get: operations["listCourses"];
         put?: never;
-        /** Create a course */
+        /**
+         * Create a course
+         * @description The course is a draft until `isPublished` is set by `PATCH /courses/{courseId}`.
+         */
         post: operations["createCourse"];
         delete?: never;
         options?: never;
@@ -870,7 +986,10 @@ export interface paths {
         get: operations["getCourse"];
         put?: never;
         post?: never;
-        /** Delete a course without enrollments and orders */
+        /**
+         * Delete a course without enrollments and orders
+         * @description A course with enrollments or orders is refused (`course_in_use`); unpublish it instead.
+         */
         delete: operations["deleteCourse"];
         options?: never;
         head?: never;
@@ -915,7 +1034,10 @@ export interface paths {
          */
         get: operations["listLessons"];
         put?: never;
-        /** Add a lesson at the end of a course */
+        /**
+         * Add a lesson at the end of a course
+         * @description The lesson has no video yet; upload one to it.
+         */
         post: operations["createLesson"];
         delete?: never;
         options?: never;
@@ -970,15 +1092,24 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Read a lesson */
+        /**
+         * Read a lesson
+         * @description Of a course that the user may see. Its video and files have operations of their own.
+         */
         get: operations["getLesson"];
         put?: never;
         post?: never;
-        /** Delete a lesson */
+        /**
+         * Delete a lesson
+         * @description Learners lose their progress in it.
+         */
         delete: operations["deleteLesson"];
         options?: never;
         head?: never;
-        /** Change a lesson */
+        /**
+         * Change a lesson
+         * @description Fields that are absent keep their value.
+         */
         patch: operations["updateLesson"];
         trace?: never;
     };
@@ -1035,7 +1166,10 @@ export interface paths {
          */
         get: operations["listAttachments"];
         put?: never;
-        /** Add a file to a lesson */
+        /**
+         * Add a file to a lesson
+         * @description A file of any type, 25 MiB at most. Its name is that of the form part.
+         */
         post: operations["uploadAttachment"];
         delete?: never;
         options?: never;
@@ -1053,7 +1187,10 @@ export interface paths {
         get?: never;
         put?: never;
         post?: never;
-        /** Remove a file from a lesson */
+        /**
+         * Remove a file from a lesson
+         * @description Links to it that were issued before stop working.
+         */
         delete: operations["deleteAttachment"];
         options?: never;
         head?: never;
@@ -1118,14 +1255,20 @@ export interface paths {
         get?: never;
         put?: never;
         post?: never;
-        /** Cancel an upload */
+        /**
+         * Cancel an upload
+         * @description The received bytes are deleted. A video that plays already is kept.
+         */
         delete: operations["deleteUpload"];
         /**
          * Read the server's tus capabilities at an upload
          * @description As at `/lessons/{lessonId}/video/uploads`.
          */
         options: operations["describeUpload"];
-        /** Read an upload's offset */
+        /**
+         * Read an upload's offset
+         * @description Send it before an upload is resumed: the next bytes start at `Upload-Offset`.
+         */
         head: operations["getUpload"];
         /**
          * Append to an upload
@@ -1183,7 +1326,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List the user's courses, latest enrollment first */
+        /**
+         * List the user's courses, latest enrollment first
+         * @description Each with the number of completed lessons. Unpublished courses stay in the list.
+         */
         get: operations["listMyCourses"];
         put?: never;
         post?: never;
@@ -1200,7 +1346,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Read the user's progress in a course */
+        /**
+         * Read the user's progress in a course
+         * @description For courses that the user may see, enrolled or not.
+         */
         get: operations["getMyProgress"];
         put?: never;
         post?: never;
@@ -1229,7 +1378,7 @@ export interface components {
         /**
          * Format: uuid
          * @description Id of a call, `session_id` in the event `match_found`.
-         * @example e1b5c0d9-7a24-4c83-b6f2-90d3a8e45c17
+         * @example 52a0e5f6-3c5b-4c53-8f5e-6f0f4bb1f3c7
          */
         CallId: string;
         /**
@@ -1265,7 +1414,7 @@ export interface components {
         /**
          * Format: uuid
          * @description Id of a notification.
-         * @example 9c2e7d50-1f84-4ab6-8d39-b5f0e6a7c213
+         * @example c1f7a3d2-95b4-4e6e-a8b0-2f6d7c8e9a34
          */
         NotificationId: string;
         /**
@@ -1300,17 +1449,20 @@ export interface components {
         NullableTime: string | null;
         /**
          * @description The `cursor` of the next page; null on the last page.
-         * @example MjAyNi0wMy0xNFQwOToyNjo1My41ODkwMDArMDA6MDB8ZTFiNWMwZDktN2EyNC00YzgzLWI2ZjItOTBkM2E4ZTQ1YzE3
+         * @example MjAyNi0wMy0xNFQwOToyNjo1My41ODkwMDArMDA6MDB8NTJhMGU1ZjYtM2M1Yi00YzUzLThmNWUtNmYwZjRiYjFmM2M3
          */
         NextCursor: string | null;
-        /** @description What went wrong, for programs. A code keeps its meaning; new ones may be added. Known values: `request_invalid`, `unauthenticated`, `forbidden`, `not_found`, `method_not_allowed`, `not_acceptable`, `request_timeout`, `payload_too_large`, `uri_too_long`, `unsupported_media_type`, `headers_too_large`, `rate_limited`, `internal`, `unavailable`, `email_taken`, `invalid_credentials`, `account_banned`, `refresh_token_invalid`, `refresh_token_reused`, `token_invalid`, `password_too_common`, `last_admin`, `username_taken`, `already_rated`, `call_not_ended`, `already_reported`, `course_is_free`, `already_enrolled`, `payment_pending`, `signature_invalid`, `payment_refused`, `order_not_refundable`, `refund_pending`, `refund_too_large`, `not_enrolled`, `course_in_use`, `slug_taken`, `lessons_differ`, `video_not_ready`, `upload_offset_differs`, `upload_version_unsupported`, `idempotency_key_reused`, `idempotency_in_flight`. */
+        /**
+         * @description What went wrong, for programs. A code keeps its meaning; new ones may be added. `x-codes` of an operation lists its
+         *     own; the description of this document lists those of all operations. Known values: `request_invalid`, `unauthenticated`, `forbidden`, `not_found`, `method_not_allowed`, `not_acceptable`, `request_timeout`, `payload_too_large`, `uri_too_long`, `unsupported_media_type`, `headers_too_large`, `rate_limited`, `internal`, `unavailable`, `email_taken`, `invalid_credentials`, `account_banned`, `refresh_token_invalid`, `refresh_token_reused`, `token_invalid`, `password_too_common`, `last_admin`, `username_taken`, `already_rated`, `call_not_ended`, `already_reported`, `course_is_free`, `already_enrolled`, `payment_pending`, `signature_invalid`, `payment_refused`, `order_not_refundable`, `refund_pending`, `refund_too_large`, `not_enrolled`, `course_in_use`, `slug_taken`, `lessons_differ`, `video_not_ready`, `upload_offset_differs`, `upload_version_unsupported`, `idempotency_key_reused`, `idempotency_in_flight`.
+         */
         ErrorCode: string;
         /** @description An error as RFC 9457 describes it. */
         Problem: {
             /**
              * Format: uri-reference
-             * @description A URI of the kind of error, one for each `code`.
-             * @example urn:parlance:problem:email_taken
+             * @description A reference to the page about this kind of error, one for each `code`.
+             * @example /problems/email_taken
              */
             type: string;
             /**
@@ -1832,7 +1984,7 @@ export interface components {
             id: components["schemas"]["CallId"];
             /**
              * @description Id of the partner.
-             * @example 3b1f6a52-8e0d-4c57-9f1a-2d7c5e9b4a10
+             * @example 9d3f6c1a-2b7e-4a55-8c1d-5e8a7b9c0d12
              */
             partnerId: components["schemas"]["UserId"];
             /**
@@ -1865,7 +2017,7 @@ export interface components {
             sessionId: components["schemas"]["CallId"];
             /**
              * @description Id of the rated partner.
-             * @example 3b1f6a52-8e0d-4c57-9f1a-2d7c5e9b4a10
+             * @example 9d3f6c1a-2b7e-4a55-8c1d-5e8a7b9c0d12
              */
             ratedId: components["schemas"]["UserId"];
             stars: components["schemas"]["Stars"];
@@ -2587,10 +2739,11 @@ export interface components {
              */
             bannedAt: components["schemas"]["NullableTime"];
             /**
+             * Format: uuid
              * @description Id of the administrator; null without a ban, or for one from the command line.
              * @example null
              */
-            bannedBy: components["schemas"]["UserId"] | null;
+            bannedBy: string | null;
             /**
              * @description When the user deleted the account; null if it is not deleted.
              * @example null
@@ -2671,7 +2824,7 @@ export interface components {
         Partner: {
             /**
              * @description Id of the partner.
-             * @example 3b1f6a52-8e0d-4c57-9f1a-2d7c5e9b4a10
+             * @example 9d3f6c1a-2b7e-4a55-8c1d-5e8a7b9c0d12
              */
             userId: components["schemas"]["UserId"];
             /**
@@ -2679,7 +2832,7 @@ export interface components {
              * @example Ben
              */
             displayName: string;
-            /** @example https://files.example.com/avatars/3b1f6a52-8e0d-4c57-9f1a-2d7c5e9b4a10/1772611200450-0d4e8a2b.webp */
+            /** @example https://files.example.com/avatars/9d3f6c1a-2b7e-4a55-8c1d-5e8a7b9c0d12/1772611200450-0d4e8a2b.webp */
             avatarUrl: components["schemas"]["AvatarUrl"];
             /** @description The partner's level of English; null for a deleted account. */
             level: components["schemas"]["Level"] | null;
@@ -2834,10 +2987,6 @@ export interface components {
             fcmToken: string;
             deviceId: components["schemas"]["DeviceId"];
             platform: components["schemas"]["PlatformInput"];
-        };
-        /** @description A device that gets pushes, by its id. */
-        PushDeviceRef: {
-            deviceId: components["schemas"]["DeviceId"];
         };
         /**
          * @description What a notification is about. `system` is written by the operators, `admin_alert` is for administrators. Known values: `match_found`, `payment_success`, `payment_failed`, `system`, `achievement`, `admin_alert`.
@@ -3023,6 +3172,21 @@ export interface components {
          * @example succeeded
          */
         RefundStatus: string;
+        /**
+         * @description An event in the JSON of the payment provider, which its own documentation describes.
+         * @example {
+         *       "id": "evt_1Pk2L3M4n5O6p7Q8",
+         *       "type": "checkout.session.completed",
+         *       "data": {
+         *         "object": {
+         *           "id": "cs_test_a1B2c3"
+         *         }
+         *       }
+         *     }
+         */
+        ProviderEvent: {
+            [key: string]: unknown;
+        };
         /** @description That an event of a payment provider is stored. */
         WebhookReceipt: {
             /**
@@ -3417,20 +3581,147 @@ export interface components {
         Playlist: string;
     };
     responses: {
-        /** @description The user's own profile. */
-        Me: {
+        /** @description The request does not match the contract, or a token or signature in it is invalid. */
+        BadRequest: {
             headers: {
+                "X-Request-Id": components["headers"]["XRequestId"];
+                "Retry-After": components["headers"]["RetryAfter"];
                 [name: string]: unknown;
             };
             content: {
-                "application/json": components["schemas"]["Me"];
+                "application/problem+json": components["schemas"]["Problem"];
             };
         };
-        /** @description An error; `code` is for programs, `detail` for people. */
+        /** @description No valid access token or credentials. */
+        Unauthorized: {
+            headers: {
+                "X-Request-Id": components["headers"]["XRequestId"];
+                "Retry-After": components["headers"]["RetryAfter"];
+                "WWW-Authenticate": components["headers"]["WwwAuthenticate"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description The account is not allowed to do this. */
+        Forbidden: {
+            headers: {
+                "X-Request-Id": components["headers"]["XRequestId"];
+                "Retry-After": components["headers"]["RetryAfter"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description The resource does not exist, or the account may not see it. */
+        NotFound: {
+            headers: {
+                "X-Request-Id": components["headers"]["XRequestId"];
+                "Retry-After": components["headers"]["RetryAfter"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description The state of the resource does not allow this; the code says which state. */
+        Conflict: {
+            headers: {
+                "X-Request-Id": components["headers"]["XRequestId"];
+                "Retry-After": components["headers"]["RetryAfter"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description The version of tus is missing or not supported. */
+        PreconditionFailed: {
+            headers: {
+                "X-Request-Id": components["headers"]["XRequestId"];
+                "Retry-After": components["headers"]["RetryAfter"];
+                "Tus-Version": components["headers"]["TusVersion"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description The body is too large. */
+        ContentTooLarge: {
+            headers: {
+                "X-Request-Id": components["headers"]["XRequestId"];
+                "Retry-After": components["headers"]["RetryAfter"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description The type of the body or of the file in it is not supported. */
+        UnsupportedMediaType: {
+            headers: {
+                "X-Request-Id": components["headers"]["XRequestId"];
+                "Retry-After": components["headers"]["RetryAfter"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description The `Idempotency-Key` was used for another request. */
+        UnprocessableContent: {
+            headers: {
+                "X-Request-Id": components["headers"]["XRequestId"];
+                "Retry-After": components["headers"]["RetryAfter"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description Too many requests. */
+        TooManyRequests: {
+            headers: {
+                "X-Request-Id": components["headers"]["XRequestId"];
+                "Retry-After": components["headers"]["RetryAfter"];
+                "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                RateLimit: components["headers"]["RateLimit"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description Another service refused the request of the server. */
+        BadGateway: {
+            headers: {
+                "X-Request-Id": components["headers"]["XRequestId"];
+                "Retry-After": components["headers"]["RetryAfter"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description A service that the server depends on is unavailable. */
+        ServiceUnavailable: {
+            headers: {
+                "X-Request-Id": components["headers"]["XRequestId"];
+                "Retry-After": components["headers"]["RetryAfter"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description Any other error; `code` is for programs, `detail` for people. */
         Problem: {
             headers: {
-                /** @description Seconds to wait, with 429 and 503. */
-                "Retry-After"?: number;
+                "X-Request-Id": components["headers"]["XRequestId"];
+                "Retry-After": components["headers"]["RetryAfter"];
                 [name: string]: unknown;
             };
             content: {
@@ -3439,14 +3730,35 @@ export interface components {
         };
     };
     parameters: {
+        /** @description Id of the user. */
         userId: components["schemas"]["Id"];
+        /** @description Id of the call. */
         sessionId: components["schemas"]["Id"];
+        /** @description Id of the order. */
         orderId: components["schemas"]["Id"];
+        /** @description Id of the notification. */
         notificationId: components["schemas"]["Id"];
+        /** @description Id of the course. */
         courseId: components["schemas"]["Id"];
+        /** @description Id of the lesson. */
         lessonId: components["schemas"]["Id"];
+        /** @description Id of the file. */
         attachmentId: components["schemas"]["Id"];
+        /** @description Id of the upload. */
         uploadId: components["schemas"]["Id"];
+        /** @description Id of the device, as the app sent it at login. */
+        deviceId: components["schemas"]["DeviceId"];
+        /**
+         * @description The refresh token of a `web` login. Browsers send it by themselves; scripts cannot read it. Over http, in
+         *     development, its name is `refresh_token`.
+         */
+        refreshCookie: string;
+        /** @description Stripe's signature of the body; required for its events. */
+        stripeSignature: string;
+        /** @description Razorpay's signature of the body; required for its events. */
+        razorpaySignature: string;
+        /** @description Razorpay's id of the event; required for its events, which are processed once for each id. */
+        razorpayEventId: string;
         /** @description The version of tus, `1.0.0`; without it 412. */
         tusResumable: string;
         /** @description Total bytes. */
@@ -3455,6 +3767,7 @@ export interface components {
         uploadMetadata: string;
         /** @description The offset of these bytes. */
         uploadOffset: string;
+        /** @description The master playlist, or the one of a quality or of the sound; the master playlist links to these. */
         playlistName: string;
         /** @description The token of `video-url`. */
         playbackToken: string;
@@ -3482,6 +3795,30 @@ export interface components {
         Vary: string;
         /** @description `true` for a repeated response. */
         IdempotentReplayed: "true";
+        /** @description How long the response may be stored, and by which caches (RFC 9111). */
+        CachePolicy: string;
+        /** @description A file name for browsers. */
+        ContentDisposition: string;
+        /** @description For `web` logins the refresh token, as `__Host-refresh_token`; over http, in development, as `refresh_token`. */
+        SetCookie: string;
+        /** @description Deletes the refresh cookie of web clients. */
+        ClearCookie: string;
+        /** @description Id of the request in the logs; the `X-Request-Id` of the request, if it has one. */
+        XRequestId: string;
+        /** @description Seconds to wait before the request is sent again; with 429, 503 and `idempotency_in_flight`. */
+        RetryAfter: number;
+        /**
+         * @description The limits of the operation (draft-ietf-httpapi-ratelimit-headers-10): for each policy the quota `q` of requests in a
+         *     sliding window of `w` seconds.
+         */
+        RateLimitPolicy: string;
+        /**
+         * @description For each policy the requests `r` that are left, and the seconds `t` until one more is available. A
+         *     policy without `t` has all its requests left.
+         */
+        RateLimit: string;
+        /** @description The scheme of access tokens; `error="invalid_token"` if one was sent (RFC 6750). */
+        WwwAuthenticate: string;
         /** @description The address of the created resource. */
         Location: string;
         /** @description The version of tus. */
@@ -3625,7 +3962,6 @@ export type ReceiptId = components['schemas']['ReceiptId'];
 export type Order = components['schemas']['Order'];
 export type OrderPage = components['schemas']['OrderPage'];
 export type PushDevice = components['schemas']['PushDevice'];
-export type PushDeviceRef = components['schemas']['PushDeviceRef'];
 export type NotificationType = components['schemas']['NotificationType'];
 export type Notification = components['schemas']['Notification'];
 export type NotificationData = components['schemas']['NotificationData'];
@@ -3639,6 +3975,7 @@ export type RefundReason = components['schemas']['RefundReason'];
 export type RefundRequest = components['schemas']['RefundRequest'];
 export type Refund = components['schemas']['Refund'];
 export type RefundStatus = components['schemas']['RefundStatus'];
+export type ProviderEvent = components['schemas']['ProviderEvent'];
 export type WebhookReceipt = components['schemas']['WebhookReceipt'];
 export type CourseTitle = components['schemas']['CourseTitle'];
 export type CourseText = components['schemas']['CourseText'];
@@ -3677,7 +4014,18 @@ export type AttachmentList = components['schemas']['AttachmentList'];
 export type UploadChunk = components['schemas']['UploadChunk'];
 export type VideoLink = components['schemas']['VideoLink'];
 export type Playlist = components['schemas']['Playlist'];
-export type ResponseMe = components['responses']['Me'];
+export type ResponseBadRequest = components['responses']['BadRequest'];
+export type ResponseUnauthorized = components['responses']['Unauthorized'];
+export type ResponseForbidden = components['responses']['Forbidden'];
+export type ResponseNotFound = components['responses']['NotFound'];
+export type ResponseConflict = components['responses']['Conflict'];
+export type ResponsePreconditionFailed = components['responses']['PreconditionFailed'];
+export type ResponseContentTooLarge = components['responses']['ContentTooLarge'];
+export type ResponseUnsupportedMediaType = components['responses']['UnsupportedMediaType'];
+export type ResponseUnprocessableContent = components['responses']['UnprocessableContent'];
+export type ResponseTooManyRequests = components['responses']['TooManyRequests'];
+export type ResponseBadGateway = components['responses']['BadGateway'];
+export type ResponseServiceUnavailable = components['responses']['ServiceUnavailable'];
 export type ResponseProblem = components['responses']['Problem'];
 export type ParameterUserId = components['parameters']['userId'];
 export type ParameterSessionId = components['parameters']['sessionId'];
@@ -3687,6 +4035,11 @@ export type ParameterCourseId = components['parameters']['courseId'];
 export type ParameterLessonId = components['parameters']['lessonId'];
 export type ParameterAttachmentId = components['parameters']['attachmentId'];
 export type ParameterUploadId = components['parameters']['uploadId'];
+export type ParameterDeviceId = components['parameters']['deviceId'];
+export type ParameterRefreshCookie = components['parameters']['refreshCookie'];
+export type ParameterStripeSignature = components['parameters']['stripeSignature'];
+export type ParameterRazorpaySignature = components['parameters']['razorpaySignature'];
+export type ParameterRazorpayEventId = components['parameters']['razorpayEventId'];
 export type ParameterTusResumable = components['parameters']['tusResumable'];
 export type ParameterUploadLength = components['parameters']['uploadLength'];
 export type ParameterUploadMetadata = components['parameters']['uploadMetadata'];
@@ -3700,6 +4053,15 @@ export type RequestBodyRegisterRequest = components['requestBodies']['RegisterRe
 export type HeaderCacheControl = components['headers']['CacheControl'];
 export type HeaderVary = components['headers']['Vary'];
 export type HeaderIdempotentReplayed = components['headers']['IdempotentReplayed'];
+export type HeaderCachePolicy = components['headers']['CachePolicy'];
+export type HeaderContentDisposition = components['headers']['ContentDisposition'];
+export type HeaderSetCookie = components['headers']['SetCookie'];
+export type HeaderClearCookie = components['headers']['ClearCookie'];
+export type HeaderXRequestId = components['headers']['XRequestId'];
+export type HeaderRetryAfter = components['headers']['RetryAfter'];
+export type HeaderRateLimitPolicy = components['headers']['RateLimitPolicy'];
+export type HeaderRateLimit = components['headers']['RateLimit'];
+export type HeaderWwwAuthenticate = components['headers']['WwwAuthenticate'];
 export type HeaderLocation = components['headers']['Location'];
 export type HeaderTusResumable = components['headers']['TusResumable'];
 export type HeaderTusVersion = components['headers']['TusVersion'];
@@ -3723,12 +4085,14 @@ export interface operations {
             /** @description The process answers. */
             200: {
                 headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["Health"];
                 };
             };
+            400: components["responses"]["BadRequest"];
             default: components["responses"]["Problem"];
         };
     };
@@ -3744,12 +4108,15 @@ export interface operations {
             /** @description Every dependency answers. */
             200: {
                 headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["Readiness"];
                 };
             };
+            400: components["responses"]["BadRequest"];
+            503: components["responses"]["ServiceUnavailable"];
             default: components["responses"]["Problem"];
         };
     };
@@ -3765,13 +4132,16 @@ export interface operations {
             /** @description Prometheus's text format. */
             200: {
                 headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
                     [name: string]: unknown;
                 };
                 content: {
                     "text/plain": string;
                 };
             };
-            404: components["responses"]["Problem"];
+            400: components["responses"]["BadRequest"];
+            404: components["responses"]["NotFound"];
+            503: components["responses"]["ServiceUnavailable"];
             default: components["responses"]["Problem"];
         };
     };
@@ -3787,13 +4157,15 @@ export interface operations {
             /** @description The public keys. */
             200: {
                 headers: {
-                    "Cache-Control"?: string;
+                    "Cache-Control": components["headers"]["CachePolicy"];
+                    "X-Request-Id": components["headers"]["XRequestId"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["JsonWebKeySet"];
                 };
             };
+            400: components["responses"]["BadRequest"];
             default: components["responses"]["Problem"];
         };
     };
@@ -3809,13 +4181,20 @@ export interface operations {
             /** @description The account exists and this device is logged in. */
             201: {
                 headers: {
+                    "Set-Cookie": components["headers"]["SetCookie"];
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["AuthTokens"];
                 };
             };
-            409: components["responses"]["Problem"];
+            400: components["responses"]["BadRequest"];
+            409: components["responses"]["Conflict"];
+            429: components["responses"]["TooManyRequests"];
+            503: components["responses"]["ServiceUnavailable"];
             default: components["responses"]["Problem"];
         };
     };
@@ -3835,14 +4214,21 @@ export interface operations {
             /** @description This device is logged in. */
             200: {
                 headers: {
+                    "Set-Cookie": components["headers"]["SetCookie"];
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["AuthTokens"];
                 };
             };
-            401: components["responses"]["Problem"];
-            403: components["responses"]["Problem"];
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            429: components["responses"]["TooManyRequests"];
+            503: components["responses"]["ServiceUnavailable"];
             default: components["responses"]["Problem"];
         };
     };
@@ -3851,7 +4237,13 @@ export interface operations {
             query?: never;
             header?: never;
             path?: never;
-            cookie?: never;
+            cookie?: {
+                /**
+                 * @description The refresh token of a `web` login. Browsers send it by themselves; scripts cannot read it. Over http, in
+                 *     development, its name is `refresh_token`.
+                 */
+                "__Host-refresh_token"?: components["parameters"]["refreshCookie"];
+            };
         };
         requestBody?: {
             content: {
@@ -3862,14 +4254,21 @@ export interface operations {
             /** @description New tokens; the old refresh token is used. */
             200: {
                 headers: {
+                    "Set-Cookie": components["headers"]["SetCookie"];
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["AuthTokens"];
                 };
             };
-            401: components["responses"]["Problem"];
-            403: components["responses"]["Problem"];
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            429: components["responses"]["TooManyRequests"];
+            503: components["responses"]["ServiceUnavailable"];
             default: components["responses"]["Problem"];
         };
     };
@@ -3885,11 +4284,15 @@ export interface operations {
             /** @description The login is revoked: its tokens stop working within a second, the device gets no push. */
             204: {
                 headers: {
+                    "Set-Cookie": components["headers"]["ClearCookie"];
+                    "X-Request-Id": components["headers"]["XRequestId"];
                     [name: string]: unknown;
                 };
                 content?: never;
             };
-            401: components["responses"]["Problem"];
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            503: components["responses"]["ServiceUnavailable"];
             default: components["responses"]["Problem"];
         };
     };
@@ -3905,11 +4308,15 @@ export interface operations {
             /** @description All logins are revoked: their tokens stop working within a second, no device gets a push. */
             204: {
                 headers: {
+                    "Set-Cookie": components["headers"]["ClearCookie"];
+                    "X-Request-Id": components["headers"]["XRequestId"];
                     [name: string]: unknown;
                 };
                 content?: never;
             };
-            401: components["responses"]["Problem"];
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            503: components["responses"]["ServiceUnavailable"];
             default: components["responses"]["Problem"];
         };
     };
@@ -3929,10 +4336,16 @@ export interface operations {
             /** @description If the address has an account, an e-mail is sent. */
             202: {
                 headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
                     [name: string]: unknown;
                 };
                 content?: never;
             };
+            400: components["responses"]["BadRequest"];
+            429: components["responses"]["TooManyRequests"];
+            503: components["responses"]["ServiceUnavailable"];
             default: components["responses"]["Problem"];
         };
     };
@@ -3952,10 +4365,16 @@ export interface operations {
             /** @description The new password is set. */
             204: {
                 headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
                     [name: string]: unknown;
                 };
                 content?: never;
             };
+            400: components["responses"]["BadRequest"];
+            429: components["responses"]["TooManyRequests"];
+            503: components["responses"]["ServiceUnavailable"];
             default: components["responses"]["Problem"];
         };
     };
@@ -3975,10 +4394,16 @@ export interface operations {
             /** @description The address is verified. */
             204: {
                 headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
                     [name: string]: unknown;
                 };
                 content?: never;
             };
+            400: components["responses"]["BadRequest"];
+            429: components["responses"]["TooManyRequests"];
+            503: components["responses"]["ServiceUnavailable"];
             default: components["responses"]["Problem"];
         };
     };
@@ -3994,11 +4419,17 @@ export interface operations {
             /** @description Unless the address is verified, an e-mail is sent. */
             202: {
                 headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
                     [name: string]: unknown;
                 };
                 content?: never;
             };
-            401: components["responses"]["Problem"];
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            429: components["responses"]["TooManyRequests"];
+            503: components["responses"]["ServiceUnavailable"];
             default: components["responses"]["Problem"];
         };
     };
@@ -4014,13 +4445,16 @@ export interface operations {
             /** @description The devices. */
             200: {
                 headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["DeviceList"];
                 };
             };
-            401: components["responses"]["Problem"];
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            503: components["responses"]["ServiceUnavailable"];
             default: components["responses"]["Problem"];
         };
     };
@@ -4029,7 +4463,8 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                deviceId: components["schemas"]["DeviceId"];
+                /** @description Id of the device, as the app sent it at login. */
+                deviceId: components["parameters"]["deviceId"];
             };
             cookie?: never;
         };
@@ -4038,12 +4473,15 @@ export interface operations {
             /** @description The device is logged out: its tokens stop working within a second. */
             204: {
                 headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
                     [name: string]: unknown;
                 };
                 content?: never;
             };
-            401: components["responses"]["Problem"];
-            404: components["responses"]["Problem"];
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            404: components["responses"]["NotFound"];
+            503: components["responses"]["ServiceUnavailable"];
             default: components["responses"]["Problem"];
         };
     };
@@ -4056,8 +4494,49 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            200: components["responses"]["Me"];
-            401: components["responses"]["Problem"];
+            /** @description The user's own profile. */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Me"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            503: components["responses"]["ServiceUnavailable"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    updateMe: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["MeUpdate"];
+            };
+        };
+        responses: {
+            /** @description The user's own profile. */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Me"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            409: components["responses"]["Conflict"];
+            503: components["responses"]["ServiceUnavailable"];
             default: components["responses"]["Problem"];
         };
     };
@@ -4077,31 +4556,18 @@ export interface operations {
             /** @description The account is deleted. */
             204: {
                 headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
                     [name: string]: unknown;
                 };
                 content?: never;
             };
-            401: components["responses"]["Problem"];
-            403: components["responses"]["Problem"];
-            default: components["responses"]["Problem"];
-        };
-    };
-    updateMe: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["MeUpdate"];
-            };
-        };
-        responses: {
-            200: components["responses"]["Me"];
-            401: components["responses"]["Problem"];
-            409: components["responses"]["Problem"];
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            429: components["responses"]["TooManyRequests"];
+            503: components["responses"]["ServiceUnavailable"];
             default: components["responses"]["Problem"];
         };
     };
@@ -4117,13 +4583,20 @@ export interface operations {
             /** @description The data. */
             200: {
                 headers: {
+                    "Content-Disposition": components["headers"]["ContentDisposition"];
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["DataExport"];
                 };
             };
-            401: components["responses"]["Problem"];
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            429: components["responses"]["TooManyRequests"];
+            503: components["responses"]["ServiceUnavailable"];
             default: components["responses"]["Problem"];
         };
     };
@@ -4143,15 +4616,21 @@ export interface operations {
             /** @description The picture's address. */
             200: {
                 headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["Avatar"];
                 };
             };
-            401: components["responses"]["Problem"];
-            413: components["responses"]["Problem"];
-            415: components["responses"]["Problem"];
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            413: components["responses"]["ContentTooLarge"];
+            415: components["responses"]["UnsupportedMediaType"];
+            429: components["responses"]["TooManyRequests"];
+            503: components["responses"]["ServiceUnavailable"];
             default: components["responses"]["Problem"];
         };
     };
@@ -4167,11 +4646,14 @@ export interface operations {
             /** @description The picture is deleted. */
             204: {
                 headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
                     [name: string]: unknown;
                 };
                 content?: never;
             };
-            401: components["responses"]["Problem"];
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            503: components["responses"]["ServiceUnavailable"];
             default: components["responses"]["Problem"];
         };
     };
@@ -4192,13 +4674,16 @@ export interface operations {
             /** @description A page of blocks. */
             200: {
                 headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["BlockPage"];
                 };
             };
-            401: components["responses"]["Problem"];
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            503: components["responses"]["ServiceUnavailable"];
             default: components["responses"]["Problem"];
         };
     };
@@ -4207,6 +4692,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @description Id of the user. */
                 userId: components["parameters"]["userId"];
             };
             cookie?: never;
@@ -4216,14 +4702,17 @@ export interface operations {
             /** @description The public profile. */
             200: {
                 headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["PublicProfile"];
                 };
             };
-            401: components["responses"]["Problem"];
-            404: components["responses"]["Problem"];
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            404: components["responses"]["NotFound"];
+            503: components["responses"]["ServiceUnavailable"];
             default: components["responses"]["Problem"];
         };
     };
@@ -4232,6 +4721,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @description Id of the user. */
                 userId: components["parameters"]["userId"];
             };
             cookie?: never;
@@ -4241,12 +4731,15 @@ export interface operations {
             /** @description Blocked. */
             204: {
                 headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
                     [name: string]: unknown;
                 };
                 content?: never;
             };
-            401: components["responses"]["Problem"];
-            404: components["responses"]["Problem"];
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            404: components["responses"]["NotFound"];
+            503: components["responses"]["ServiceUnavailable"];
             default: components["responses"]["Problem"];
         };
     };
@@ -4255,6 +4748,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @description Id of the user. */
                 userId: components["parameters"]["userId"];
             };
             cookie?: never;
@@ -4264,12 +4758,15 @@ export interface operations {
             /** @description Unblocked. */
             204: {
                 headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
                     [name: string]: unknown;
                 };
                 content?: never;
             };
-            401: components["responses"]["Problem"];
-            404: components["responses"]["Problem"];
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            404: components["responses"]["NotFound"];
+            503: components["responses"]["ServiceUnavailable"];
             default: components["responses"]["Problem"];
         };
     };
@@ -4290,13 +4787,16 @@ export interface operations {
             /** @description A page of calls. */
             200: {
                 headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["CallPage"];
                 };
             };
-            401: components["responses"]["Problem"];
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            503: components["responses"]["ServiceUnavailable"];
             default: components["responses"]["Problem"];
         };
     };
@@ -4305,6 +4805,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @description Id of the call. */
                 sessionId: components["parameters"]["sessionId"];
             };
             cookie?: never;
@@ -4314,14 +4815,17 @@ export interface operations {
             /** @description The call. */
             200: {
                 headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["Call"];
                 };
             };
-            401: components["responses"]["Problem"];
-            404: components["responses"]["Problem"];
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            404: components["responses"]["NotFound"];
+            503: components["responses"]["ServiceUnavailable"];
             default: components["responses"]["Problem"];
         };
     };
@@ -4330,6 +4834,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @description Id of the call. */
                 sessionId: components["parameters"]["sessionId"];
             };
             cookie?: never;
@@ -4343,15 +4848,18 @@ export interface operations {
             /** @description The call, rated. */
             201: {
                 headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["Call"];
                 };
             };
-            401: components["responses"]["Problem"];
-            404: components["responses"]["Problem"];
-            409: components["responses"]["Problem"];
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            503: components["responses"]["ServiceUnavailable"];
             default: components["responses"]["Problem"];
         };
     };
@@ -4371,15 +4879,21 @@ export interface operations {
             /** @description The report. */
             201: {
                 headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["Report"];
                 };
             };
-            401: components["responses"]["Problem"];
-            404: components["responses"]["Problem"];
-            409: components["responses"]["Problem"];
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            429: components["responses"]["TooManyRequests"];
+            503: components["responses"]["ServiceUnavailable"];
             default: components["responses"]["Problem"];
         };
     };
@@ -4400,13 +4914,16 @@ export interface operations {
             /** @description A page of reports. */
             200: {
                 headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["ReportPage"];
                 };
             };
-            401: components["responses"]["Problem"];
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            503: components["responses"]["ServiceUnavailable"];
             default: components["responses"]["Problem"];
         };
     };
@@ -4433,16 +4950,23 @@ export interface operations {
             201: {
                 headers: {
                     "Idempotent-Replayed": components["headers"]["IdempotentReplayed"];
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["Checkout"];
                 };
             };
-            401: components["responses"]["Problem"];
-            404: components["responses"]["Problem"];
-            409: components["responses"]["Problem"];
-            422: components["responses"]["Problem"];
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            422: components["responses"]["UnprocessableContent"];
+            429: components["responses"]["TooManyRequests"];
+            502: components["responses"]["BadGateway"];
+            503: components["responses"]["ServiceUnavailable"];
             default: components["responses"]["Problem"];
         };
     };
@@ -4463,13 +4987,16 @@ export interface operations {
             /** @description A page of orders. */
             200: {
                 headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["OrderPage"];
                 };
             };
-            401: components["responses"]["Problem"];
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            503: components["responses"]["ServiceUnavailable"];
             default: components["responses"]["Problem"];
         };
     };
@@ -4478,6 +5005,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @description Id of the order. */
                 orderId: components["parameters"]["orderId"];
             };
             cookie?: never;
@@ -4487,38 +5015,53 @@ export interface operations {
             /** @description The order. */
             200: {
                 headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["Order"];
                 };
             };
-            401: components["responses"]["Problem"];
-            404: components["responses"]["Problem"];
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            404: components["responses"]["NotFound"];
+            503: components["responses"]["ServiceUnavailable"];
             default: components["responses"]["Problem"];
         };
     };
     receivePaymentWebhook: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Stripe's signature of the body; required for its events. */
+                "Stripe-Signature"?: components["parameters"]["stripeSignature"];
+                /** @description Razorpay's signature of the body; required for its events. */
+                "X-Razorpay-Signature"?: components["parameters"]["razorpaySignature"];
+                /** @description Razorpay's id of the event; required for its events, which are processed once for each id. */
+                "X-Razorpay-Event-Id"?: components["parameters"]["razorpayEventId"];
+            };
             path?: never;
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ProviderEvent"];
+            };
+        };
         responses: {
             /** @description The event is acknowledged. */
             200: {
                 headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["WebhookReceipt"];
                 };
             };
-            400: components["responses"]["Problem"];
-            413: components["responses"]["Problem"];
-            503: components["responses"]["Problem"];
+            400: components["responses"]["BadRequest"];
+            413: components["responses"]["ContentTooLarge"];
+            503: components["responses"]["ServiceUnavailable"];
             default: components["responses"]["Problem"];
         };
     };
@@ -4539,13 +5082,16 @@ export interface operations {
             /** @description A page of notifications, and the number of all unread ones. */
             200: {
                 headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["NotificationPage"];
                 };
             };
-            401: components["responses"]["Problem"];
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            503: components["responses"]["ServiceUnavailable"];
             default: components["responses"]["Problem"];
         };
     };
@@ -4565,11 +5111,14 @@ export interface operations {
             /** @description The device is registered. */
             204: {
                 headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
                     [name: string]: unknown;
                 };
                 content?: never;
             };
-            401: components["responses"]["Problem"];
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            503: components["responses"]["ServiceUnavailable"];
             default: components["responses"]["Problem"];
         };
     };
@@ -4577,23 +5126,25 @@ export interface operations {
         parameters: {
             query?: never;
             header?: never;
-            path?: never;
+            path: {
+                /** @description Id of the device, as the app sent it at login. */
+                deviceId: components["parameters"]["deviceId"];
+            };
             cookie?: never;
         };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["PushDeviceRef"];
-            };
-        };
+        requestBody?: never;
         responses: {
             /** @description The device is not registered, whether it was before or not. */
             204: {
                 headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
                     [name: string]: unknown;
                 };
                 content?: never;
             };
-            401: components["responses"]["Problem"];
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            503: components["responses"]["ServiceUnavailable"];
             default: components["responses"]["Problem"];
         };
     };
@@ -4609,13 +5160,16 @@ export interface operations {
             /** @description The number of unread notifications; not 0 if another arrived meanwhile. */
             200: {
                 headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["UnreadCount"];
                 };
             };
-            401: components["responses"]["Problem"];
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            503: components["responses"]["ServiceUnavailable"];
             default: components["responses"]["Problem"];
         };
     };
@@ -4624,6 +5178,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @description Id of the notification. */
                 notificationId: components["parameters"]["notificationId"];
             };
             cookie?: never;
@@ -4633,14 +5188,17 @@ export interface operations {
             /** @description The notification. */
             200: {
                 headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["Notification"];
                 };
             };
-            401: components["responses"]["Problem"];
-            404: components["responses"]["Problem"];
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            404: components["responses"]["NotFound"];
+            503: components["responses"]["ServiceUnavailable"];
             default: components["responses"]["Problem"];
         };
     };
@@ -4656,14 +5214,17 @@ export interface operations {
             /** @description The statistics. */
             200: {
                 headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["AdminStats"];
                 };
             };
-            401: components["responses"]["Problem"];
-            403: components["responses"]["Problem"];
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            503: components["responses"]["ServiceUnavailable"];
             default: components["responses"]["Problem"];
         };
     };
@@ -4672,10 +5233,13 @@ export interface operations {
             query?: {
                 /** @description A prefix of the e-mail address, the username or, from eight characters on, the id; case-insensitive. */
                 search?: components["schemas"]["Search"];
+                /** @description Whether the account is banned. */
                 isBanned?: boolean;
                 /** @description Whether three different learners have pending reports of the account. */
                 isFlagged?: boolean;
+                /** @description Role of the account. */
                 role?: components["schemas"]["RoleInput"];
+                /** @description Whether the e-mail address is verified. */
                 isVerified?: boolean;
                 /** @description The number of items per page. */
                 limit?: components["parameters"]["limit"];
@@ -4691,14 +5255,17 @@ export interface operations {
             /** @description A page of accounts. */
             200: {
                 headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["AdminUserPage"];
                 };
             };
-            401: components["responses"]["Problem"];
-            403: components["responses"]["Problem"];
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            503: components["responses"]["ServiceUnavailable"];
             default: components["responses"]["Problem"];
         };
     };
@@ -4707,6 +5274,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @description Id of the user. */
                 userId: components["parameters"]["userId"];
             };
             cookie?: never;
@@ -4716,23 +5284,27 @@ export interface operations {
             /** @description The account. */
             200: {
                 headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["AdminUserDetail"];
                 };
             };
-            401: components["responses"]["Problem"];
-            403: components["responses"]["Problem"];
-            404: components["responses"]["Problem"];
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            503: components["responses"]["ServiceUnavailable"];
             default: components["responses"]["Problem"];
         };
     };
     listAdminReports: {
         parameters: {
             query?: {
+                /** @description State of the review. */
                 status?: components["schemas"]["ReportStatusInput"];
-                /** @description Id of the reporter or actor. */
+                /** @description Id of the reporter. */
                 reporterId?: components["schemas"]["Id"];
                 /** @description Id of the reported learner. */
                 reportedId?: components["schemas"]["Id"];
@@ -4750,14 +5322,17 @@ export interface operations {
             /** @description A page of reports. */
             200: {
                 headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["AdminReportPage"];
                 };
             };
-            401: components["responses"]["Problem"];
-            403: components["responses"]["Problem"];
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            503: components["responses"]["ServiceUnavailable"];
             default: components["responses"]["Problem"];
         };
     };
@@ -4766,6 +5341,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @description Id of the report. */
                 reportId: components["schemas"]["Id"];
             };
             cookie?: never;
@@ -4779,16 +5355,19 @@ export interface operations {
             /** @description The reviewed report. */
             200: {
                 headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["AdminReport"];
                 };
             };
-            401: components["responses"]["Problem"];
-            403: components["responses"]["Problem"];
-            404: components["responses"]["Problem"];
-            409: components["responses"]["Problem"];
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            503: components["responses"]["ServiceUnavailable"];
             default: components["responses"]["Problem"];
         };
     };
@@ -4797,6 +5376,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @description Id of the user. */
                 userId: components["parameters"]["userId"];
             };
             cookie?: never;
@@ -4810,13 +5390,16 @@ export interface operations {
             /** @description Banned. */
             204: {
                 headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
                     [name: string]: unknown;
                 };
                 content?: never;
             };
-            401: components["responses"]["Problem"];
-            403: components["responses"]["Problem"];
-            404: components["responses"]["Problem"];
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            503: components["responses"]["ServiceUnavailable"];
             default: components["responses"]["Problem"];
         };
     };
@@ -4825,6 +5408,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @description Id of the user. */
                 userId: components["parameters"]["userId"];
             };
             cookie?: never;
@@ -4834,20 +5418,25 @@ export interface operations {
             /** @description Unbanned. */
             204: {
                 headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
                     [name: string]: unknown;
                 };
                 content?: never;
             };
-            401: components["responses"]["Problem"];
-            403: components["responses"]["Problem"];
-            404: components["responses"]["Problem"];
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            503: components["responses"]["ServiceUnavailable"];
             default: components["responses"]["Problem"];
         };
     };
     listAdminOrders: {
         parameters: {
             query?: {
+                /** @description State of the order. */
                 status?: components["schemas"]["OrderStatusInput"];
+                /** @description Provider of the payment. */
                 provider?: components["schemas"]["PaymentProviderInput"];
                 /** @description Id of the buyer. */
                 userId?: components["schemas"]["Id"];
@@ -4867,14 +5456,17 @@ export interface operations {
             /** @description A page of orders. */
             200: {
                 headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["AdminOrderPage"];
                 };
             };
-            401: components["responses"]["Problem"];
-            403: components["responses"]["Problem"];
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            503: components["responses"]["ServiceUnavailable"];
             default: components["responses"]["Problem"];
         };
     };
@@ -4889,6 +5481,7 @@ export interface operations {
                 "Idempotency-Key"?: components["parameters"]["idempotencyKey"];
             };
             path: {
+                /** @description Id of the order. */
                 orderId: components["parameters"]["orderId"];
             };
             cookie?: never;
@@ -4903,25 +5496,30 @@ export interface operations {
             201: {
                 headers: {
                     "Idempotent-Replayed": components["headers"]["IdempotentReplayed"];
+                    "X-Request-Id": components["headers"]["XRequestId"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["Refund"];
                 };
             };
-            401: components["responses"]["Problem"];
-            403: components["responses"]["Problem"];
-            404: components["responses"]["Problem"];
-            409: components["responses"]["Problem"];
-            422: components["responses"]["Problem"];
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            422: components["responses"]["UnprocessableContent"];
+            502: components["responses"]["BadGateway"];
+            503: components["responses"]["ServiceUnavailable"];
             default: components["responses"]["Problem"];
         };
     };
     listAuditEntries: {
         parameters: {
             query?: {
-                /** @description Id of the reporter or actor. */
+                /** @description Id of the administrator who acted. */
                 actorId?: components["schemas"]["Id"];
+                /** @description Kind of the action. */
                 action?: components["schemas"]["AuditAction"];
                 /** @description Id of the user, report or order concerned. */
                 targetId?: components["schemas"]["Id"];
@@ -4939,14 +5537,17 @@ export interface operations {
             /** @description A page of the audit log. */
             200: {
                 headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["AuditEntryPage"];
                 };
             };
-            401: components["responses"]["Problem"];
-            403: components["responses"]["Problem"];
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            503: components["responses"]["ServiceUnavailable"];
             default: components["responses"]["Problem"];
         };
     };
@@ -4969,13 +5570,16 @@ export interface operations {
                 headers: {
                     "Cache-Control": components["headers"]["CacheControl"];
                     Vary: components["headers"]["Vary"];
+                    "X-Request-Id": components["headers"]["XRequestId"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["CoursePage"];
                 };
             };
-            401: components["responses"]["Problem"];
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            503: components["responses"]["ServiceUnavailable"];
             default: components["responses"]["Problem"];
         };
     };
@@ -4995,15 +5599,18 @@ export interface operations {
             /** @description The course, not published yet. */
             201: {
                 headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["Course"];
                 };
             };
-            401: components["responses"]["Problem"];
-            403: components["responses"]["Problem"];
-            409: components["responses"]["Problem"];
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            503: components["responses"]["ServiceUnavailable"];
             default: components["responses"]["Problem"];
         };
     };
@@ -5012,6 +5619,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @description Id of the course. */
                 courseId: components["parameters"]["courseId"];
             };
             cookie?: never;
@@ -5023,14 +5631,17 @@ export interface operations {
                 headers: {
                     "Cache-Control": components["headers"]["CacheControl"];
                     Vary: components["headers"]["Vary"];
+                    "X-Request-Id": components["headers"]["XRequestId"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["Course"];
                 };
             };
-            401: components["responses"]["Problem"];
-            404: components["responses"]["Problem"];
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            404: components["responses"]["NotFound"];
+            503: components["responses"]["ServiceUnavailable"];
             default: components["responses"]["Problem"];
         };
     };
@@ -5039,6 +5650,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @description Id of the course. */
                 courseId: components["parameters"]["courseId"];
             };
             cookie?: never;
@@ -5048,14 +5660,17 @@ export interface operations {
             /** @description The course and its lessons are deleted. */
             204: {
                 headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
                     [name: string]: unknown;
                 };
                 content?: never;
             };
-            401: components["responses"]["Problem"];
-            403: components["responses"]["Problem"];
-            404: components["responses"]["Problem"];
-            409: components["responses"]["Problem"];
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            503: components["responses"]["ServiceUnavailable"];
             default: components["responses"]["Problem"];
         };
     };
@@ -5064,6 +5679,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @description Id of the course. */
                 courseId: components["parameters"]["courseId"];
             };
             cookie?: never;
@@ -5077,16 +5693,19 @@ export interface operations {
             /** @description The course as it is now. */
             200: {
                 headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["Course"];
                 };
             };
-            401: components["responses"]["Problem"];
-            403: components["responses"]["Problem"];
-            404: components["responses"]["Problem"];
-            409: components["responses"]["Problem"];
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            503: components["responses"]["ServiceUnavailable"];
             default: components["responses"]["Problem"];
         };
     };
@@ -5095,6 +5714,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @description Id of the course. */
                 courseId: components["parameters"]["courseId"];
             };
             cookie?: never;
@@ -5108,17 +5728,20 @@ export interface operations {
             /** @description The picture's address. */
             200: {
                 headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["Thumbnail"];
                 };
             };
-            401: components["responses"]["Problem"];
-            403: components["responses"]["Problem"];
-            404: components["responses"]["Problem"];
-            413: components["responses"]["Problem"];
-            415: components["responses"]["Problem"];
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            413: components["responses"]["ContentTooLarge"];
+            415: components["responses"]["UnsupportedMediaType"];
+            503: components["responses"]["ServiceUnavailable"];
             default: components["responses"]["Problem"];
         };
     };
@@ -5127,6 +5750,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @description Id of the course. */
                 courseId: components["parameters"]["courseId"];
             };
             cookie?: never;
@@ -5138,14 +5762,17 @@ export interface operations {
                 headers: {
                     "Cache-Control": components["headers"]["CacheControl"];
                     Vary: components["headers"]["Vary"];
+                    "X-Request-Id": components["headers"]["XRequestId"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["LessonList"];
                 };
             };
-            401: components["responses"]["Problem"];
-            404: components["responses"]["Problem"];
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            404: components["responses"]["NotFound"];
+            503: components["responses"]["ServiceUnavailable"];
             default: components["responses"]["Problem"];
         };
     };
@@ -5154,6 +5781,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @description Id of the course. */
                 courseId: components["parameters"]["courseId"];
             };
             cookie?: never;
@@ -5167,15 +5795,18 @@ export interface operations {
             /** @description The lesson. */
             201: {
                 headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["Lesson"];
                 };
             };
-            401: components["responses"]["Problem"];
-            403: components["responses"]["Problem"];
-            404: components["responses"]["Problem"];
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            503: components["responses"]["ServiceUnavailable"];
             default: components["responses"]["Problem"];
         };
     };
@@ -5184,6 +5815,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @description Id of the course. */
                 courseId: components["parameters"]["courseId"];
             };
             cookie?: never;
@@ -5197,16 +5829,19 @@ export interface operations {
             /** @description All its lessons in the new order. */
             200: {
                 headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["LessonList"];
                 };
             };
-            401: components["responses"]["Problem"];
-            403: components["responses"]["Problem"];
-            404: components["responses"]["Problem"];
-            409: components["responses"]["Problem"];
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            503: components["responses"]["ServiceUnavailable"];
             default: components["responses"]["Problem"];
         };
     };
@@ -5221,6 +5856,7 @@ export interface operations {
                 "Idempotency-Key"?: components["parameters"]["idempotencyKey"];
             };
             path: {
+                /** @description Id of the course. */
                 courseId: components["parameters"]["courseId"];
             };
             cookie?: never;
@@ -5231,16 +5867,23 @@ export interface operations {
             201: {
                 headers: {
                     "Idempotent-Replayed": components["headers"]["IdempotentReplayed"];
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["EnrollmentResponse"];
                 };
             };
-            401: components["responses"]["Problem"];
-            404: components["responses"]["Problem"];
-            409: components["responses"]["Problem"];
-            422: components["responses"]["Problem"];
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            422: components["responses"]["UnprocessableContent"];
+            429: components["responses"]["TooManyRequests"];
+            502: components["responses"]["BadGateway"];
+            503: components["responses"]["ServiceUnavailable"];
             default: components["responses"]["Problem"];
         };
     };
@@ -5249,6 +5892,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @description Id of the lesson. */
                 lessonId: components["parameters"]["lessonId"];
             };
             cookie?: never;
@@ -5258,14 +5902,17 @@ export interface operations {
             /** @description The lesson. */
             200: {
                 headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["Lesson"];
                 };
             };
-            401: components["responses"]["Problem"];
-            404: components["responses"]["Problem"];
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            404: components["responses"]["NotFound"];
+            503: components["responses"]["ServiceUnavailable"];
             default: components["responses"]["Problem"];
         };
     };
@@ -5274,6 +5921,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @description Id of the lesson. */
                 lessonId: components["parameters"]["lessonId"];
             };
             cookie?: never;
@@ -5283,13 +5931,16 @@ export interface operations {
             /** @description The lesson is deleted, with its video, its files and all progress in it. */
             204: {
                 headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
                     [name: string]: unknown;
                 };
                 content?: never;
             };
-            401: components["responses"]["Problem"];
-            403: components["responses"]["Problem"];
-            404: components["responses"]["Problem"];
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            503: components["responses"]["ServiceUnavailable"];
             default: components["responses"]["Problem"];
         };
     };
@@ -5298,6 +5949,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @description Id of the lesson. */
                 lessonId: components["parameters"]["lessonId"];
             };
             cookie?: never;
@@ -5311,15 +5963,18 @@ export interface operations {
             /** @description The lesson as it is now. */
             200: {
                 headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["Lesson"];
                 };
             };
-            401: components["responses"]["Problem"];
-            403: components["responses"]["Problem"];
-            404: components["responses"]["Problem"];
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            503: components["responses"]["ServiceUnavailable"];
             default: components["responses"]["Problem"];
         };
     };
@@ -5328,6 +5983,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @description Id of the lesson. */
                 lessonId: components["parameters"]["lessonId"];
             };
             cookie?: never;
@@ -5341,15 +5997,18 @@ export interface operations {
             /** @description The stored position. */
             200: {
                 headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["LessonProgress"];
                 };
             };
-            401: components["responses"]["Problem"];
-            403: components["responses"]["Problem"];
-            404: components["responses"]["Problem"];
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            503: components["responses"]["ServiceUnavailable"];
             default: components["responses"]["Problem"];
         };
     };
@@ -5358,6 +6017,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @description Id of the lesson. */
                 lessonId: components["parameters"]["lessonId"];
             };
             cookie?: never;
@@ -5367,15 +6027,18 @@ export interface operations {
             /** @description The lesson is completed; the time of the first completion is kept. */
             200: {
                 headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["LessonProgress"];
                 };
             };
-            401: components["responses"]["Problem"];
-            403: components["responses"]["Problem"];
-            404: components["responses"]["Problem"];
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            503: components["responses"]["ServiceUnavailable"];
             default: components["responses"]["Problem"];
         };
     };
@@ -5384,6 +6047,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @description Id of the lesson. */
                 lessonId: components["parameters"]["lessonId"];
             };
             cookie?: never;
@@ -5393,15 +6057,18 @@ export interface operations {
             /** @description The files, with addresses that are valid for minutes. */
             200: {
                 headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["AttachmentList"];
                 };
             };
-            401: components["responses"]["Problem"];
-            403: components["responses"]["Problem"];
-            404: components["responses"]["Problem"];
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            503: components["responses"]["ServiceUnavailable"];
             default: components["responses"]["Problem"];
         };
     };
@@ -5410,6 +6077,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @description Id of the lesson. */
                 lessonId: components["parameters"]["lessonId"];
             };
             cookie?: never;
@@ -5423,16 +6091,19 @@ export interface operations {
             /** @description The file. */
             201: {
                 headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["Attachment"];
                 };
             };
-            401: components["responses"]["Problem"];
-            403: components["responses"]["Problem"];
-            404: components["responses"]["Problem"];
-            413: components["responses"]["Problem"];
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            413: components["responses"]["ContentTooLarge"];
+            503: components["responses"]["ServiceUnavailable"];
             default: components["responses"]["Problem"];
         };
     };
@@ -5441,7 +6112,9 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @description Id of the lesson. */
                 lessonId: components["parameters"]["lessonId"];
+                /** @description Id of the file. */
                 attachmentId: components["parameters"]["attachmentId"];
             };
             cookie?: never;
@@ -5451,13 +6124,16 @@ export interface operations {
             /** @description The file is deleted. */
             204: {
                 headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
                     [name: string]: unknown;
                 };
                 content?: never;
             };
-            401: components["responses"]["Problem"];
-            403: components["responses"]["Problem"];
-            404: components["responses"]["Problem"];
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            503: components["responses"]["ServiceUnavailable"];
             default: components["responses"]["Problem"];
         };
     };
@@ -5466,6 +6142,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @description Id of the lesson. */
                 lessonId: components["parameters"]["lessonId"];
             };
             cookie?: never;
@@ -5483,17 +6160,20 @@ export interface operations {
             /** @description The video is stored and its transcoding enqueued; see `videoStatus` and `videoProgress`. */
             202: {
                 headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["Lesson"];
                 };
             };
-            401: components["responses"]["Problem"];
-            403: components["responses"]["Problem"];
-            404: components["responses"]["Problem"];
-            413: components["responses"]["Problem"];
-            415: components["responses"]["Problem"];
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            413: components["responses"]["ContentTooLarge"];
+            415: components["responses"]["UnsupportedMediaType"];
+            503: components["responses"]["ServiceUnavailable"];
             default: components["responses"]["Problem"];
         };
     };
@@ -5509,6 +6189,7 @@ export interface operations {
                 "Upload-Metadata"?: components["parameters"]["uploadMetadata"];
             };
             path: {
+                /** @description Id of the lesson. */
                 lessonId: components["parameters"]["lessonId"];
             };
             cookie?: never;
@@ -5521,15 +6202,18 @@ export interface operations {
                     Location: components["headers"]["Location"];
                     "Upload-Expires": components["headers"]["UploadExpires"];
                     "Tus-Resumable": components["headers"]["TusResumable"];
+                    "X-Request-Id": components["headers"]["XRequestId"];
                     [name: string]: unknown;
                 };
                 content?: never;
             };
-            401: components["responses"]["Problem"];
-            403: components["responses"]["Problem"];
-            404: components["responses"]["Problem"];
-            412: components["responses"]["Problem"];
-            413: components["responses"]["Problem"];
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            412: components["responses"]["PreconditionFailed"];
+            413: components["responses"]["ContentTooLarge"];
+            503: components["responses"]["ServiceUnavailable"];
             default: components["responses"]["Problem"];
         };
     };
@@ -5538,6 +6222,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @description Id of the lesson. */
                 lessonId: components["parameters"]["lessonId"];
             };
             cookie?: never;
@@ -5551,10 +6236,12 @@ export interface operations {
                     "Tus-Extension": components["headers"]["TusExtension"];
                     "Tus-Max-Size": components["headers"]["TusMaxSize"];
                     "Tus-Resumable": components["headers"]["TusResumable"];
+                    "X-Request-Id": components["headers"]["XRequestId"];
                     [name: string]: unknown;
                 };
                 content?: never;
             };
+            400: components["responses"]["BadRequest"];
             default: components["responses"]["Problem"];
         };
     };
@@ -5566,7 +6253,9 @@ export interface operations {
                 "Tus-Resumable"?: components["parameters"]["tusResumable"];
             };
             path: {
+                /** @description Id of the lesson. */
                 lessonId: components["parameters"]["lessonId"];
+                /** @description Id of the upload. */
                 uploadId: components["parameters"]["uploadId"];
             };
             cookie?: never;
@@ -5577,14 +6266,17 @@ export interface operations {
             204: {
                 headers: {
                     "Tus-Resumable": components["headers"]["TusResumable"];
+                    "X-Request-Id": components["headers"]["XRequestId"];
                     [name: string]: unknown;
                 };
                 content?: never;
             };
-            401: components["responses"]["Problem"];
-            403: components["responses"]["Problem"];
-            404: components["responses"]["Problem"];
-            412: components["responses"]["Problem"];
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            412: components["responses"]["PreconditionFailed"];
+            503: components["responses"]["ServiceUnavailable"];
             default: components["responses"]["Problem"];
         };
     };
@@ -5593,7 +6285,9 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @description Id of the lesson. */
                 lessonId: components["parameters"]["lessonId"];
+                /** @description Id of the upload. */
                 uploadId: components["parameters"]["uploadId"];
             };
             cookie?: never;
@@ -5607,10 +6301,12 @@ export interface operations {
                     "Tus-Extension": components["headers"]["TusExtension"];
                     "Tus-Max-Size": components["headers"]["TusMaxSize"];
                     "Tus-Resumable": components["headers"]["TusResumable"];
+                    "X-Request-Id": components["headers"]["XRequestId"];
                     [name: string]: unknown;
                 };
                 content?: never;
             };
+            400: components["responses"]["BadRequest"];
             default: components["responses"]["Problem"];
         };
     };
@@ -5622,7 +6318,9 @@ export interface operations {
                 "Tus-Resumable"?: components["parameters"]["tusResumable"];
             };
             path: {
+                /** @description Id of the lesson. */
                 lessonId: components["parameters"]["lessonId"];
+                /** @description Id of the upload. */
                 uploadId: components["parameters"]["uploadId"];
             };
             cookie?: never;
@@ -5632,20 +6330,23 @@ export interface operations {
             /** @description The offset to resume at, also of a complete upload. */
             200: {
                 headers: {
-                    "Cache-Control"?: string;
+                    "Cache-Control": components["headers"]["CachePolicy"];
                     "Upload-Length": components["headers"]["UploadLength"];
                     "Upload-Offset": components["headers"]["UploadOffset"];
                     "Upload-Metadata": components["headers"]["UploadMetadata"];
                     "Upload-Expires": components["headers"]["UploadExpires"];
                     "Tus-Resumable": components["headers"]["TusResumable"];
+                    "X-Request-Id": components["headers"]["XRequestId"];
                     [name: string]: unknown;
                 };
                 content?: never;
             };
-            401: components["responses"]["Problem"];
-            403: components["responses"]["Problem"];
-            404: components["responses"]["Problem"];
-            412: components["responses"]["Problem"];
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            412: components["responses"]["PreconditionFailed"];
+            503: components["responses"]["ServiceUnavailable"];
             default: components["responses"]["Problem"];
         };
     };
@@ -5659,7 +6360,9 @@ export interface operations {
                 "Upload-Offset": components["parameters"]["uploadOffset"];
             };
             path: {
+                /** @description Id of the lesson. */
                 lessonId: components["parameters"]["lessonId"];
+                /** @description Id of the upload. */
                 uploadId: components["parameters"]["uploadId"];
             };
             cookie?: never;
@@ -5676,17 +6379,20 @@ export interface operations {
                     "Upload-Offset": components["headers"]["UploadOffset"];
                     "Upload-Expires": components["headers"]["UploadExpires"];
                     "Tus-Resumable": components["headers"]["TusResumable"];
+                    "X-Request-Id": components["headers"]["XRequestId"];
                     [name: string]: unknown;
                 };
                 content?: never;
             };
-            401: components["responses"]["Problem"];
-            403: components["responses"]["Problem"];
-            404: components["responses"]["Problem"];
-            409: components["responses"]["Problem"];
-            412: components["responses"]["Problem"];
-            413: components["responses"]["Problem"];
-            415: components["responses"]["Problem"];
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            412: components["responses"]["PreconditionFailed"];
+            413: components["responses"]["ContentTooLarge"];
+            415: components["responses"]["UnsupportedMediaType"];
+            503: components["responses"]["ServiceUnavailable"];
             default: components["responses"]["Problem"];
         };
     };
@@ -5695,6 +6401,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @description Id of the lesson. */
                 lessonId: components["parameters"]["lessonId"];
             };
             cookie?: never;
@@ -5704,16 +6411,19 @@ export interface operations {
             /** @description An HLS master playlist; request another when it has expired. */
             200: {
                 headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["VideoLink"];
                 };
             };
-            401: components["responses"]["Problem"];
-            403: components["responses"]["Problem"];
-            404: components["responses"]["Problem"];
-            409: components["responses"]["Problem"];
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            503: components["responses"]["ServiceUnavailable"];
             default: components["responses"]["Problem"];
         };
     };
@@ -5725,7 +6435,9 @@ export interface operations {
             };
             header?: never;
             path: {
+                /** @description Id of the lesson. */
                 lessonId: components["parameters"]["lessonId"];
+                /** @description The master playlist, or the one of a quality or of the sound; the master playlist links to these. */
                 name: components["parameters"]["playlistName"];
             };
             cookie?: never;
@@ -5735,17 +6447,20 @@ export interface operations {
             /** @description The playlist (RFC 8216). */
             200: {
                 headers: {
-                    "Cache-Control"?: string;
+                    "Cache-Control": components["headers"]["CachePolicy"];
+                    "X-Request-Id": components["headers"]["XRequestId"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/vnd.apple.mpegurl": components["schemas"]["Playlist"];
                 };
             };
-            401: components["responses"]["Problem"];
-            403: components["responses"]["Problem"];
-            404: components["responses"]["Problem"];
-            409: components["responses"]["Problem"];
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            503: components["responses"]["ServiceUnavailable"];
             default: components["responses"]["Problem"];
         };
     };
@@ -5766,13 +6481,16 @@ export interface operations {
             /** @description A page of courses. */
             200: {
                 headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["CourseEnrollmentPage"];
                 };
             };
-            401: components["responses"]["Problem"];
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            503: components["responses"]["ServiceUnavailable"];
             default: components["responses"]["Problem"];
         };
     };
@@ -5781,6 +6499,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @description Id of the course. */
                 courseId: components["parameters"]["courseId"];
             };
             cookie?: never;
@@ -5790,14 +6509,17 @@ export interface operations {
             /** @description Each lesson in order, started or not. */
             200: {
                 headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["CourseProgress"];
                 };
             };
-            401: components["responses"]["Problem"];
-            404: components["responses"]["Problem"];
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            404: components["responses"]["NotFound"];
+            503: components["responses"]["ServiceUnavailable"];
             default: components["responses"]["Problem"];
         };
     };

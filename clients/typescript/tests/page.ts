@@ -1,7 +1,6 @@
 /** A learner's browser page for tests/e2e: the client with a microphone, and the browser's measurements. */
-import { Call } from "../src/call.ts";
-import { Parlance, value } from "../src/client.ts";
-import type { Practice } from "../src/practice.ts";
+import { Call } from "../src/call.js";
+import { ParlanceClient, RealtimeClient, unwrap } from "../src/index.js";
 
 export interface Received {
   packets: number;
@@ -12,41 +11,41 @@ export interface Received {
 }
 
 class Page {
-  #parlance: Parlance | undefined;
-  #practice: Practice | undefined;
+  #parlance: ParlanceClient | undefined;
+  #realtime: RealtimeClient | undefined;
   #call: Call | undefined;
 
   async signUp(url: string, username: string): Promise<string | undefined> {
-    this.#parlance = new Parlance({ url, platform: "web", deviceId: "browser" });
+    this.#parlance = new ParlanceClient({ url, platform: "web", deviceId: "browser" });
     await this.#parlance.register(`${username}@example.com`, "correct horse battery");
-    value(await this.#parlance.rest.PATCH("/users/me", { body: { username, englishLevel: "beginner" } }));
+    unwrap(await this.#parlance.rest.PATCH("/users/me", { body: { username, englishLevel: "beginner" } }));
     return this.#parlance.account?.id;
   }
 
   /** Come back as after a reload, with nothing but the cookie. */
   async signInAgain(url: string): Promise<string | undefined> {
-    this.#parlance = new Parlance({ url, platform: "web", deviceId: "browser" });
+    this.#parlance = new ParlanceClient({ url, platform: "web", deviceId: "browser" });
     await this.#parlance.refresh();
-    return this.#parlance.refreshToken ?? this.#parlance.account?.id;
+    return this.#parlance.credentials.refreshToken ?? this.#parlance.account?.id;
   }
 
   /** Find a partner and talk, through a relay only; answer the partner once their voice is there. */
   async talk(topic: string): Promise<string> {
     const microphone = await navigator.mediaDevices.getUserMedia({ audio: true });
-    this.#practice = this.#parlance?.practise();
-    if (!this.#practice) throw new Error("sign up first");
-    const match = await this.#practice.findPartner({ topic });
-    this.#call = new Call(this.#practice, match, microphone, { iceTransportPolicy: "relay" });
+    if (!this.#parlance) throw new Error("sign up first");
+    this.#realtime = new RealtimeClient(this.#parlance);
+    const match = await this.#realtime.findPartner({ topic });
+    this.#call = new Call(this.#realtime, match, microphone, { iceTransportPolicy: "relay" });
     await this.#call.join();
     const audio = document.body.appendChild(document.createElement("audio"));
-    audio.srcObject = await this.#call.remote;
+    audio.srcObject = await this.#call.remoteStream;
     await audio.play();
     return match.partner.userId;
   }
 
   async received(): Promise<Received> {
     const seen: Received = { packets: 0, energy: 0, seconds: 0, path: [] };
-    const report = await this.#call?.peer.getStats();
+    const report = await this.#call?.peerConnection.getStats();
     report?.forEach((entry) => {
       if (entry.type === "inbound-rtp" && entry.kind === "audio") {
         seen.packets = entry.packetsReceived;

@@ -132,7 +132,7 @@ async def test_payment_for_an_enrolled_course_raises_an_alert(services: Containe
 async def test_payment_for_a_deleted_account_raises_an_alert(services: Container, ada: Learner, admin: Learner) -> None:
     order = await read_order(services, await buy(ada, await add_course(services)))
     await deliver(services, completed(order, payment_status="unpaid"))
-    gone = await ada.http.request("DELETE", "/users/me", json={"password": "correct horse battery"})
+    gone = await ada.http.post("/users/me/deletion", json={"password": "correct horse battery"})
     assert gone.status_code == 204
     await deliver(services, completed(order))
     state = await state_of(services, order)

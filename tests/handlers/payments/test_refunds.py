@@ -197,7 +197,7 @@ async def test_export_has_orders_and_deletion_keeps_them(services: Container, ad
     copy = (await ada.http.get("/users/me/export")).json()
     assert [each["id"] for each in copy["orders"]] == [str(order.id)]
     assert [each["courseId"] for each in copy["enrollments"]] == [str(order.course_id)]
-    gone = await ada.http.request("DELETE", "/users/me", json={"password": "correct horse battery"})
+    gone = await ada.http.post("/users/me/deletion", json={"password": "correct horse battery"})
     assert gone.status_code == 204
     await deliver(services, refunded(order, PRICE))
     assert (await state_of(services, order))["status"] == "refunded"

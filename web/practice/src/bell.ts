@@ -1,8 +1,8 @@
 /** Notifications: the number of unread ones, those that arrive now, and the list. */
-import type { ServerEvents } from "../../../clients/typescript/src/asyncapi.ts";
-import { value } from "../../../clients/typescript/src/client.ts";
-import type { Notification } from "../../../clients/typescript/src/openapi.ts";
-import type { Practice } from "../../../clients/typescript/src/practice.ts";
+import type { ServerEvents } from "../../../clients/typescript/src/asyncapi.js";
+import { unwrap } from "../../../clients/typescript/src/rest.js";
+import type { Notification } from "../../../clients/typescript/src/openapi.js";
+import type { RealtimeClient } from "../../../clients/typescript/src/realtime.js";
 import { h, pages, place, say, show } from "./dom.ts";
 import { parlance } from "./session.ts";
 import { sentence, when } from "./words.ts";
@@ -23,7 +23,7 @@ export class Bell {
   #unread = 0;
   #list: HTMLUListElement | undefined;
 
-  constructor(socket: Practice["socket"]) {
+  constructor(socket: RealtimeClient["socket"]) {
     this.#count(0);
     // Notifications may have come while the connection was lost.
     socket.on("connect", () => void this.#read({ limit: 1 }).catch(() => undefined));
@@ -46,7 +46,7 @@ export class Bell {
   }
 
   async #read(query: { limit: number; cursor?: string }) {
-    const page = value(await parlance.rest.GET("/notifications", { params: { query } }));
+    const page = unwrap(await parlance.rest.GET("/notifications", { params: { query } }));
     this.#count(page.unreadCount);
     return page;
   }
@@ -103,14 +103,14 @@ export class Bell {
   async #mark(notification: Shown): Promise<Shown> {
     if (notification.isRead) return notification;
     const path = { notificationId: notification.id };
-    const changed = value(await parlance.rest.PATCH("/notifications/{notificationId}/read", { params: { path } }));
+    const changed = unwrap(await parlance.rest.PATCH("/notifications/{notificationId}/read", { params: { path } }));
     await this.#read({ limit: 1 });
     return changed;
   }
 
   async #readAll(list: HTMLUListElement): Promise<void> {
     try {
-      this.#count(value(await parlance.rest.PATCH("/notifications/read-all")).unreadCount);
+      this.#count(unwrap(await parlance.rest.PATCH("/notifications/read-all")).unreadCount);
       this.show();
       say("All are read.");
     } catch (reason) {

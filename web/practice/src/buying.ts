@@ -1,5 +1,5 @@
 /** Enrollment: at once in a free course, otherwise through the checkout of a payment provider. */
-import { value } from "../../../clients/typescript/src/client.ts";
+import { unwrap } from "../../../clients/typescript/src/rest.js";
 import { h, show } from "./dom.ts";
 import { parlance } from "./session.ts";
 
@@ -15,7 +15,7 @@ const MAX_POLLS = 120;
 
 /** Enroll; return true if the course is open, false if the browser leaves for the checkout. */
 export async function enrol(courseId: string): Promise<boolean> {
-  const answer = value(await parlance.rest.POST("/courses/{courseId}/enroll", { params: { path: { courseId } } }));
+  const answer = unwrap(await parlance.rest.POST("/courses/{courseId}/enroll", { params: { path: { courseId } } }));
   if (answer.isEnrolled || !answer.url || !answer.orderId) return true;
   localStorage.setItem(ORDER, JSON.stringify({ orderId: answer.orderId, courseId } satisfies Order));
   location.assign(answer.url);

@@ -1,6 +1,6 @@
 /** The learner's courses, all courses, and one course with its lessons. */
-import { Refused, value } from "../../../clients/typescript/src/client.ts";
-import type { Course, Lesson, LessonProgress, CourseEnrollment } from "../../../clients/typescript/src/openapi.ts";
+import { ParlanceError, unwrap } from "../../../clients/typescript/src/rest.js";
+import type { Course, Lesson, LessonProgress, CourseEnrollment } from "../../../clients/typescript/src/openapi.js";
 import { enrol } from "./buying.ts";
 import { form, h, clearMessages, pages, say, show } from "./dom.ts";
 import { parlance } from "./session.ts";
@@ -31,7 +31,7 @@ export function courses(): void {
     kind: "cards",
     nothing: "You have no courses yet. Choose one below.",
     more: "Show more of my courses",
-    read: async (query) => value(await parlance.rest.GET("/my/courses", { params: { query } })),
+    read: async (query) => unwrap(await parlance.rest.GET("/my/courses", { params: { query } })),
     row: (taken) => card(taken.course, progress(taken.completedLessons, taken.totalLessons)),
     failed,
   });
@@ -40,7 +40,7 @@ export function courses(): void {
     kind: "cards",
     nothing: "There are no courses yet.",
     more: "Show more courses",
-    read: async (query) => value(await parlance.rest.GET("/courses", { params: { query } })),
+    read: async (query) => unwrap(await parlance.rest.GET("/courses", { params: { query } })),
     row: (each) => card(each, h("p", { class: "soft" }, `${level(each)} · ${each.isEnrolled ? "yours" : price(each)}`)),
     failed,
   });
@@ -58,7 +58,7 @@ function row(lesson: Lesson, isOpen: boolean, progress: LessonProgress | undefin
 }
 
 function isMine(reason: unknown): true {
-  if (reason instanceof Refused && reason.code === "already_enrolled") return true;
+  if (reason instanceof ParlanceError && reason.code === "already_enrolled") return true;
   throw reason;
 }
 
@@ -84,9 +84,9 @@ function enrollment(course: Course): HTMLElement {
 async function read(courseId: string): Promise<() => void> {
   const params = { params: { path: { courseId } } };
   const [found, lessons, mine] = await Promise.all([
-    parlance.rest.GET("/courses/{courseId}", params).then(value),
-    parlance.rest.GET("/courses/{courseId}/lessons", params).then(value),
-    parlance.rest.GET("/my/progress/{courseId}", params).then(value),
+    parlance.rest.GET("/courses/{courseId}", params).then(unwrap),
+    parlance.rest.GET("/courses/{courseId}/lessons", params).then(unwrap),
+    parlance.rest.GET("/my/progress/{courseId}", params).then(unwrap),
   ]);
   const next = lessons.items.find(({ id }) => id === mine.resumeLessonId);
   const of = (id: string) => mine.items.find(({ lessonId }) => lessonId === id);

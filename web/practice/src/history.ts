@@ -1,6 +1,6 @@
 /** The learner's calls and statistics. */
-import { value } from "../../../clients/typescript/src/client.ts";
-import type { Me, Call } from "../../../clients/typescript/src/openapi.ts";
+import { unwrap } from "../../../clients/typescript/src/rest.js";
+import type { Me, Call } from "../../../clients/typescript/src/openapi.js";
 import { face, h, pages, say, show } from "./dom.ts";
 import { parlance } from "./session.ts";
 import { duration, sentence, when } from "./words.ts";
@@ -27,7 +27,7 @@ export function history(me: Me): void {
     kind: "rows",
     nothing: "No calls yet. Your first one is a tap away.",
     more: "Show older calls",
-    read: async (query) => value(await parlance.rest.GET("/sessions", { params: { query } })),
+    read: async (query) => unwrap(await parlance.rest.GET("/sessions", { params: { query } })),
     row,
     failed: (reason) => say(sentence(reason), "alert"),
   });

@@ -1,6 +1,6 @@
 /** A lesson: its text, its files and its video, which resumes at the last position. */
-import { Refused, value } from "../../../clients/typescript/src/client.ts";
-import type { Attachment, LessonProgress } from "../../../clients/typescript/src/openapi.ts";
+import { ParlanceError, unwrap } from "../../../clients/typescript/src/rest.js";
+import type { Attachment, LessonProgress } from "../../../clients/typescript/src/openapi.js";
 import { h, place, say, show, onLeave } from "./dom.ts";
 import { parlance } from "./session.ts";
 import { duration, sentence } from "./words.ts";
@@ -8,21 +8,21 @@ import { duration, sentence } from "./words.ts";
 /** Watched seconds between two saves of the position. */
 const SAVE_INTERVAL_SECONDS = 10;
 
-const STOPPED = new Refused("video_stopped", "The video stopped, since it could not be loaded. Check your network, then play on.");
+const STOPPED = new ParlanceError("video_stopped", "The video stopped, since it could not be loaded. Check your network, then play on.");
 
 const size = (bytes: number) => (bytes < 1024 ** 2 ? `${Math.ceil(bytes / 1024)} KB` : `${(bytes / 1024 ** 2).toFixed(1)} MB`);
 const failed = (reason: unknown) => say(sentence(reason), "alert");
 
 export async function lesson(lessonId: string): Promise<() => void> {
   const one = { params: { path: { lessonId } } };
-  const found = value(await parlance.rest.GET("/lessons/{lessonId}", one));
+  const found = unwrap(await parlance.rest.GET("/lessons/{lessonId}", one));
   const { courseId } = found;
   const of = { params: { path: { courseId } } };
   const [course, { items: lessons }, mine, files] = await Promise.all([
-    parlance.rest.GET("/courses/{courseId}", of).then(value),
-    parlance.rest.GET("/courses/{courseId}/lessons", of).then(value),
-    parlance.rest.GET("/my/progress/{courseId}", of).then(value),
-    parlance.rest.GET("/lessons/{lessonId}/attachments", one).then(value).catch(closed),
+    parlance.rest.GET("/courses/{courseId}", of).then(unwrap),
+    parlance.rest.GET("/courses/{courseId}/lessons", of).then(unwrap),
+    parlance.rest.GET("/my/progress/{courseId}", of).then(unwrap),
+    parlance.rest.GET("/lessons/{lessonId}/attachments", one).then(unwrap).catch(closed),
   ]);
   const back = h("p", {}, h("a", { href: `#/courses/${courseId}` }, `← ${course.title}`));
   if (!files) {
@@ -42,7 +42,7 @@ export async function lesson(lessonId: string): Promise<() => void> {
     };
     const complete = async () => {
       try {
-        value(await parlance.rest.POST("/lessons/{lessonId}/complete", one));
+        unwrap(await parlance.rest.POST("/lessons/{lessonId}/complete", one));
         finish(true);
         say("Well done. This lesson is completed.");
       } catch (reason) {
@@ -70,7 +70,7 @@ export async function lesson(lessonId: string): Promise<() => void> {
 
 /** Attachments need access to the lesson: `undefined` means that the learner has none. */
 function closed(reason: unknown): undefined {
-  if (reason instanceof Refused && reason.code === "not_enrolled") return undefined;
+  if (reason instanceof ParlanceError && reason.code === "not_enrolled") return undefined;
   throw reason;
 }
 
@@ -100,7 +100,7 @@ function watch(lessonId: string, title: string, progress: LessonProgress | undef
     saved = watchSeconds;
     try {
       // Sent even when the page is closed.
-      value(await parlance.rest.PUT("/lessons/{lessonId}/progress", { ...one, body: { watchSeconds }, keepalive: true }));
+      unwrap(await parlance.rest.PUT("/lessons/{lessonId}/progress", { ...one, body: { watchSeconds }, keepalive: true }));
     } catch (reason) {
       saved = before;
       if (!hasLeft) failed(reason);
@@ -118,7 +118,7 @@ function watch(lessonId: string, title: string, progress: LessonProgress | undef
     again.hidden = isFresh = true;
     try {
       const { play } = (await import(place("script").dataset["player"] ?? "")) as typeof import("./player.ts");
-      const { url } = value(await parlance.rest.GET("/lessons/{lessonId}/video-url", one));
+      const { url } = unwrap(await parlance.rest.GET("/lessons/{lessonId}/video-url", one));
       if (hasLeft) return;
       // At this page's host, by the name that the browser uses.
       const { pathname, search } = new URL(url);

@@ -1,5 +1,5 @@
 /** Start of the page: login, routes, navigation between the views. */
-import { Refused } from "../../../clients/typescript/src/client.ts";
+import { ParlanceError, RealtimeClient } from "../../../clients/typescript/src/index.js";
 import { Bell } from "./bell.ts";
 import { notPaid, paid } from "./buying.ts";
 import { course, courses } from "./courses.ts";
@@ -61,8 +61,8 @@ async function route(): Promise<void> {
     view?.();
   } catch (reason) {
     if (asked !== address()) return;
-    if (reason instanceof Refused && /^(refresh_token_|unauthenticated|account_banned)/.test(reason.code)) leave();
-    else if (reason instanceof Refused && ["not_found", "request_invalid"].includes(reason.code)) {
+    if (reason instanceof ParlanceError && /^(refresh_token_|unauthenticated|account_banned)/.test(reason.code)) leave();
+    else if (reason instanceof ParlanceError && ["not_found", "request_invalid"].includes(reason.code)) {
       navigate("");
       show("Page not found", h("p", {}, "The address is wrong, or the page has been removed."), h("p", {}, h("a", { href: "#/courses" }, "See all courses")));
       return;
@@ -88,9 +88,9 @@ function navigate(current: string): void {
 
 async function enter(): Promise<void> {
   localStorage.setItem(KNOWN, "yes");
-  const practice = parlance.practise();
-  talk = new Talk(practice, () => go(""));
-  bell = new Bell(practice.socket);
+  const realtime = new RealtimeClient(parlance);
+  talk = new Talk(realtime, () => go(""));
+  bell = new Bell(realtime.socket);
   if (!(await talk.resume())) await route();
 }
 
@@ -128,7 +128,7 @@ async function begin(): Promise<void> {
   try {
     await parlance.refresh();
   } catch (reason) {
-    if (reason instanceof Refused) return leave();
+    if (reason instanceof ParlanceError) return leave();
     show("Parlance", h("button", { class: "primary", click: () => location.reload() }, "Try again"));
     return say(sentence(reason), "alert");
   }

@@ -1,6 +1,6 @@
 /** The learner's profile, and logout. */
-import { value } from "../../../clients/typescript/src/client.ts";
-import type { Me, MeUpdate } from "../../../clients/typescript/src/openapi.ts";
+import { unwrap } from "../../../clients/typescript/src/rest.js";
+import type { Me, MeUpdate } from "../../../clients/typescript/src/openapi.js";
 import { face, form, h, clearMessages, say, show } from "./dom.ts";
 import { parlance } from "./session.ts";
 import { LEVELS, sentence } from "./words.ts";
@@ -46,7 +46,7 @@ export function profile(me: Me, saved: (me: Me) => void, left: () => void): void
         // Days of a streak follow the learner's time zone.
         timezone: Intl.DateTimeFormat().resolvedOptions().timeZone,
       };
-      const changed = value(await parlance.rest.PATCH("/users/me", { body }));
+      const changed = unwrap(await parlance.rest.PATCH("/users/me", { body }));
       saved(changed);
       say("Your profile is saved.");
     } catch (reason) {
@@ -69,7 +69,7 @@ export function profile(me: Me, saved: (me: Me) => void, left: () => void): void
     };
     try {
       // The part of the form is a file, which the generated types call a string.
-      const { avatarUrl } = value(await parlance.rest.POST("/users/me/avatar", { body: { file: file.name }, bodySerializer }));
+      const { avatarUrl } = unwrap(await parlance.rest.POST("/users/me/avatar", { body: { file: file.name }, bodySerializer }));
       shown.replaceChildren(face(name, avatarUrl));
       say("Your picture is saved. Partners see it.");
     } catch (reason) {
@@ -93,7 +93,7 @@ export function profile(me: Me, saved: (me: Me) => void, left: () => void): void
       { class: "card row" },
       h("span", {}, `Signed in as ${me.email}`),
       !me.isVerified && h("button", { click: () => void verifyAgain() }, "Send me a verification link"),
-      h("button", { click: () => void parlance.signOut().then(left, (reason: unknown) => say(sentence(reason), "alert")) }, "Sign out"),
+      h("button", { click: () => void parlance.logout().then(left, (reason: unknown) => say(sentence(reason), "alert")) }, "Sign out"),
     ),
   );
 }

@@ -1,6 +1,6 @@
 /** The API client of this page. */
-import { Parlance, value } from "../../../clients/typescript/src/client.ts";
-import type { Me } from "../../../clients/typescript/src/openapi.ts";
+import { ParlanceClient, unwrap } from "../../../clients/typescript/src/rest.js";
+import type { Me } from "../../../clients/typescript/src/openapi.js";
 
 /** Get this browser's device id, the same for each login. */
 function device(): string {
@@ -12,16 +12,14 @@ function device(): string {
   return made;
 }
 
-const proof = localStorage.getItem("deviceProof");
-
-export const parlance = new Parlance({
+export const parlance = new ParlanceClient({
   url: location.origin,
   platform: "web",
   deviceId: device(),
-  ...(proof !== null && { deviceProof: proof }),
-  keepDeviceProof: (made) => localStorage.setItem("deviceProof", made),
+  deviceProof: localStorage.getItem("deviceProof") ?? undefined,
+  onCredentials: ({ deviceProof }) => deviceProof && localStorage.setItem("deviceProof", deviceProof),
 });
 
 export async function me(): Promise<Me> {
-  return value(await parlance.rest.GET("/users/me"));
+  return unwrap(await parlance.rest.GET("/users/me"));
 }

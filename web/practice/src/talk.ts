@@ -1,9 +1,9 @@
 /** Search, call, and rating after the call. */
-import { Call, type Ending, type Role } from "../../../clients/typescript/src/call.ts";
-import type { FindPartner, MatchFound } from "../../../clients/typescript/src/asyncapi.ts";
-import { Refused, value } from "../../../clients/typescript/src/client.ts";
-import type { Me, ReportReasonInput } from "../../../clients/typescript/src/openapi.ts";
-import type { Practice } from "../../../clients/typescript/src/practice.ts";
+import { Call, type EndReason, type Role } from "../../../clients/typescript/src/call.js";
+import type { FindPartner, MatchFound } from "../../../clients/typescript/src/asyncapi.js";
+import { ParlanceError, unwrap } from "../../../clients/typescript/src/rest.js";
+import type { Me, ReportReasonInput } from "../../../clients/typescript/src/openapi.js";
+import type { RealtimeClient } from "../../../clients/typescript/src/realtime.js";
 import { type Field, face, form, h, clearMessages, place, say, show, onLeave } from "./dom.ts";
 import { figures } from "./history.ts";
 import { follow } from "./meter.ts";
@@ -29,7 +29,7 @@ const QUESTIONS = [
   "Which film or book did you like so much that you recommended it to everybody?",
 ];
 
-const ENDINGS: Record<Ending, string> = {
+const ENDINGS: Record<EndReason, string> = {
   left: "You hung up.",
   ended: "Your partner hung up.",
   disconnected: "Your partner's connection was lost.",
@@ -50,27 +50,25 @@ const REASONS: [ReportReasonInput, string][] = [
 
 export class Talk {
   readonly #home: () => void;
-  readonly #practice: Practice;
+  readonly #realtime: RealtimeClient;
   #search: FindPartner | undefined;
   #microphone: MediaStream | undefined;
   #call: Call | undefined;
 
   /** `home` is called after a call or search, to show the start again. */
-  constructor(practice: Practice, home: () => void) {
+  constructor(realtime: RealtimeClient, home: () => void) {
     this.#home = home;
-    this.#practice = practice;
-    const { socket } = practice;
+    this.#realtime = realtime;
+    const { socket } = realtime;
     socket.on("match_found", (match) => void this.#enter(match));
     socket.on("searching", ({ estimatedWaitSeconds: seconds }) => this.#estimate(seconds));
     socket.on("search_expired", () => this.#giveUp("Nobody was free within five minutes. Try again, perhaps with any level."));
     socket.on("session_replaced", () => this.#giveUp("You have opened Parlance in too many windows, and this one was left out. Load the page again to use it here."));
-    // A closed socket leaves the queue, so search again; Practice rejoins a call.
+    // A closed socket leaves the queue, so search again; the client rejoins a call.
     socket.on("connect", () => {
       if (this.#search && !this.#call) void this.#queue(this.#search);
     });
-    socket.on("connect_error", ({ message }) => {
-      if (message === "banned") this.#giveUp(sentence(new Refused("banned", message)));
-    });
+    realtime.onClosed = (reason) => this.#giveUp(sentence(reason));
     socket.on("disconnect", () => {
       if (this.#search || this.#call) say("Your connection was lost. Reconnecting …", "alert");
     });
@@ -82,7 +80,7 @@ export class Talk {
   }
 
   close(): void {
-    this.#practice.close();
+    this.#realtime.close();
     this.#release();
   }
 
@@ -111,8 +109,8 @@ export class Talk {
     }
     this.#search = search;
     this.#waiting();
-    if (this.#practice.socket.connected) await this.#queue(search);
-    else this.#practice.socket.connect();
+    if (this.#realtime.socket.connected) await this.#queue(search);
+    else this.#realtime.socket.connect();
   }
 
   /** Rejoin the call that this window was in before a reload; return whether there was one. */
@@ -126,7 +124,7 @@ export class Talk {
 
   async #queue(search: FindPartner): Promise<void> {
     try {
-      await this.#practice.send("find_partner", search);
+      await this.#realtime.send("find_partner", search);
     } catch (reason) {
       this.#giveUp(sentence(reason));
     }
@@ -160,7 +158,7 @@ export class Talk {
       this.#search = undefined;
       this.#release();
       this.#home();
-      await this.#practice.send("cancel_search", {}).catch(() => undefined);
+      await this.#realtime.send("cancel_search", {}).catch(() => undefined);
     };
     const wider = h("div", { role: "status" });
     show(
@@ -186,7 +184,7 @@ export class Talk {
     this.#search = search;
     this.#waiting();
     // If a match came first it remains, and there is no search to cancel.
-    await this.#practice.send("cancel_search", {}).catch(() => undefined);
+    await this.#realtime.send("cancel_search", {}).catch(() => undefined);
     if (this.#search === search && !this.#call) await this.#queue(search);
   }
 
@@ -200,7 +198,7 @@ export class Talk {
     const keep = (part: Role | undefined) => sessionStorage.setItem(STORAGE_KEY, JSON.stringify({ match, role: part, since } satisfies StoredCall));
     try {
       const microphone = await this.#listen();
-      const call = new Call(this.#practice, match, microphone, {}, role);
+      const call = new Call(this.#realtime, match, microphone, {}, role);
       this.#call = call;
       keep(role);
       call.onRole = keep;
@@ -216,7 +214,7 @@ export class Talk {
       this.#call = this.#search = undefined;
       this.#release();
       this.#home();
-      const isOver = reason instanceof Refused && ["not_in_room", "room_closed"].includes(reason.code);
+      const isOver = reason instanceof ParlanceError && ["not_in_room", "room_closed"].includes(reason.code);
       say(isOver ? "That call is over." : sentence(reason), "alert");
     }
   }
@@ -241,7 +239,7 @@ export class Talk {
 
     let stopMeter = () => {};
     const stopMine = follow(microphone, mine);
-    call.onVoice = (voice) => {
+    call.onRemoteStream = (voice) => {
       stopMeter();
       stopMeter = follow(voice, meter);
       audio.srcObject = voice;
@@ -250,7 +248,7 @@ export class Talk {
     };
     // After a reload the browser may require a tap before it plays audio.
     const unlock = () => void audio.play().then(clearMessages, () => undefined);
-    const { socket } = this.#practice;
+    const { socket } = this.#realtime;
     const away = ({ graceSeconds }: { graceSeconds: number }) => {
       state.textContent = `${partner.displayName}'s connection dropped. Waiting ${graceSeconds} seconds for them …`;
     };
@@ -294,7 +292,7 @@ export class Talk {
     return leave;
   }
 
-  #over(call: Call, ending: Ending): void {
+  #over(call: Call, ending: EndReason): void {
     if (this.#call !== call) return;
     this.#call = undefined;
     sessionStorage.removeItem(STORAGE_KEY);
@@ -322,7 +320,7 @@ export class Talk {
     };
     const rate = (stars: number) =>
       attempt(async () => {
-        value(await parlance.rest.POST("/sessions/{sessionId}/rate", { params: { path: { sessionId } }, body: { stars } }));
+        unwrap(await parlance.rest.POST("/sessions/{sessionId}/rate", { params: { path: { sessionId } }, body: { stars } }));
         rating.replaceChildren(h("p", {}, `You gave ${stars} of 5 stars.`));
         say("Thank you for rating.");
       });
@@ -341,13 +339,13 @@ export class Talk {
       ({ reason, description }) =>
         attempt(async () => {
           const body = { reportedId: partner.userId, sessionId, reason: reason as ReportReasonInput, ...(description && { description }) };
-          value(await parlance.rest.POST("/reports", { body }));
+          unwrap(await parlance.rest.POST("/reports", { body }));
           say("Thank you. We will look at it. You will not be matched with this partner again.");
         }),
     );
     const block = () =>
       attempt(async () => {
-        value(await parlance.rest.PUT("/users/{userId}/block", { params: { path: { userId: partner.userId } } }));
+        unwrap(await parlance.rest.PUT("/users/{userId}/block", { params: { path: { userId: partner.userId } } }));
         say(`You will not be matched with ${partner.displayName} again.`);
       });
     show(

@@ -1,5 +1,5 @@
 /** Views before a login, and those that e-mails link to. */
-import { value } from "../../../clients/typescript/src/client.ts";
+import { unwrap } from "../../../clients/typescript/src/rest.js";
 import { type Field, form, h, clearMessages, say, show } from "./dom.ts";
 import { parlance } from "./session.ts";
 import { sentence } from "./words.ts";
@@ -50,7 +50,7 @@ export function signIn(entered: () => Promise<void>): void {
       { class: "card" },
       form([EMAIL, PASSWORD], "Sign in", async ({ email = "", password = "" }) => {
         await attempt(async () => {
-          await parlance.signIn(email, password);
+          await parlance.login(email, password);
           await entered();
         });
       }),
@@ -67,7 +67,7 @@ function forgotPassword(): void {
       { class: "card" },
       form([EMAIL], "Send me a link", async ({ email = "" }) => {
         await attempt(async () => {
-          value(await parlance.rest.POST("/auth/forgot-password", { body: { email } }));
+          unwrap(await parlance.rest.POST("/auth/forgot-password", { body: { email } }));
           say("If this address has an account, an e-mail with a link is on its way.");
         });
       }),
@@ -83,7 +83,7 @@ export function resetPassword(token: string, done: () => void): void {
       { class: "card" },
       form([{ ...NEW_PASSWORD, label: "New password" }], "Save the password", async ({ password = "" }) => {
         await attempt(async () => {
-          value(await parlance.rest.POST("/auth/reset-password", { body: { token, newPassword: password } }));
+          unwrap(await parlance.rest.POST("/auth/reset-password", { body: { token, newPassword: password } }));
           done();
           say("Your new password is saved, and every device is signed out. Sign in with it.");
         });
@@ -96,7 +96,7 @@ export function resetPassword(token: string, done: () => void): void {
 export function verifyEmail(token: string): void {
   const verify = async () => {
     await attempt(async () => {
-      value(await parlance.rest.POST("/auth/verify-email", { body: { token } }));
+      unwrap(await parlance.rest.POST("/auth/verify-email", { body: { token } }));
       show("Your e-mail address is verified", h("p", {}, h("a", { href: "/" }, "Go and talk")));
     });
   };

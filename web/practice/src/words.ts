@@ -1,5 +1,5 @@
 /** Texts of errors, and formats of times, amounts and durations. */
-import { Refused } from "../../../clients/typescript/src/client.ts";
+import { ParlanceError } from "../../../clients/typescript/src/rest.js";
 
 const SENTENCES: Record<string, string> = {
   account_banned: "This account has been banned, so it cannot be used to sign in or talk.",
@@ -34,7 +34,7 @@ const MICROPHONE: Record<string, string> = {
 };
 
 export function sentence(reason: unknown): string {
-  if (reason instanceof Refused) return SENTENCES[reason.code] ?? reason.message;
+  if (reason instanceof ParlanceError) return SENTENCES[reason.code] ?? reason.message;
   if (reason instanceof DOMException) return MICROPHONE[reason.name] ?? "The microphone cannot be used here.";
   // `fetch` raises it when the server cannot be reached.
   if (reason instanceof TypeError) return "The service cannot be reached. Check your network, then try again.";

@@ -1,0 +1,628 @@
+// Generated from asyncapi.yaml by `make types`; edit the spec, not this file.
+// dart format off
+
+/// The payload of an event that the client sends.
+abstract interface class Payload {
+  Map<String, dynamic> toJson();
+}
+
+/// An event that the client sends, with its payload and what its ack adds.
+final class ClientEvent<A> {
+  const ClientEvent(this.name, this.payload, this.readAck);
+
+  final String name;
+  final Payload payload;
+  final A Function(Map<String, dynamic> json) readAck;
+}
+
+/// An event that the server emits.
+final class ServerEvent<P> {
+  const ServerEvent(this.name, this.read);
+
+  final String name;
+  final P Function(Map<String, dynamic> json) read;
+}
+
+void _nothing(Map<String, dynamic> json) {}
+
+/// Events that the client sends.
+abstract final class ClientEvents {
+  /// Search for a partner
+  ///
+  /// The server emits `searching` or, at once, `match_found`. `level` is the level of the conversation, `all` when
+  /// absent; equal levels match and `all` matches any. A partner with the same `topic` is preferred, then the longest
+  /// wait.
+  static ClientEvent<void> findPartner(FindPartner payload) => ClientEvent('find_partner', payload, _nothing);
+  /// Cancel the search, or refuse the match
+  ///
+  /// After `match_found` and before both have joined, the partner receives `partner_cancelled`.
+  static ClientEvent<void> cancelSearch([NoPayload payload = const NoPayload()]) => ClientEvent('cancel_search', payload, _nothing);
+  /// Report whether the app is in the background
+  ///
+  /// A socket starts in the foreground. In the background a match is also pushed to the
+  /// account's devices, while it can be joined.
+  static ClientEvent<void> appState(AppState payload) => ClientEvent('app_state', payload, _nothing);
+  /// Join the room of a match, or rejoin it
+  ///
+  /// The user's other socket in the room, if any, receives `session_replaced`. If the partner is away,
+  /// `peer_reconnecting` follows.
+  static ClientEvent<void> joinRoom(JoinRoom payload) => ClientEvent('join_room', payload, _nothing);
+  /// Send the offer to the partner, as caller
+  ///
+  /// The first offer of a call, and each that restarts ICE. A partner who is away receives it after reconnecting.
+  static ClientEvent<void> webrtcOffer(LocalDescription payload) => ClientEvent('webrtc_offer', payload, _nothing);
+  /// Send the answer to the partner, as receiver
+  ///
+  /// One for each `webrtc_offer`. A partner who is away receives it after reconnecting.
+  static ClientEvent<void> webrtcAnswer(LocalDescription payload) => ClientEvent('webrtc_answer', payload, _nothing);
+  /// Send an ICE candidate to the partner
+  ///
+  /// Send each candidate as it arises. A partner who is away receives it after reconnecting.
+  static ClientEvent<void> webrtcIce(LocalCandidate payload) => ClientEvent('webrtc_ice', payload, _nothing);
+  /// End the call
+  ///
+  /// The partner receives `peer_left`, or `partner_cancelled` if not both had joined.
+  static ClientEvent<void> endCall(RoomReference payload) => ClientEvent('end_call', payload, _nothing);
+  /// Request new TURN credentials, valid for an hour, in the ack
+  ///
+  /// Before an ICE restart, because those of `match_found` may have expired.
+  static ClientEvent<IceAckSuccess> refreshIce(RoomReference payload) => ClientEvent('refresh_ice', payload, IceAckSuccess.fromJson);
+}
+
+/// Events that the server emits.
+abstract final class ServerEvents {
+  /// The search is in the queue
+  ///
+  /// Follows `find_partner`, and `partner_cancelled` where the search continues.
+  static const searching = ServerEvent<Searching>('searching', Searching.fromJson);
+  /// The search expired after five minutes without a match
+  ///
+  /// To search again, send `find_partner`.
+  static const searchExpired = ServerEvent<NoPayload>('search_expired', NoPayload.fromJson);
+  /// A partner was found; join the room
+  ///
+  /// Send `join_room` within 20 seconds, or `cancel_search` to refuse the match.
+  static const matchFound = ServerEvent<MatchFound>('match_found', MatchFound.fromJson);
+  /// The match is over; the partner refused, left or did not join in time
+  ///
+  /// The search is requeued at the head; `searching`, or the next `match_found`, follows. A learner who did not join in
+  /// time receives this event too, and their search has ended.
+  static const partnerCancelled = ServerEvent<NoPayload>('partner_cancelled', NoPayload.fromJson);
+  /// A participant, the receiver of the event included, joined the room
+  ///
+  /// When both have joined, the caller sends `webrtc_offer`.
+  static const peerJoined = ServerEvent<PeerJoined>('peer_joined', PeerJoined.fromJson);
+  /// The partner's offer
+  ///
+  /// Set it as the remote description, and send `webrtc_answer`.
+  static const webrtcOffer = ServerEvent<RemoteDescription>('webrtc_offer', RemoteDescription.fromJson);
+  /// The partner's answer
+  ///
+  /// Set it as the remote description.
+  static const webrtcAnswer = ServerEvent<RemoteDescription>('webrtc_answer', RemoteDescription.fromJson);
+  /// One of the partner's ICE candidates
+  ///
+  /// Add it to the peer connection once that has a remote description.
+  static const webrtcIce = ServerEvent<RemoteCandidate>('webrtc_ice', RemoteCandidate.fromJson);
+  /// The partner's connection dropped; the call continues if they reconnect in time
+  ///
+  /// Either `peer_reconnected` or `peer_left` follows. Signals that you send meanwhile are kept for the partner.
+  static const peerReconnecting = ServerEvent<PeerReconnecting>('peer_reconnecting', PeerReconnecting.fromJson);
+  /// The partner reconnected; signals sent meanwhile are delivered
+  ///
+  /// If no audio arrives within a second, the caller restarts ICE.
+  static const peerReconnected = ServerEvent<NoPayload>('peer_reconnected', NoPayload.fromJson);
+  /// The partner left; the call has ended
+  ///
+  /// Close the peer connection. `GET /sessions` has the call.
+  static const peerLeft = ServerEvent<PeerLeft>('peer_left', PeerLeft.fromJson);
+  /// Another device of the user replaced this socket
+  ///
+  /// In the room of a call, or as one of the three sockets of an account; in that case the connection is closed.
+  static const sessionReplaced = ServerEvent<NoPayload>('session_replaced', NoPayload.fromJson);
+  /// A notification, also in the user's list
+  ///
+  /// Each of the user's sockets receives it. `GET /notifications` has the earlier ones.
+  static const notification = ServerEvent<NotificationEvent>('notification', NotificationEvent.fromJson);
+  /// The server may have lost pending events
+  ///
+  /// In a call, send `join_room` again; `not_in_room` means that it has ended. A search continues without action.
+  static const resync = ServerEvent<NoPayload>('resync', NoPayload.fromJson);
+  /// An event was refused
+  ///
+  /// The error that is also in the ack of that event. After a malformed packet, which has no ack, the connection closes.
+  static const error = ServerEvent<EventError>('error', EventError.fromJson);
+}
+
+/// A learner's own English level, as in the profile.
+extension type const Level(String value) implements String {
+  static const beginner = Level('beginner');
+  static const intermediate = Level('intermediate');
+  static const advanced = Level('advanced');
+}
+
+/// Level of a conversation; `all` fits any.
+extension type const CallLevel(String value) implements String {
+  static const all = CallLevel('all');
+  static const beginner = CallLevel('beginner');
+  static const intermediate = CallLevel('intermediate');
+  static const advanced = CallLevel('advanced');
+}
+
+/// An RTCIceCandidateInit, as `RTCIceCandidate.toJSON()` returns it.
+final class IceCandidate implements Payload {
+  const IceCandidate({required this.candidate, this.sdpMid, this.sdpMLineIndex, this.usernameFragment});
+
+  IceCandidate.fromJson(Map<String, dynamic> json)
+      : candidate = json['candidate'] as String,
+        sdpMid = json['sdpMid'] as String?,
+        sdpMLineIndex = json['sdpMLineIndex'] == null ? null : (json['sdpMLineIndex'] as num).toInt(),
+        usernameFragment = json['usernameFragment'] as String?;
+
+  /// The candidate attribute; empty at the end of a generation of candidates.
+  final String candidate;
+
+  /// Identification tag of the media section.
+  final String? sdpMid;
+
+  /// Index of the media section.
+  final int? sdpMLineIndex;
+
+  /// The ICE username fragment of the candidate's generation.
+  final String? usernameFragment;
+
+  @override
+  Map<String, dynamic> toJson() => {
+        'candidate': candidate,
+        if (sdpMid != null) 'sdpMid': sdpMid,
+        if (sdpMLineIndex != null) 'sdpMLineIndex': sdpMLineIndex,
+        if (usernameFragment != null) 'usernameFragment': usernameFragment,
+      };
+}
+
+/// No payload; an empty object is accepted too.
+final class NoPayload implements Payload {
+  const NoPayload();
+
+  NoPayload.fromJson(Map<String, dynamic> json);
+
+  @override
+  Map<String, dynamic> toJson() => {};
+}
+
+/// The wishes of a search.
+final class FindPartner implements Payload {
+  const FindPartner({this.level, this.topic});
+
+  FindPartner.fromJson(Map<String, dynamic> json)
+      : level = json['level'] == null ? null : CallLevel(json['level'] as String),
+        topic = json['topic'] as String?;
+
+  final CallLevel? level;
+
+  final String? topic;
+
+  @override
+  Map<String, dynamic> toJson() => {
+        if (level != null) 'level': level,
+        if (topic != null) 'topic': topic,
+      };
+}
+
+/// The room that the event is about.
+final class RoomReference implements Payload {
+  const RoomReference({required this.roomId});
+
+  RoomReference.fromJson(Map<String, dynamic> json)
+      : roomId = json['roomId'] as String;
+
+  final String roomId;
+
+  @override
+  Map<String, dynamic> toJson() => {
+        'roomId': roomId,
+      };
+}
+
+/// The state of the app.
+final class AppState implements Payload {
+  const AppState({required this.isBackground});
+
+  AppState.fromJson(Map<String, dynamic> json)
+      : isBackground = json['isBackground'] as bool;
+
+  /// Whether the app is in the background.
+  final bool isBackground;
+
+  @override
+  Map<String, dynamic> toJson() => {
+        'isBackground': isBackground,
+      };
+}
+
+/// The room to join, and where the delivery of signals resumes.
+final class JoinRoom implements Payload {
+  const JoinRoom({required this.roomId, this.after});
+
+  JoinRoom.fromJson(Map<String, dynamic> json)
+      : roomId = json['roomId'] as String,
+        after = json['after'] == null ? null : (json['after'] as num).toInt();
+
+  final String roomId;
+
+  /// The highest `seq` received in this room, 0 for none. Without it, delivery resumes at the time of the disconnect.
+  final int? after;
+
+  @override
+  Map<String, dynamic> toJson() => {
+        'roomId': roomId,
+        if (after != null) 'after': after,
+      };
+}
+
+/// The session description that the client has set as its local one.
+final class LocalDescription implements Payload {
+  const LocalDescription({required this.roomId, required this.sdp});
+
+  LocalDescription.fromJson(Map<String, dynamic> json)
+      : roomId = json['roomId'] as String,
+        sdp = json['sdp'] as String;
+
+  final String roomId;
+
+  final String sdp;
+
+  @override
+  Map<String, dynamic> toJson() => {
+        'roomId': roomId,
+        'sdp': sdp,
+      };
+}
+
+/// A candidate of the client's own peer connection.
+final class LocalCandidate implements Payload {
+  const LocalCandidate({required this.roomId, required this.candidate});
+
+  LocalCandidate.fromJson(Map<String, dynamic> json)
+      : roomId = json['roomId'] as String,
+        candidate = json['candidate'] == null ? null : IceCandidate.fromJson(json['candidate'] as Map<String, dynamic>);
+
+  final String roomId;
+
+  /// An RTCIceCandidateInit; null means that there are no more.
+  final IceCandidate? candidate;
+
+  @override
+  Map<String, dynamic> toJson() => {
+        'roomId': roomId,
+        'candidate': candidate?.toJson(),
+      };
+}
+
+/// Stable across releases; new codes may be added.
+///
+/// - `banned`: the account is banned.
+/// - `profile_incomplete`: choose a username and an English level first.
+/// - `already_searching`, `already_in_room`: a device of the account searches, or is in a call.
+/// - `not_searching`: there is no search or match to cancel.
+/// - `not_in_room`: the account is not in that room, or the call has ended.
+/// - `peer_not_ready`: the partner has not joined yet; wait for `peer_joined`.
+/// - `bad_role`: the caller sends offers, the receiver answers.
+/// - `room_closed`: the call has ended.
+/// - `bad_payload`: the event does not match this contract; the message says where.
+/// - `rate_limited`: too many events; the event was not processed.
+/// - `unavailable`: a service is unavailable; send the event again shortly.
+/// - `internal`: an error of the server.
+extension type const ErrorCode(String value) implements String {
+  static const banned = ErrorCode('banned');
+  static const profileIncomplete = ErrorCode('profile_incomplete');
+  static const alreadySearching = ErrorCode('already_searching');
+  static const alreadyInRoom = ErrorCode('already_in_room');
+  static const notSearching = ErrorCode('not_searching');
+  static const notInRoom = ErrorCode('not_in_room');
+  static const peerNotReady = ErrorCode('peer_not_ready');
+  static const badRole = ErrorCode('bad_role');
+  static const roomClosed = ErrorCode('room_closed');
+  static const badPayload = ErrorCode('bad_payload');
+  static const rateLimited = ErrorCode('rate_limited');
+  static const unavailable = ErrorCode('unavailable');
+  static const internal = ErrorCode('internal');
+}
+
+/// Why an event was refused.
+final class EventError implements Payload {
+  const EventError({required this.code, required this.message});
+
+  EventError.fromJson(Map<String, dynamic> json)
+      : code = ErrorCode(json['code'] as String),
+        message = json['message'] as String;
+
+  final ErrorCode code;
+
+  /// The reason for people; it may change.
+  final String message;
+
+  @override
+  Map<String, dynamic> toJson() => {
+        'code': code,
+        'message': message,
+      };
+}
+
+/// New TURN credentials.
+final class IceAckSuccess implements Payload {
+  const IceAckSuccess({required this.iceServers});
+
+  IceAckSuccess.fromJson(Map<String, dynamic> json)
+      : iceServers = [for (final each in json['iceServers'] as List<dynamic>) IceServer.fromJson(each as Map<String, dynamic>)];
+
+  /// For the `RTCPeerConnection`.
+  final List<IceServer> iceServers;
+
+  @override
+  Map<String, dynamic> toJson() => {
+        'iceServers': iceServers.map((each) => each.toJson()).toList(),
+      };
+}
+
+/// A search that waits in the queue.
+final class Searching implements Payload {
+  const Searching({required this.estimatedWaitSeconds});
+
+  Searching.fromJson(Map<String, dynamic> json)
+      : estimatedWaitSeconds = (json['estimatedWaitSeconds'] as num).toInt();
+
+  /// Estimated from the recent matches of this level.
+  final int estimatedWaitSeconds;
+
+  @override
+  Map<String, dynamic> toJson() => {
+        'estimatedWaitSeconds': estimatedWaitSeconds,
+      };
+}
+
+/// The profile of the partner.
+final class Partner implements Payload {
+  const Partner({required this.userId, required this.displayName, required this.avatarUrl, required this.level});
+
+  Partner.fromJson(Map<String, dynamic> json)
+      : userId = json['userId'] as String,
+        displayName = json['displayName'] as String,
+        avatarUrl = json['avatarUrl'] as String?,
+        level = Level(json['level'] as String);
+
+  final String userId;
+
+  /// The name to show.
+  final String displayName;
+
+  /// The picture; null if there is none.
+  final String? avatarUrl;
+
+  final Level level;
+
+  @override
+  Map<String, dynamic> toJson() => {
+        'userId': userId,
+        'displayName': displayName,
+        'avatarUrl': avatarUrl,
+        'level': level,
+      };
+}
+
+/// An RTCIceServer.
+final class IceServer implements Payload {
+  const IceServer({required this.urls, this.username, this.credential});
+
+  IceServer.fromJson(Map<String, dynamic> json)
+      : urls = [for (final each in json['urls'] as List<dynamic>) each as String],
+        username = json['username'] as String?,
+        credential = json['credential'] as String?;
+
+  /// URLs of STUN, or of TURN over UDP, TCP and TLS.
+  final List<String> urls;
+
+  /// `{unix expiry}:{userId}`; valid for an hour.
+  final String? username;
+
+  /// Base64 of HMAC-SHA1 of the username.
+  final String? credential;
+
+  @override
+  Map<String, dynamic> toJson() => {
+        'urls': urls,
+        if (username != null) 'username': username,
+        if (credential != null) 'credential': credential,
+      };
+}
+
+/// A match of two searches.
+final class MatchFound implements Payload {
+  const MatchFound({required this.roomId, required this.sessionId, required this.partner, required this.topic, required this.iceServers});
+
+  MatchFound.fromJson(Map<String, dynamic> json)
+      : roomId = json['roomId'] as String,
+        sessionId = json['sessionId'] as String,
+        partner = Partner.fromJson(json['partner'] as Map<String, dynamic>),
+        topic = json['topic'] as String?,
+        iceServers = [for (final each in json['iceServers'] as List<dynamic>) IceServer.fromJson(each as Map<String, dynamic>)];
+
+  final String roomId;
+
+  final String sessionId;
+
+  final Partner partner;
+
+  /// The topic of one of the two searches; null if neither had one.
+  final String? topic;
+
+  /// For the `RTCPeerConnection`.
+  final List<IceServer> iceServers;
+
+  @override
+  Map<String, dynamic> toJson() => {
+        'roomId': roomId,
+        'sessionId': sessionId,
+        'partner': partner.toJson(),
+        'topic': topic,
+        'iceServers': iceServers.map((each) => each.toJson()).toList(),
+      };
+}
+
+/// The caller makes the offer, the receiver answers. The first to join is the caller.
+extension type const PeerRole(String value) implements String {
+  static const caller = PeerRole('caller');
+  static const receiver = PeerRole('receiver');
+}
+
+/// A participant who joined the room.
+final class PeerJoined implements Payload {
+  const PeerJoined({required this.role, required this.userId});
+
+  PeerJoined.fromJson(Map<String, dynamic> json)
+      : role = PeerRole(json['role'] as String),
+        userId = json['userId'] as String;
+
+  final PeerRole role;
+
+  final String userId;
+
+  @override
+  Map<String, dynamic> toJson() => {
+        'role': role,
+        'userId': userId,
+      };
+}
+
+/// The partner's session description, to be set as the remote one.
+final class RemoteDescription implements Payload {
+  const RemoteDescription({required this.sdp, required this.seq});
+
+  RemoteDescription.fromJson(Map<String, dynamic> json)
+      : sdp = json['sdp'] as String,
+        seq = (json['seq'] as num).toInt();
+
+  final String sdp;
+
+  final int seq;
+
+  @override
+  Map<String, dynamic> toJson() => {
+        'sdp': sdp,
+        'seq': seq,
+      };
+}
+
+/// A candidate of the partner's peer connection.
+final class RemoteCandidate implements Payload {
+  const RemoteCandidate({required this.candidate, required this.seq});
+
+  RemoteCandidate.fromJson(Map<String, dynamic> json)
+      : candidate = json['candidate'] == null ? null : IceCandidate.fromJson(json['candidate'] as Map<String, dynamic>),
+        seq = (json['seq'] as num).toInt();
+
+  /// An RTCIceCandidateInit; null means that there are no more.
+  final IceCandidate? candidate;
+
+  final int seq;
+
+  @override
+  Map<String, dynamic> toJson() => {
+        'candidate': candidate?.toJson(),
+        'seq': seq,
+      };
+}
+
+/// A partner whose connection dropped.
+final class PeerReconnecting implements Payload {
+  const PeerReconnecting({required this.graceSeconds});
+
+  PeerReconnecting.fromJson(Map<String, dynamic> json)
+      : graceSeconds = (json['graceSeconds'] as num).toInt();
+
+  /// Remaining time of the partner.
+  final int graceSeconds;
+
+  @override
+  Map<String, dynamic> toJson() => {
+        'graceSeconds': graceSeconds,
+      };
+}
+
+/// New values may be added.
+extension type const NotificationType(String value) implements String {
+  static const matchFound = NotificationType('match_found');
+  static const paymentSuccess = NotificationType('payment_success');
+  static const paymentFailed = NotificationType('payment_failed');
+  static const system = NotificationType('system');
+  static const achievement = NotificationType('achievement');
+  static const adminAlert = NotificationType('admin_alert');
+}
+
+/// As in `GET /notifications`.
+final class NotificationEvent implements Payload {
+  const NotificationEvent({required this.id, required this.type, required this.title, required this.body, required this.data, required this.isRead, required this.createdAt});
+
+  NotificationEvent.fromJson(Map<String, dynamic> json)
+      : id = json['id'] as String,
+        type = NotificationType(json['type'] as String),
+        title = json['title'] as String,
+        body = json['body'] as String,
+        data = json['data'] == null ? null : (json['data'] as Map<String, dynamic>).cast<String, String>(),
+        isRead = json['isRead'] as bool,
+        createdAt = json['createdAt'] as String;
+
+  final String id;
+
+  final NotificationType type;
+
+  /// One line.
+  final String title;
+
+  /// The text.
+  final String body;
+
+  /// Target in the app.
+  final Map<String, String>? data;
+
+  /// Whether the user has read it.
+  final bool isRead;
+
+  /// RFC 3339, UTC.
+  final String createdAt;
+
+  @override
+  Map<String, dynamic> toJson() => {
+        'id': id,
+        'type': type,
+        'title': title,
+        'body': body,
+        'data': data,
+        'isRead': isRead,
+        'createdAt': createdAt,
+      };
+}
+
+/// Why the call ended: `ended` by the partner, `disconnected` and not back in time, `timeout` after the longest
+/// duration of a call, or the partner was `banned`.
+extension type const PeerLeftReason(String value) implements String {
+  static const ended = PeerLeftReason('ended');
+  static const disconnected = PeerLeftReason('disconnected');
+  static const timeout = PeerLeftReason('timeout');
+  static const banned = PeerLeftReason('banned');
+}
+
+/// The end of a call.
+final class PeerLeft implements Payload {
+  const PeerLeft({required this.reason});
+
+  PeerLeft.fromJson(Map<String, dynamic> json)
+      : reason = PeerLeftReason(json['reason'] as String);
+
+  final PeerLeftReason reason;
+
+  @override
+  Map<String, dynamic> toJson() => {
+        'reason': reason,
+      };
+}

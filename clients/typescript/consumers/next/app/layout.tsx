@@ -1,0 +1,9 @@
+export const metadata = { title: "Practice" };
+
+export default function RootLayout({ children }: LayoutProps<"/">) {
+  return (
+    <html lang="en">
+      <body>{children}</body>
+    </html>
+  );
+}

@@ -1,0 +1,206 @@
+/** The Socket.IO connection: events and acks typed by asyncapi.yaml. It reconnects, and rejoins the room of a call. */
+import { type Socket, io } from "socket.io-client";
+import type { ClientEvents, FindPartner, MatchFound, ServerEvents } from "./asyncapi.js";
+import { ParlanceError } from "./errors.js";
+
+export type ClientEvent = keyof ClientEvents;
+export type Payload<E extends ClientEvent> = Parameters<ClientEvents[E]>[0];
+export type Ack<E extends ClientEvent> = Parameters<Parameters<ClientEvents[E]>[1]>[0];
+/** What an ack adds when the event was accepted. */
+export type AckData<E extends ClientEvent> = Extract<Ack<E>, { ok: true }>;
+
+/** Where the server is, and the tokens for it: a ParlanceClient, or an app's own. */
+export interface TokenSource {
+  readonly url: string;
+  /** The newest access token; called for each attempt to connect. */
+  accessToken(): Promise<string>;
+  /**
+   * A new access token, after the server refused the last one. Throw a ParlanceError with status 401 if there is none
+   * without a new login; after any other error the client tries again.
+   */
+  refresh(): Promise<string>;
+}
+
+/** Milliseconds within which an ack arrives. */
+const ACK_TIMEOUT_MS = 10_000;
+/** First and longest delay between two attempts to connect. A call waits for a lost participant for seconds only. */
+const [RECONNECT_MS, RECONNECT_MAX_MS] = [250, 5_000];
+/** Events that end a search without a match. */
+const SEARCH_ENDS = ["search_expired", "session_replaced"];
+/** Events that end the room for this socket: the partner left, or another socket of this account replaced it. */
+const ROOM_ENDS = ["peer_left", "partner_cancelled", "session_replaced"];
+
+export class RealtimeClient {
+  /** Listen for events here: `socket.on("peer_left", ({ reason }) => ...)`. */
+  readonly socket: Socket<ServerEvents, ClientEvents>;
+  /** Called when the room could not be joined again after the connection was lost. */
+  onRoomLost: (reason: ParlanceError) => void = () => {};
+  /** Called when the connection is closed for good: `unauthenticated` (log in again), `banned` or `session_replaced`. */
+  onClosed: (reason: ParlanceError) => void = () => {};
+  readonly #tokens: TokenSource;
+  #isTokenRefused = false;
+  #attempts = 0;
+  #retry: ReturnType<typeof setTimeout> | undefined;
+  #lastEvent: string | undefined;
+  #room: string | undefined;
+  /** The number of the last signal received in this room, so that the server can send what was missed. */
+  #lastSeq: number | undefined;
+
+  /** Connect; the connection stays until `close`. */
+  constructor(tokens: TokenSource) {
+    this.#tokens = tokens;
+    this.socket = io(tokens.url, {
+      transports: ["websocket"],
+      // Two accounts of one page are two connections.
+      forceNew: true,
+      reconnectionDelay: RECONNECT_MS,
+      reconnectionDelayMax: RECONNECT_MAX_MS,
+      // A function: the token may have expired since the last attempt.
+      auth: (send) => void this.#authenticate(send),
+    });
+    this.socket.on("connect", () => {
+      this.#isTokenRefused = false;
+      this.#attempts = 0;
+      this.#rejoin();
+    });
+    this.socket.on("resync", () => this.#rejoin());
+    this.socket.on("connect_error", ({ message }) => this.#refused(message));
+    this.socket.on("disconnect", (reason) => {
+      // After any other reason socket.io-client reconnects by itself.
+      if (reason !== "io server disconnect") return;
+      if (this.#lastEvent === "session_replaced") this.#fail(new ParlanceError("session_replaced", "Another device took the place of this connection."));
+      else this.#connectLater();
+    });
+    this.socket.onAny((event: string, payload: unknown) => {
+      this.#lastEvent = event;
+      if (ROOM_ENDS.includes(event)) this.#leave();
+      if (typeof payload === "object" && payload !== null && "seq" in payload && typeof payload.seq === "number") {
+        this.#lastSeq = payload.seq;
+      }
+    });
+  }
+
+  /** Send an event and wait for its ack; throw ParlanceError with the code of a refusal, or `timeout`. */
+  async send<E extends ClientEvent>(event: E, payload: Payload<E>): Promise<AckData<E>> {
+    const answer = await new Promise<Ack<E>>((resolve, reject) => {
+      const acknowledged = (late: Error | null, answer: Ack<E>) =>
+        late ? reject(new ParlanceError("timeout", `The server did not acknowledge ${event}.`)) : resolve(answer);
+      // TypeScript cannot relate the two through E; the signature above does.
+      this.socket.timeout(ACK_TIMEOUT_MS).emit(event, ...([payload, acknowledged] as never));
+    });
+    if (!answer.ok) throw new ParlanceError(answer.error.code, answer.error.message);
+    return answer as AckData<E>;
+  }
+
+  /** Search for a partner and wait for the match; aborting the signal cancels the search. */
+  findPartner(search: FindPartner = {}, signal?: AbortSignal): Promise<MatchFound> {
+    return this.#match(signal, () => this.send("find_partner", search));
+  }
+
+  /** Wait for the next match: after `partner_cancelled` the server continues the search. */
+  nextMatch(signal?: AbortSignal): Promise<MatchFound> {
+    return this.#match(signal, () => Promise.resolve());
+  }
+
+  /** Join a room, and join it again after each reconnection, until the call ends. */
+  async join(roomId: string): Promise<AckData<"join_room">> {
+    this.#lastSeq = undefined;
+    const answer = await this.#enter(roomId);
+    this.#room = roomId;
+    // From now on no number means that all signals were missed.
+    this.#lastSeq ??= 0;
+    return answer;
+  }
+
+  /** End the call of the joined room. */
+  async end(): Promise<void> {
+    const roomId = this.#room;
+    this.#leave();
+    if (roomId !== undefined) await this.send("end_call", { roomId });
+  }
+
+  /** Close the connection; a search and a call end with it. */
+  close(): void {
+    this.#leave();
+    clearTimeout(this.#retry);
+    this.socket.disconnect();
+  }
+
+  #match(signal: AbortSignal | undefined, begin: () => Promise<unknown>): Promise<MatchFound> {
+    return new Promise((resolve, reject) => {
+      signal?.throwIfAborted();
+      const settled = new AbortController();
+      const settle = (done: () => void) => {
+        settled.abort();
+        this.socket.off("match_found", found).off("disconnect", dropped).offAny(ended);
+        done();
+      };
+      const found = (match: MatchFound) => settle(() => resolve(match));
+      const dropped = () => settle(() => reject(new ParlanceError("disconnected", "The connection was lost.")));
+      const ended = (event: string) => {
+        if (SEARCH_ENDS.includes(event)) settle(() => reject(new ParlanceError(event, "The search has ended.")));
+      };
+      this.socket.on("match_found", found).on("disconnect", dropped).onAny(ended);
+      const abort = () => {
+        this.send("cancel_search", {}).then(
+          () => settle(() => reject(signal?.reason)),
+          // Too late: the match was already made.
+          () => {},
+        );
+      };
+      signal?.addEventListener("abort", abort, { signal: settled.signal });
+      begin().catch((reason) => settle(() => reject(reason)));
+    });
+  }
+
+  async #authenticate(send: (auth: { token: string }) => void): Promise<void> {
+    try {
+      send({ token: await (this.#isTokenRefused ? this.#tokens.refresh() : this.#tokens.accessToken()) });
+    } catch (error) {
+      // It was closed meanwhile.
+      if (!this.socket.active) return;
+      if (error instanceof ParlanceError && error.status === 401) this.#fail(error);
+      else this.#connectLater();
+    }
+  }
+
+  /** Handle a refused handshake, after which socket.io-client does not reconnect by itself. */
+  #refused(code: string): void {
+    if (this.socket.active) return;
+    const isFinal = code === "banned" || (code === "unauthenticated" && this.#isTokenRefused);
+    if (isFinal) return this.#fail(new ParlanceError(code, "The server refused the connection."));
+    this.#isTokenRefused ||= code === "unauthenticated";
+    this.#connectLater();
+  }
+
+  #connectLater(): void {
+    // The delays of socket.io-client: doubled each time, and spread so that not all clients come at once.
+    const delay = Math.min(RECONNECT_MS * 2 ** this.#attempts++, RECONNECT_MAX_MS) * (0.5 + Math.random());
+    this.socket.disconnect();
+    clearTimeout(this.#retry);
+    this.#retry = setTimeout(() => this.socket.connect(), delay);
+  }
+
+  #fail(reason: ParlanceError): void {
+    if (this.#room !== undefined) this.#lose(reason);
+    this.close();
+    this.onClosed(reason);
+  }
+
+  #rejoin(): void {
+    if (this.#room !== undefined) this.#enter(this.#room).catch((reason: ParlanceError) => this.#lose(reason));
+  }
+
+  #enter(roomId: string): Promise<AckData<"join_room">> {
+    return this.send("join_room", this.#lastSeq === undefined ? { roomId } : { roomId, after: this.#lastSeq });
+  }
+
+  #leave(): void {
+    this.#room = this.#lastSeq = undefined;
+  }
+
+  #lose(reason: ParlanceError): void {
+    this.#leave();
+    this.onRoomLost(reason);
+  }
+}

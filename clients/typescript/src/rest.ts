@@ -1,0 +1,143 @@
+/** A login and the REST operations, typed by openapi.yaml; the access token is refreshed before it expires. */
+import createClient, { type Client } from "openapi-fetch";
+import { ParlanceError } from "./errors.js";
+import type { Account, AuthTokens, PlatformInput, Problem, paths } from "./openapi.js";
+
+export type * from "./openapi.js";
+export { ParlanceError };
+
+/** What an installation stores between two runs. */
+export interface Credentials {
+  /** Undefined after a logout, and on `web`, where it is a cookie. */
+  refreshToken: string | undefined;
+  /** Shows that this installation has logged in before: failed logins elsewhere then cannot lock it out. */
+  deviceProof: string | undefined;
+}
+
+export interface ClientOptions {
+  /** Where the API is: scheme, host and port. */
+  url: string;
+  /** On `web` the refresh token is a cookie that no script reads. */
+  platform: PlatformInput;
+  /** Identifies this installation; a login with the same one ends the earlier login. */
+  deviceId: string;
+  /** The refresh token of an earlier run. */
+  refreshToken?: string | undefined;
+  /** The device proof of an earlier run. */
+  deviceProof?: string | undefined;
+  /** Called after each login, refresh and logout; store both values, each in place of the last. */
+  onCredentials?: (credentials: Credentials) => void;
+  /** Sent with every request, such as a User-Agent. */
+  headers?: Record<string, string>;
+}
+
+/** Access tokens are refreshed this many milliseconds before they expire. */
+const REFRESH_MARGIN_MS = 30_000;
+/** Operations whose 401 does not mean an expired access token. */
+const LOGIN_PATHS = /\/auth\/(login|register|refresh)$/;
+
+export class ParlanceClient {
+  readonly url: string;
+  /** Every operation of openapi.yaml: `rest.GET("/users/me")` resolves with `{data, error, response}`. */
+  readonly rest: Client<paths>;
+  account: Account | undefined;
+  #refreshToken: string | undefined;
+  #deviceProof: string | undefined;
+  #accessToken: string | undefined;
+  #expiresAt = 0;
+  #refreshing: Promise<string> | undefined;
+  readonly #device: { platform: PlatformInput; deviceId: string };
+  readonly #onCredentials: (credentials: Credentials) => void;
+
+  constructor({ url, platform, deviceId, refreshToken, deviceProof, onCredentials = () => {}, headers = {} }: ClientOptions) {
+    this.url = url;
+    this.#refreshToken = refreshToken;
+    this.#deviceProof = deviceProof;
+    this.#onCredentials = onCredentials;
+    this.#device = { platform, deviceId };
+    this.rest = createClient<paths>({
+      baseUrl: url,
+      headers,
+      fetch: (request) => this.#fetch(request),
+      ...(platform === "web" && { credentials: "include" }),
+    });
+  }
+
+  get credentials(): Credentials {
+    return { refreshToken: this.#refreshToken, deviceProof: this.#deviceProof };
+  }
+
+  async register(email: string, password: string): Promise<Account> {
+    return this.#keep(unwrap(await this.rest.POST("/auth/register", { body: { email, password, ...this.#device } })));
+  }
+
+  async login(email: string, password: string): Promise<Account> {
+    const proof = this.#deviceProof === undefined ? {} : { deviceProof: this.#deviceProof };
+    return this.#keep(unwrap(await this.rest.POST("/auth/login", { body: { email, password, ...this.#device, ...proof } })));
+  }
+
+  async logout(): Promise<void> {
+    unwrap(await this.rest.POST("/auth/logout"));
+    this.#accessToken = this.#refreshToken = this.account = undefined;
+    this.#onCredentials(this.credentials);
+  }
+
+  /** An access token that is valid for at least half a minute. */
+  async accessToken(): Promise<string> {
+    const isFresh = Date.now() < this.#expiresAt - REFRESH_MARGIN_MS;
+    return this.#accessToken !== undefined && isFresh ? this.#accessToken : this.refresh();
+  }
+
+  /** Get a new access token for the refresh token. That one works once, so simultaneous calls share one exchange. */
+  refresh(): Promise<string> {
+    this.#refreshing ??= this.#exchange().finally(() => {
+      this.#refreshing = undefined;
+    });
+    return this.#refreshing;
+  }
+
+  async #exchange(): Promise<string> {
+    // Without a body a browser sends its cookie.
+    const body = this.#refreshToken === undefined ? {} : { body: { refreshToken: this.#refreshToken } };
+    const tokens = unwrap(await this.rest.POST("/auth/refresh", body));
+    this.#keep(tokens);
+    return tokens.accessToken;
+  }
+
+  #keep(tokens: AuthTokens): Account {
+    this.#accessToken = tokens.accessToken;
+    this.#expiresAt = Date.now() + tokens.expiresInSeconds * 1000;
+    this.#refreshToken = tokens.refreshToken;
+    this.#deviceProof = tokens.deviceProof ?? this.#deviceProof;
+    this.account = tokens.user;
+    this.#onCredentials(this.credentials);
+    return tokens.user;
+  }
+
+  async #fetch(request: Request): Promise<Response> {
+    const token = this.#accessToken;
+    if (LOGIN_PATHS.test(new URL(request.url).pathname)) return fetch(request);
+    const again = request.clone();
+    if (token !== undefined) request.headers.set("Authorization", `Bearer ${token}`);
+    const response = await fetch(request);
+    if (response.status !== 401) return response;
+    try {
+      // Another request may have refreshed it meanwhile.
+      const renewed = token === this.#accessToken ? await this.refresh() : this.#accessToken;
+      again.headers.set("Authorization", `Bearer ${renewed}`);
+    } catch (error) {
+      // The login has ended, which the first response says.
+      if (error instanceof ParlanceError && error.status === 401) return response;
+      throw error;
+    }
+    return fetch(again);
+  }
+}
+
+/** The body of a success; throw ParlanceError with the problem's code otherwise. */
+export function unwrap<T>({ data, error, response }: { data?: T; error?: Problem | undefined; response: Response }): T {
+  if (error !== undefined || !response.ok) {
+    throw new ParlanceError(error?.code ?? "internal", error?.detail ?? response.statusText, response);
+  }
+  return data as T;
+}

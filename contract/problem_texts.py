@@ -1,0 +1,233 @@
+"""Texts of the pages about error codes: for each code the usual cause, and what a client does then."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class ProblemText(NamedTuple):
+    cause: str
+    remedy: str
+
+
+TEXTS: dict[str, ProblemText] = {
+    # --- Any operation ---
+    "request_invalid": ProblemText(
+        "A parameter, a header or the body does not match the contract. `detail` names the place and the rule.",
+        "Change the request; the same request is refused again. Show `detail` to developers, not to users.",
+    ),
+    "unauthenticated": ProblemText(
+        "No access token was sent, or it has expired, or its login has ended by logout, ban or a new password.",
+        "Refresh the tokens with POST /auth/refresh and repeat the request once; if it fails, ask the user to log in.",
+    ),
+    "forbidden": ProblemText(
+        "The account is not allowed to do this: the operation is for administrators, or is refused for this account.",
+        "Do not repeat the request. Hide the action from accounts that lack the role.",
+    ),
+    "not_found": ProblemText(
+        "The resource does not exist, was deleted, or belongs to another account.",
+        "Read the list again that the id came from. An id of another account is answered in the same way.",
+    ),
+    "method_not_allowed": ProblemText(
+        "The path exists, but not with this method.",
+        "Use one of the methods in the header Allow.",
+    ),
+    "not_acceptable": ProblemText(
+        "The header Accept excludes every media type that the operation can send.",
+        "Send `Accept: application/json`, or no such header.",
+    ),
+    "request_timeout": ProblemText(
+        "The head or the body of the request arrived too slowly.",
+        "Repeat the request. Send large files as a resumable upload.",
+    ),
+    "payload_too_large": ProblemText(
+        "The body, or the file in it, has more bytes than the operation accepts. `detail` has the limit.",
+        "Send less: reduce the picture, or send the video as a resumable upload within the limit.",
+    ),
+    "uri_too_long": ProblemText(
+        "The path and the query together are longer than 8 KB.",
+        "Shorten the query; a cursor is sent as it was received.",
+    ),
+    "unsupported_media_type": ProblemText(
+        "The operation does not take the Content-Type of the body, or the type that the bytes of the file have.",
+        "Send JSON as `application/json`. Convert the file to a type that `detail` names.",
+    ),
+    "headers_too_large": ProblemText(
+        "The head of the request has more than 16 KB or more than 100 lines.",
+        "Send fewer headers and cookies.",
+    ),
+    "rate_limited": ProblemText(
+        "The address or the account has sent more requests, or the socket more events, than the limit allows.",
+        "Wait for the seconds in Retry-After, then repeat. RateLimit of each response has the number that is left.",
+    ),
+    "internal": ProblemText(
+        "The server failed in a way that it does not expect. Its log has the reason under the id in X-Request-Id.",
+        "Repeat the request later, with an Idempotency-Key where the operation takes one. Report the request id.",
+    ),
+    "unavailable": ProblemText(
+        "A service that the server depends on does not answer, or the server has too much work.",
+        "Wait for the seconds in Retry-After, then repeat the same request, each time after a longer pause.",
+    ),
+    # --- Accounts ---
+    "email_taken": ProblemText(
+        "Another account has this e-mail address. Upper and lower case make no difference.",
+        "Offer to log in, or to reset the password.",
+    ),
+    "invalid_credentials": ProblemText(
+        "The e-mail address has no account, or the password is wrong; the response does not say which.",
+        "Ask for both again. Failed logins count against the rate limit of the account.",
+    ),
+    "account_banned": ProblemText(
+        "An administrator has banned the account. The password was correct.",
+        "Show the reason to the user. Each login is refused until an administrator lifts the ban.",
+    ),
+    "refresh_token_invalid": ProblemText(
+        "The refresh token is unknown, has expired, or its login was revoked.",
+        "Delete the stored tokens and ask the user to log in.",
+    ),
+    "refresh_token_reused": ProblemText(
+        "A refresh token was sent after the token that replaced it was used. It may be stolen, so the login was ended.",
+        "Delete the stored tokens and ask the user to log in. Store each new refresh token before the next request.",
+    ),
+    "token_invalid": ProblemText(
+        "The token of the link in an e-mail is wrong, has expired, or was used already.",
+        "Offer to send another e-mail.",
+    ),
+    "password_too_common": ProblemText(
+        "The password is on a list of the 10,000 most common passwords.",
+        "Ask for another password; a longer one of several words is accepted.",
+    ),
+    "last_admin": ProblemText(
+        "The account is the only administrator, and the service needs one.",
+        "Promote another account first, with `parlance admins promote`.",
+    ),
+    "username_taken": ProblemText(
+        "Another account has this username. Upper and lower case make no difference.",
+        "Ask for another username.",
+    ),
+    # --- Calls and reports ---
+    "already_rated": ProblemText(
+        "The user has rated this call before.",
+        "Show the rating that is stored, `myRating` of the call.",
+    ),
+    "call_not_ended": ProblemText(
+        "The call is still open, or it never connected; only a call that connected and ended can be rated.",
+        "Offer the rating after the event `peer_left`, or after the ack of `end_call`.",
+    ),
+    "already_reported": ProblemText(
+        "The user has reported this call before, or has another pending report of the same learner.",
+        "Show that the report is received; GET /reports/mine lists it.",
+    ),
+    # --- Payments ---
+    "course_is_free": ProblemText(
+        "The course has no price, so there is nothing to pay.",
+        "Enroll the user with POST /courses/{courseId}/enroll.",
+    ),
+    "already_enrolled": ProblemText(
+        "The user is enrolled in the course, by a payment or without one.",
+        "Open the course; GET /my/courses lists it.",
+    ),
+    "payment_pending": ProblemText(
+        "An earlier payment of the same user for the course is being processed by the provider, which can take days.",
+        "Show the order; it becomes `paid` or `failed`, and the user gets a notification.",
+    ),
+    "signature_invalid": ProblemText(
+        "The signature of a webhook is missing, does not match its bytes, or is older than five minutes.",
+        "Compare the webhook secret of the server with that of the provider. Proxies must pass the body unchanged.",
+    ),
+    "payment_refused": ProblemText(
+        "The payment provider refused the request of the server. `detail` has the provider's own reason.",
+        "Ask an operator: the amount, the currency or the provider's account is not accepted. A repeat is a new order.",
+    ),
+    "order_not_refundable": ProblemText(
+        "The order was not paid, is refunded already, or is disputed. `detail` has the reason.",
+        "Read the order again. A disputed payment is decided by the bank.",
+    ),
+    "refund_pending": ProblemText(
+        "Another refund of the same order has been sent to the provider and is not confirmed yet.",
+        "Wait until it has succeeded or failed, then refund the rest.",
+    ),
+    "refund_too_large": ProblemText(
+        "The amount is more than what is left of the payment after earlier refunds.",
+        "Send the amount that `detail` names or less, or no amount for all that is left.",
+    ),
+    # --- Courses ---
+    "not_enrolled": ProblemText(
+        "The lesson is not free, and the user is not enrolled in its course.",
+        "Offer the course with POST /courses/{courseId}/enroll.",
+    ),
+    "course_in_use": ProblemText(
+        "Learners are enrolled in the course, or have ordered it.",
+        "Unpublish the course with PATCH /courses/{courseId}; enrolled learners keep it.",
+    ),
+    "slug_taken": ProblemText(
+        "Another course has this slug.",
+        "Choose another slug.",
+    ),
+    "lessons_differ": ProblemText(
+        "The list does not name each lesson of the course once; one may have been added or deleted meanwhile.",
+        "Read GET /courses/{courseId}/lessons again and send the order of these.",
+    ),
+    "video_not_ready": ProblemText(
+        "No video was uploaded to the lesson, or none has been transcoded yet.",
+        "Show the lesson without a player until `videoStatus` is `ready`.",
+    ),
+    "upload_offset_differs": ProblemText(
+        "Upload-Offset is not the number of bytes that the server has stored, or another request continues the upload.",
+        "Send HEAD to the upload, and continue from its Upload-Offset.",
+    ),
+    "upload_version_unsupported": ProblemText(
+        "The header Tus-Resumable is missing, or names a version of the protocol other than 1.0.0.",
+        "Send `Tus-Resumable: 1.0.0`.",
+    ),
+    # --- Repeats ---
+    "idempotency_key_reused": ProblemText(
+        "The same Idempotency-Key was sent with another body within 24 hours.",
+        "Make a new key for each intent of the user, and keep it for repeats of the same request.",
+    ),
+    "idempotency_in_flight": ProblemText(
+        "The first request with this Idempotency-Key has not been answered yet.",
+        "Wait for the seconds in Retry-After, then repeat with the same key to get the first response.",
+    ),
+    # --- Events ---
+    "banned": ProblemText(
+        "An administrator has banned the account, or it was deleted.",
+        "Close the socket and show the reason to the user.",
+    ),
+    "profile_incomplete": ProblemText(
+        "The profile has no username or no English level, which partners are matched by.",
+        "Ask for both, send PATCH /users/me, then search again.",
+    ),
+    "already_searching": ProblemText(
+        "The account searches already, on this socket or on another one.",
+        "Wait for `match_found`, or send `cancel_search` first.",
+    ),
+    "already_in_room": ProblemText(
+        "The account is in a call that has not ended.",
+        "Return to the call with `join_room`, or end it with `end_call`.",
+    ),
+    "not_searching": ProblemText(
+        "The search has ended by a match, by its expiry or by an earlier `cancel_search`.",
+        "Show that the search has ended; nothing else is needed.",
+    ),
+    "not_in_room": ProblemText(
+        "The room does not exist, or the account is no participant of it.",
+        "Close the call on the screen. `roomId` is the one of the last `match_found`.",
+    ),
+    "peer_not_ready": ProblemText(
+        "The partner has not joined the room yet.",
+        "Send the offer after `peer_joined` with role `receiver`.",
+    ),
+    "bad_role": ProblemText(
+        "The receiver has sent an offer, or the caller an answer.",
+        "Keep the role of the own `peer_joined`: the caller sends `webrtc_offer`, the receiver `webrtc_answer`.",
+    ),
+    "room_closed": ProblemText(
+        "The call has ended, by a participant, by a lost connection or after two hours.",
+        "Close the call on the screen and offer the rating.",
+    ),
+    "bad_payload": ProblemText(
+        "The payload does not match the contract, is binary, or the event does not exist. The message names the rule.",
+        "Change the event; the same payload is refused again.",
+    ),
+}

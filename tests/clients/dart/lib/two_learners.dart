@@ -1,0 +1,202 @@
+/// Two learners make a call through the client; prints what they saw as JSON.
+/// Arguments: <URL of the API> <client address for X-Forwarded-For>
+library;
+
+import 'dart:async';
+import 'dart:convert';
+import 'dart:io';
+import 'dart:math';
+
+import 'package:dart_client_tests/fake_peer.dart';
+import 'package:flutter_webrtc/flutter_webrtc.dart' show RTCPeerConnectionState;
+import 'package:http/http.dart' as http;
+import 'package:parlance_client/call.dart';
+import 'package:parlance_client/parlance_client.dart';
+
+final _random = Random.secure();
+final seen = <String, Object?>{};
+
+String unique() => List.generate(20, (_) => _random.nextInt(16).toRadixString(16)).join();
+
+Future<String> refusal(Future<Object?> refused) =>
+    refused.then((_) => 'accepted', onError: (Object error) => error is ParlanceException ? error.code : '$error');
+
+/// Wait for the server and the other learner.
+Future<void> until(bool Function() condition) async {
+  while (!condition()) {
+    await Future<void>.delayed(const Duration(milliseconds: 20));
+  }
+}
+
+final class From extends http.BaseClient {
+  From(this.address);
+
+  final String address;
+  final _client = http.Client();
+
+  @override
+  Future<http.StreamedResponse> send(http.BaseRequest request) {
+    request.headers['X-Forwarded-For'] = address;
+    return _client.send(request);
+  }
+}
+
+/// A way to the server that can be cut.
+final class Proxy {
+  Proxy(this._listener, Uri server) {
+    _listener.listen((client) async {
+      final upstream = await Socket.connect(server.host, server.port);
+      _sockets.addAll([client, upstream]);
+      unawaited(client.cast<List<int>>().pipe(upstream).then<void>((_) {}, onError: (Object _) {}));
+      unawaited(upstream.cast<List<int>>().pipe(client).then<void>((_) {}, onError: (Object _) {}));
+    });
+  }
+
+  static Future<Proxy> start(String url) async => Proxy(await ServerSocket.bind('127.0.0.1', 0), Uri.parse(url));
+
+  final ServerSocket _listener;
+  final List<Socket> _sockets = [];
+
+  String get url => 'http://127.0.0.1:${_listener.port}';
+
+  void cut() {
+    for (final each in _sockets) {
+      each.destroy();
+    }
+    _sockets.clear();
+  }
+
+  Future<void> close() async {
+    cut();
+    await _listener.close();
+  }
+}
+
+/// Tokens of which the first is refused, and the first refresh fails.
+final class Stumbling implements TokenSource {
+  Stumbling(this._client, this.url);
+
+  final ParlanceClient _client;
+  final calls = <String>[];
+
+  @override
+  final String url;
+
+  @override
+  Future<String> accessToken() async {
+    calls.add('accessToken');
+    return calls.length == 1 ? 'not.a.token' : _client.accessToken();
+  }
+
+  @override
+  Future<String> refresh() async {
+    calls.add('refresh');
+    if (calls.length == 2) throw const SocketException('unreachable');
+    return _client.refresh();
+  }
+}
+
+Future<void> main(List<String> arguments) async {
+  final [url, address] = arguments;
+  final stuck = Timer(const Duration(seconds: 50), () {
+    stderr.writeln('stuck, having seen ${jsonEncode(seen)}');
+    exit(1);
+  });
+  ParlanceClient phone(String deviceId) =>
+      ParlanceClient(url: url, platform: 'android', deviceId: deviceId, httpClient: From(address));
+  Future<(ParlanceClient, Map<String, dynamic>)> register() async {
+    final client = phone('phone');
+    final name = 'u${unique().substring(0, 19)}';
+    final account = await client.register('$name@example.com', 'correct horse battery');
+    await client.request('PATCH', '/users/me', body: {'username': name, 'englishLevel': 'intermediate', 'country': 'BR', 'bio': 'Hello'});
+    return (client, account);
+  }
+
+  final (ada, adasAccount) = await register();
+  final (ben, bensAccount) = await register();
+  final me = await ada.request('PATCH', '/users/me', body: {'bio': null}) as Map<String, dynamic>;
+  seen['patched'] = [me['bio'], me['country']];
+  seen['wrongPassword'] = await refusal(phone('tablet').login('${unique()}@example.com', 'correct horse battery'));
+  seen['status'] = await ada
+      .request('GET', '/courses/00000000-0000-4000-8000-000000000000')
+      .then<Object?>((_) => null, onError: (Object error) => (error as ParlanceException).status);
+
+  final proxy = await Proxy.start(url);
+  final tokens = Stumbling(ada, proxy.url);
+  final adas = RealtimeClient(tokens);
+  final bens = RealtimeClient(ben);
+  await Future.wait([adas.onConnected.first, bens.onConnected.first]);
+  seen['refused'] = [...tokens.calls];
+
+  final search = refusal(adas.findPartner(FindPartner(topic: unique())));
+  await adas.on(ServerEvents.searching).first;
+  seen['searchingTwice'] = await refusal(adas.findPartner());
+  await adas.cancelSearch();
+  seen['cancelled'] = await search;
+
+  final topic = unique();
+  final [match, other] = await Future.wait([
+    for (final each in [adas, bens]) each.findPartner(FindPartner(level: CallLevel.intermediate, topic: topic)),
+  ]);
+  seen['matched'] = match.roomId == other.roomId && match.partner.userId == bensAccount['id'];
+  seen['partnersLevel'] = other.partner.userId == adasAccount['id'] ? other.partner.level : null;
+
+  final errors = <String>[];
+  final roles = <String>[];
+  Call start(RealtimeClient realtime, MatchFound match) => Call(realtime, match, FakeMicrophone())
+    ..onError = ((error, _) => errors.add('$error'))
+    ..onRole = (role) => roles.add(role);
+  final adasCall = start(adas, match), bensCall = start(bens, other);
+  await adasCall.join();
+  await bensCall.join();
+  await until(() => FakePeer.made.length == 2 && FakePeer.made.every((each) => each.candidates.length == 2));
+  final [caller, receiver] = FakePeer.made;
+  seen['roles'] = roles;
+  seen['tracks'] = [caller.tracks, receiver.tracks];
+  seen['candidates'] = [[...caller.candidates], [...receiver.candidates]];
+  seen['restarts'] = caller.restarts;
+  seen['iceServers'] = (caller.configuration['iceServers'] as List).isNotEmpty;
+
+  // The caller's network is lost: the client comes back, receives what was sent meanwhile, and restarts ICE.
+  tokens.calls.clear();
+  final away = bens.on(ServerEvents.peerReconnecting).first;
+  final back = bens.on(ServerEvents.peerReconnected).first;
+  proxy.cut();
+  seen['grace'] = (await away).graceSeconds > 0;
+  await bens.send(
+    ClientEvents.webrtcIce(
+      LocalCandidate(roomId: other.roomId, candidate: const IceCandidate(candidate: 'candidate:3', sdpMid: '0')),
+    ),
+  );
+  await back;
+  await until(() => caller.candidates.contains('candidate:3'));
+  await until(() {
+    // An offer is not repeated within three seconds.
+    caller.onConnectionState?.call(RTCPeerConnectionState.RTCPeerConnectionStateDisconnected);
+    return caller.restarts > 0;
+  });
+  await until(() => receiver.remoteSdp!.contains('a=ice-ufrag:u11') && caller.remoteSdp!.contains('a=ice-ufrag:u2'));
+  seen['refusedInCall'] = [...tokens.calls];
+  seen['peers'] = FakePeer.made.length;
+
+  await bensCall.end();
+  seen['ended'] = [await adasCall.ended, await bensCall.ended];
+  seen['errors'] = errors;
+  final calls = await ben.request('GET', '/sessions', query: {'limit': '1'}) as Map<String, dynamic>;
+  seen['history'] = (calls['items'] as List).single['roomId'] == other.roomId;
+
+  // A new login with the same device id ends this one.
+  final closed = bens.onClosed.first;
+  await phone('phone').login(bensAccount['email'] as String, 'correct horse battery');
+  seen['closed'] = (await closed).code.startsWith('refresh_token_');
+
+  // Values and fields that are newer than this client.
+  final left = PeerLeft.fromJson(const {'reason': 'moved', 'since': 3});
+  seen['newer'] = [left.reason, left.reason == PeerLeftReason.ended];
+
+  adas.close();
+  await proxy.close();
+  stuck.cancel();
+  print(jsonEncode(seen));
+  exit(0);
+}
