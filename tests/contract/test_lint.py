@@ -74,7 +74,7 @@ components:
       description: A user.
       additionalProperties: false
       properties:
-        name: {type: string, nullable: true, maxLength: 9, pattern: "^[A-Z]", description: The first name., example: Grace}
+        name: {type: string, nullable: true, maxLength: 9, pattern: "^[A-Z]", description: The name., example: Grace}
         bornAt: {type: string, format: date-time, description: The birthday., example: "1815-12-10T00:00:00Z"}
         example: {$ref: "#/components/schemas/Address"}
         email: {allOf: [{$ref: "#/components/schemas/Email"}], nullable: true, example: ada@bücher.example}
