@@ -52,18 +52,16 @@ def test_part_without_an_example_is_named() -> None:
 
 def test_each_json_body_and_answer_has_an_example() -> None:
     """It fits the tree's schema, which is stricter than the served one, with every field that there is."""
-    tree = dict(examples.json_contents(TREE))
     found = dict(examples.json_contents(SERVED))
-    assert found.keys() == tree.keys() and len(found) > 60
+    assert len(found) > 60
     for place, content in found.items():
-        given = (
-            [content["example"]] if "example" in content else [each["value"] for each in content["examples"].values()]
-        )
-        for each in given:
-            assert schemas.compiled(tree[place]["schema"], TREE)(each) is None, place
-        if "example" in content:
-            fields = schemas.resolve(tree[place]["schema"], TREE).get("properties", {})
-            assert content["example"].keys() == fields.keys(), place
+        name = content["schema"]["$ref"].rpartition("/")[2]
+        strict = named(name if name in TREE["components"]["schemas"] else name.removesuffix("Input"))
+        several = [each["value"] for each in content.get("examples", {}).values()]
+        for each in several or [content["example"]]:
+            assert schemas.compiled(strict, TREE)(each) is None, place
+            fields = schemas.resolve(strict, TREE).get("properties", {})
+            assert several or each.keys() >= fields.keys(), place
 
 
 def test_examples_are_about_the_same_things() -> None:
