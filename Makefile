@@ -56,6 +56,7 @@ check: env ## Check style, types, layers, specs, breaking changes, generated typ
 	$(BIN)/deptry . --exclude '^(\.venv|\.parlance)' --extend-exclude '^node_modules' --ignore DEP002,DEP004
 	@$(MAKE) --no-print-directory check-commits
 	$(BIN)/python -m contract.lint
+	$(BIN)/python -m contract.lint_tools
 	$(BIN)/python -m contract.compare
 	$(BIN)/python -m contract.python_types --check
 	$(BIN)/python -m contract.dart_types --check

@@ -18,7 +18,7 @@ from openapi_spec_validator import OpenAPIV30SpecValidator
 from openapi_spec_validator.schemas import schema_v30
 
 from contract.asyncapi_rules import asyncapi_problems as asyncapi_problems
-from contract.lint_refusals import deprecation_problems, refusal_problems
+from contract.lint_refusals import address_problems, deprecation_problems, refusal_problems
 from contract.lint_rules import Document as Document
 from contract.lint_rules import (
     Part,
@@ -89,8 +89,13 @@ def _openapi_rules(document: Document) -> Iterator[Problem]:
         for method in METHODS:
             if operation := item.get(method):
                 place = ("paths", path, method)
-                for below, message in (*_operation_rules(operation, tags), *refusal_problems(document, operation)):
-                    yield (*place, *below), message
+                for rules in (
+                    _operation_rules(operation, tags),
+                    address_problems(path, method, operation),
+                    refusal_problems(document, operation),
+                ):
+                    for below, message in rules:
+                        yield (*place, *below), message
                 inputs.extend(_inputs(document, place, operation))
         inputs.extend(_inputs(document, ("paths", path), item))
     yield from input_rules(document, inputs)

@@ -59,3 +59,15 @@ def deprecation_problems(operation: Document) -> Iterator[Problem]:
             ("x-sunset",),
             "a deprecated operation has the days `x-deprecated-since` and, later, `x-sunset`, in quotes",
         )
+
+
+def address_problems(path: str, method: str, operation: Document) -> Iterator[Problem]:
+    """Yield what an operation lacks, or has, against its address, its method and who may call it."""
+    responses = operation["responses"]
+    # OPTIONS is answered for any address, and a DELETE may succeed where nothing is left to delete.
+    if "{" in path and method not in ("options", "delete") and "404" not in responses:
+        yield ("responses",), "lacks 404: its address names something that may not exist"
+    if any("admin" in requirement for requirement in operation.get("security", [])) and "403" not in responses:
+        yield ("responses",), "lacks 403: only administrators may call it"
+    if method == "delete" and "requestBody" in operation and not operation.get("deprecated"):
+        yield ("requestBody",), "a DELETE has no body, which clients and proxies drop"

@@ -74,10 +74,10 @@ components:
       description: A user.
       additionalProperties: false
       properties:
-        name: {type: string, nullable: true, maxLength: 9, pattern: "^[A-Z]", description: The name., example: Grace}
+        name: {type: string, nullable: true, maxLength: 9, pattern: "^[A-Z]", description: A name., example: Grace}
         bornAt: {type: string, format: date-time, description: The birthday., example: "1815-12-10T00:00:00Z"}
         example: {$ref: "#/components/schemas/Address"}
-        email: {type: string, allOf: [{$ref: "#/components/schemas/Email"}], nullable: true, example: ada@bü.example}
+        email: {allOf: [{$ref: "#/components/schemas/Email"}], nullable: true, example: ada@bücher.example}
         keys: {type: array, maxItems: 9, description: Keys., items: {$ref: "#/components/schemas/Key"}}
     Email: {type: string, maxLength: 254, format: email, description: Where mail is sent., example: ada@example.com}
     Key: {type: string, format: uuid, description: A key., example: 7f8de2c4-6c0b-4b58-9a83-0a1c4c6ad1f0}
@@ -311,6 +311,30 @@ def test_lists_and_nullable_references_may_stand_out() -> None:
     unlimited = changed(OPENAPI, f"{USER} | properties | keys | maxItems", ABSENT)
     assert not lint.openapi_problems(changed(unlimited, f"{USER} | properties | keys | x-unbounded", "All are read."))
     assert not lint.openapi_problems(changed(OPENAPI, f"{USER} | properties | email | example", None))
+
+
+def test_what_an_address_names_may_not_exist() -> None:
+    item = deepcopy(OPENAPI["paths"]["/users"])
+    del item["post"]["responses"]["404"]
+    schema = {"$ref": "#/components/schemas/Key"}
+    item["post"]["parameters"].append({"name": "userId", "in": "path", "required": True, "schema": schema})
+    problems = lint.openapi_problems(changed(OPENAPI, "paths", {"/users/{userId}": item}))
+    assert "lacks 404: its address names" in " ".join(message for _, message in problems)
+
+
+def test_operation_of_administrators_refuses_others() -> None:
+    document = changed(OPENAPI, f"{POST} | security", [{"admin": []}])
+    document["components"]["securitySchemes"] = {"admin": {"type": "http", "scheme": "bearer"}}
+    assert "lacks 403: only" in " ".join(message for _, message in lint.openapi_problems(document))
+
+
+def test_delete_has_no_body() -> None:
+    item = {"delete": deepcopy(OPENAPI["paths"]["/users"]["post"])}
+    document = changed(OPENAPI, "paths", {"/users": item})
+    place = ("paths", "/users", "delete", "requestBody")
+    assert (place, "a DELETE has no body, which clients and proxies drop") in lint.openapi_problems(document)
+    item["delete"] |= {"deprecated": True, "x-deprecated-since": "2026-01-01", "x-sunset": "2026-07-01"}
+    assert lint.openapi_problems(changed(OPENAPI, "paths", {"/users": item})) == []
 
 
 def test_operation_id_names_one_operation() -> None:

@@ -21,6 +21,10 @@ def specs(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def test_real_specs_are_clean() -> None:
+    assert lint_tools.tool_problems() == []
+
+
 def test_faults_are_listed_for_the_file_and_the_served_document(specs: Path) -> None:
     openapi = (specs / "openapi.yaml").read_text()
     assert openapi.count("      summary: Log in on a device\n") == 1
@@ -40,7 +44,7 @@ def test_each_exemption_has_its_reason() -> None:
     """A rule that is off stands below a comment, or below others that share the comment."""
     for name in (".spectral.yaml", "redocly.yaml"):
         lines = (ROOT / name).read_text().partition("\nrules:\n")[2].splitlines()
-        assert sum(line.endswith(": off") for line in lines) > 3
+        assert any(line.endswith(": off") for line in lines)
         for before, line in zip(["", *lines], lines, strict=False):
             if line.startswith("  ") and line.endswith(": off"):
                 assert before.startswith("  #") or before.endswith(": off"), line

@@ -2871,7 +2871,10 @@ export interface components {
              * @example partner
              */
             endedBy: components["schemas"]["CallEnd"] | null;
-            /** @description The reader's rating of the partner; null if they gave none. */
+            /**
+             * Format: int32
+             * @description The reader's rating of the partner; null if they gave none.
+             */
             myRating: components["schemas"]["Stars"] | null;
         };
         /**
