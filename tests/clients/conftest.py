@@ -121,7 +121,8 @@ def check_job(program: Program, server: Server, course: str) -> None:
 def check_growth(program: Program, folder: Path) -> None:
     """Run the main job against the later version, and decode and encode each of its responses."""
     with grown_server() as server:
-        assert httpx.get(f"{server.url}/users/me", trust_env=False).json()["newField"]
+        with httpx.Client(base_url=server.url, trust_env=False, timeout=limit(15)) as http:
+            assert http.get("/users/me").json()["newField"]
         seen = program.job(server.url, "7f8de2c4-6c0b-4b58-9a83-0a1c4c6ad1f0")
         assert seen["refused"] == [409, NEW_VALUE] and seen["loggedOut"] == [401, NEW_VALUE], seen
         assert seen["calls"][0] == 1, seen

@@ -44,7 +44,7 @@ def test_refused_document_is_reported(tmp_path: Path) -> None:
 
 
 def test_changed_template_is_reported(tmp_path: Path) -> None:
-    edit = TEMPLATE_EDITS["swift"]._replace(old="a word that the template does not have")
+    edit = TEMPLATE_EDITS["swift"][0]._replace(old="a word that the template does not have")
     with pytest.raises(ToolError, match=r"modelObject\.mustache of openapi-generator changed"):
         edit_template(edit, tmp_path)
 

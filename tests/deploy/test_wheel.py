@@ -205,8 +205,10 @@ def test_dev_needs_the_extra_and_runs_in_an_empty_folder(wheel: Path, programs: 
 
     install(programs, f"parlance[dev] @ {wheel.as_uri()}")
     files = package_files(programs)
-    with running_dev(programs, folder, free_port()) as url, httpx.Client(base_url=url, trust_env=False) as http:
-        http.timeout = httpx.Timeout(limit(15))
+    with (
+        running_dev(programs, folder, free_port()) as url,
+        httpx.Client(base_url=url, trust_env=False, timeout=limit(15)) as http,
+    ):
         account = {"email": "ada@example.com", "password": "correct horse", "deviceId": "laptop", "platform": "ios"}
         registered = http.post("/auth/register", json=account)
         assert registered.status_code == 201, registered.text

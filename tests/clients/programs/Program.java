@@ -69,7 +69,8 @@ public class Program {
     seen.put("calls", Arrays.asList(page.getItems().size(), page.getNextCursor()));
     seen.put("refused", refusal(() -> auth.register(account)));
     auth.logout();
-    seen.put("loggedOut", refusal(() -> auth.refreshTokens(new RefreshRequest().refreshToken(tokens.getRefreshToken()))));
+    RefreshRequest refresh = new RefreshRequest().refreshToken(tokens.getRefreshToken());
+    seen.put("loggedOut", refusal(() -> auth.refreshTokens(null, refresh)));
     return seen;
   }
 

@@ -47,7 +47,8 @@ def job(url: str, address: str, course_id: str, name: str) -> dict[str, Any]:
         seen["calls"] = [len(page.items), page.next_cursor]
         seen["refused"] = refusal(lambda: auth.register(account))
         auth.logout()
-        seen["loggedOut"] = refusal(lambda: auth.refresh_tokens(RefreshRequest(refreshToken=tokens.refresh_token)))
+        refresh = RefreshRequest(refreshToken=tokens.refresh_token)
+        seen["loggedOut"] = refusal(lambda: auth.refresh_tokens(refresh_request=refresh))
     return seen
 
 
