@@ -105,7 +105,7 @@ class Shop:
     async def enroll(self, who: Learner, course: str) -> Order:
         """Enroll, as an app does; answer the order, whose page is the provider's."""
         answer = await who.http.post(f"/courses/{course}/enroll")
-        assert answer.status_code == 201 and answer.json()["enrolled"] is False, answer.text
+        assert answer.status_code == 201 and answer.json()["isEnrolled"] is False, answer.text
         order = await self.order(answer.json()["orderId"])
         assert answer.json()["url"] == order.checkout_url and order.provider == self.name
         return order

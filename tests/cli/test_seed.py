@@ -132,7 +132,7 @@ async def test_every_list_shows_something(seeded: tuple[Container, str], sign_in
     stats = (await admin.get("/admin/stats")).json()
     assert sum(day["calls"] for day in stats["days"]) > 100 and stats["revenue"] and stats["openReports"]
     courses = await read_all_pages(ada, "/courses", limit=100)
-    assert {each["price"] == 0 for each in courses} == {each["enrolled"] for each in courses} == {True, False}
+    assert {each["price"] == 0 for each in courses} == {each["isEnrolled"] for each in courses} == {True, False}
     mine = await read_all_pages(ada, "/my/courses", limit=100)
     assert {each["totalLessons"] for each in mine} == {4} and any(each["completedLessons"] for each in mine)
     calls = await read_all_pages(ada, "/sessions", limit=100)

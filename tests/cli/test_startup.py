@@ -161,7 +161,7 @@ def test_serve_with_workers_reports_a_mistake_once(environment: dict[str, str]) 
         ("stack", 1, "the middleware cannot be built"),
         ("stack", 2, "the middleware cannot be built"),
         ("lifespan", 1, "the services cannot start"),
-        ("contract", 2, "openapi.yaml names handlers.nowhere, but there is no such function"),
+        ("contract", 2, "openapi.yaml names handlers.health.nowhere, but there is no such function"),
     ],
 )
 def test_failed_startup_ends_the_server(environment: dict[str, str], failure: str, workers: int, reason: str) -> None:

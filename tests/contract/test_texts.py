@@ -90,18 +90,18 @@ NOT_READ_BY_OTHERS = {
     ("DeleteMeRequest", "password"): "a secret, hashed or compared",
     ("RegisterRequest", "password"): "a secret, hashed",
     ("ResetPasswordRequest", "newPassword"): "a secret, hashed",
-    ("SendDescription", "sdp"): "SDP has line breaks; browsers parse it and show nothing of it",
-    ("SendCandidate", "candidate"): "ICE, which browsers parse",
-    ("SendCandidate", "sdpMid"): "ICE, which browsers parse",
-    ("SendCandidate", "usernameFragment"): "ICE, which browsers parse",
+    ("LocalDescription", "sdp"): "SDP has line breaks; browsers parse it and show nothing of it",
+    ("LocalCandidate", "candidate"): "ICE, which browsers parse",
+    ("LocalCandidate", "sdpMid"): "ICE, which browsers parse",
+    ("LocalCandidate", "usernameFragment"): "ICE, which browsers parse",
     ("LoginRequest", "password"): "hashed",
     ("LoginRequest", "deviceProof"): "signed here, and checked",
 }
 
 
 def free_texts(name: str, schema: dict[str, Any], document: dict[str, Any], field: str = "") -> Iterator[Any]:
-    """Yield (schema, field, leaf) for each string of an input that no list and no pattern bounds."""
-    schema = schemas.follow(schema, document)
+    """Yield (schema, field, leaf) for each string of an input that no list, no pattern and no format of ids bounds."""
+    schema = schemas.resolve(schema, document)
     for key, each in schema.get("properties", {}).items():
         yield from free_texts(name, each, document, key)
     for key in ("items",):
@@ -109,7 +109,9 @@ def free_texts(name: str, schema: dict[str, Any], document: dict[str, Any], fiel
             yield from free_texts(name, schema[key], document, field)
     for each in (*schema.get("oneOf", ()), *schema.get("anyOf", ()), *schema.get("allOf", ())):
         yield from free_texts(name, each, document, field)
-    if "string" in (schema.get("type"), *_list(schema.get("type"))) and not {"enum", "pattern"} & schema.keys():
+    if "string" in (schema.get("type"), *_list(schema.get("type"))) and not (
+        {"enum", "pattern"} & schema.keys() or schema.get("format") == "uuid"
+    ):
         yield name, field, schema
 
 
