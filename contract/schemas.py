@@ -35,6 +35,17 @@ _REGISTRY = jsonschema_rs.Registry(
 _INTERNATIONAL_EMAIL = jsonschema_rs.Draft202012Validator({"format": "idn-email"}, validate_formats=True)
 
 
+#: Formats, as messages call them.
+FORMATS = {
+    "uuid": "a UUID",
+    "email": "an e-mail address",
+    "date-time": "a time of RFC 3339, such as 2026-03-14T09:26:53Z",
+    "date": "a date of RFC 3339, such as 2026-03-14",
+    "uri": "a URI",
+    "uri-reference": "a URI or a path",
+}
+
+
 class ContractError(errors.Refused):
     """The spec and the code disagree; the message names the place. Raised at start."""
 
@@ -138,6 +149,10 @@ def describe(path: list[str | int], kind: Any, instance: Any = None) -> str:
     match name:
         case "required":
             return f"{subject} lacks '{facts.get('property')}'"
+        case "falseSchema":  # of an object that has no fields
+            return f"{subject} is a field that is not in the contract"
+        case "oneOf":
+            return f"{subject} has none of the forms that the contract lists"
         case "additionalProperties":
             unexpected = ", ".join(f"'{name}'" for name in facts.get("unexpected", []))
             return f"{subject} has fields that are not in the contract: {unexpected[:200]}"
@@ -160,7 +175,7 @@ def describe(path: list[str | int], kind: Any, instance: Any = None) -> str:
         case "pattern":
             return f"{subject} does not have the right form"
         case "format":
-            return f"{subject} is no {facts.get('format')}"
+            return f"{subject} should be {FORMATS.get(str(facts.get('format')), facts.get('format'))}"
         case "x-text":
             return f"{subject} {facts.get('message')}"
         case _:

@@ -9,12 +9,16 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from contract import schemas
-from contract.operations import METHODS
+import orjson
+
+import errors
+from contract import problems, schemas
+from contract.operations import COMMON_CODES, METHODS
 
 Document = dict[str, Any]
 
 _HEADERS = "#/components/headers/"
+_PROBLEM = "application/problem+json"
 _REFERENCE = re.compile(r"#/components/([A-Za-z]+)/([^/]+)")
 
 
@@ -26,6 +30,7 @@ def prepare(document: Document) -> None:
                 del item[method]
             else:
                 _add_headers(item[method], document)
+                _fit_problems(item[method], document)
         if not item.keys() & {*METHODS}:
             del document["paths"][path]
     _drop_unused(document)
@@ -42,6 +47,21 @@ def _add_headers(operation: Document, document: Document) -> None:
             response = operation["responses"][status] = {**schemas.follow(response, document)}
             added = {name: {"$ref": _HEADERS + component} for name, component in names.items()}
             response["headers"] = {**response.get("headers", {}), **added}
+
+
+def _fit_problems(operation: Document, document: Document) -> None:
+    """Replace, in place, examples of problems whose code the operation does not answer by one that it does."""
+    codes: list[str] = operation.get("x-codes", [])
+    by_code = {kind.code: kind for kind in errors.list_error_classes()}
+    for status, response in operation["responses"].items():
+        whole = schemas.follow(response, document)
+        content = whole.get("content", {}).get(_PROBLEM, {})
+        shown = content.get("example", {}).get("code")
+        own = [code for code in codes if str(by_code[code].status) == status]
+        if shown and own and shown not in COMMON_CODES.union(codes):
+            body, _ = problems.problem_response(by_code[own[0]]())
+            example = orjson.loads(body)
+            operation["responses"][status] = {**whole, "content": {_PROBLEM: {**content, "example": example}}}
 
 
 def _drop_unused(document: Document) -> None:

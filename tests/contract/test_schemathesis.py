@@ -112,8 +112,8 @@ def test_generated_requests_get_documented_answers(
         # A 400 to what the schema allows is right where the schema cannot say it: a cursor that this list gave out, a
         # token of a mail, a time zone that exists, a password's bytes.
         excluded = [positive_data_acceptance]
-        # A header may break its limit by breaking that of all headers. And what breaks the query may have no form in it,
-        # such as an empty list: then the request that was sent breaks nothing.
+        # A header breaks its own limit by breaking that of all headers. What breaks the query may have no form in it,
+        # such as an empty list; then the request that was sent breaks nothing.
         sent = parse_qs(urlsplit(str(answer.request.url)).query, keep_blank_values=True)
         if answer.status_code == errors.HeadersTooLarge.status or (case.query or {}).keys() - sent.keys():
             excluded.append(negative_data_rejection)

@@ -15,7 +15,7 @@ import pytest
 from openapi_spec_validator import OpenAPIV30SpecValidator
 
 from contract import lint, schemas, served
-from contract.operations import METHODS
+from contract.operations import COMMON_CODES, METHODS
 from testing.call_history import MakeLearner
 
 Document = dict[str, Any]
@@ -154,9 +154,10 @@ DOCUMENTS = [
 def test_served_openapi_is_valid() -> None:
     document = served.openapi(OPENAPI)
     assert not list(OpenAPIV30SpecValidator(document).iter_errors())
-    # The controllers, which lint wants in the tree, are server words.
+    # The controllers, which lint wants in the tree, are server words; and a shared response is written out where its
+    # example would have a code that the operation does not answer.
     problems = lint.openapi_problems(document)
-    assert {place[-1] for place, _ in problems} == {"x-openapi-router-controller"}, problems
+    assert {place[-1] for place, _ in problems} == {"x-openapi-router-controller", "401", "403", "409"}, problems
 
 
 def served_operations() -> Iterator[tuple[Document, Document]]:
@@ -178,6 +179,20 @@ def test_served_responses_have_the_headers_of_their_operation() -> None:
         (response,) = (each for status, each in open_["responses"].items() if status.startswith("2"))
         own = next(each for status, each in tree["responses"].items() if status.startswith("2"))
         assert response["headers"].keys() == {*schemas.follow(own, OPENAPI).get("headers", {}), *expected}
+
+
+def test_example_of_a_problem_has_a_code_of_its_operation() -> None:
+    document = served.openapi(OPENAPI)
+    shown = [
+        (operation["operationId"], content["example"]["code"], COMMON_CODES.union(operation["x-codes"]))
+        for _, operation in served_operations()
+        for response in operation["responses"].values()
+        for name, content in schemas.follow(response, document).get("content", {}).items()
+        if name == "application/problem+json"
+    ]
+    assert len(shown) > 300
+    assert [(operation, code) for operation, code, codes in shown if code not in codes] == []
+    assert ("rateCall", "already_rated") in {(operation, code) for operation, code, _ in shown}
 
 
 def test_deprecated_operation_is_served_with_its_headers() -> None:
