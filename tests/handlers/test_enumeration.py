@@ -77,12 +77,15 @@ def test_wrong_password_is_answered_like_an_unknown_email(
 ) -> None:
     known, banned = register(http), register(http)
     execute(settings, BAN, banned)
-    answers = [
-        post(http, "/auth/login", credentials(email, password=WRONG, platform=platform))
-        for email in (known, known.upper(), banned, new_email())
-    ]
-    assert answers[0].status_code == 401 and answers[0].json()["code"] == "invalid_credentials"
-    assert [seen(answer) for answer in answers[1:]] == [seen(answers[0])] * 3
+    addresses = known, banned, new_email()
+    # The second spelling is counted with the first: what RateLimit has left is less, for each address alike.
+    for spell in (str.lower, str.upper):
+        answers = [
+            post(http, "/auth/login", credentials(spell(email), password=WRONG, platform=platform))
+            for email in addresses
+        ]
+        assert answers[0].status_code == 401 and answers[0].json()["code"] == "invalid_credentials"
+        assert [seen(answer) for answer in answers[1:]] == [seen(answers[0])] * 2
 
 
 def test_wrong_password_takes_as_long_as_an_unknown_email(http: httpx.Client) -> None:

@@ -76,7 +76,7 @@ export async function overview() {
       { class: "grid" },
       chart("Matches by hour", now.hours.map((each) => [hour(each.since), each.matches]), 6),
       chart("Calls by day", now.days.map((each) => [each.day.slice(5), each.calls]), 7),
-      chart("Minutes by day", now.days.map((each) => [each.day.slice(5), each.minutes]), 7),
+      chart("Minutes by day", now.days.map((each) => [each.day.slice(5), each.callMinutes]), 7),
       h(
         "section",
         { class: "card" },
