@@ -185,7 +185,7 @@ def test_room_of_an_event_is_a_uuid(document: Document, message: str) -> None:
     validate = schemas.compiled(found["payload"], document)
     assert validate(payload) is None
     for wrong in ("the blue one", IDS[0].replace("-", ""), f"{IDS[0]}\n"):
-        assert validate({**payload, "roomId": wrong}) == "'roomId' is no uuid"
+        assert validate({**payload, "roomId": wrong}) == "'roomId' should be a UUID"
 
 
 def test_codes_of_the_spec_are_those_of_the_code(document: Document) -> None:
