@@ -24,13 +24,14 @@ _REFERENCE = re.compile(r"#/components/([A-Za-z]+)/([^/]+)")
 
 def prepare(document: Document) -> None:
     """Drop operations with `x-internal`, add headers to the others' responses, and drop unused components; in place."""
+    kinds = {kind.code: kind for kind in errors.list_error_classes()}
     for path, item in [*document["paths"].items()]:
         for method in [method for method in METHODS if method in item]:
             if item[method].get("x-internal"):
                 del item[method]
             else:
                 _add_headers(item[method], document)
-                _fit_problems(item[method], document)
+                _fit_problems(item[method], document, kinds)
         if not item.keys() & {*METHODS}:
             del document["paths"][path]
     _drop_unused(document)
@@ -49,17 +50,16 @@ def _add_headers(operation: Document, document: Document) -> None:
             response["headers"] = {**response.get("headers", {}), **added}
 
 
-def _fit_problems(operation: Document, document: Document) -> None:
+def _fit_problems(operation: Document, document: Document, kinds: dict[str, type[errors.ProductError]]) -> None:
     """Replace, in place, examples of problems whose code the operation does not answer by one that it does."""
     codes: list[str] = operation.get("x-codes", [])
-    by_code = {kind.code: kind for kind in errors.list_error_classes()}
     for status, response in operation["responses"].items():
         whole = schemas.follow(response, document)
         content = whole.get("content", {}).get(_PROBLEM, {})
         shown = content.get("example", {}).get("code")
-        own = [code for code in codes if str(by_code[code].status) == status]
+        own = [code for code in codes if str(kinds[code].status) == status]
         if shown and own and shown not in COMMON_CODES.union(codes):
-            body, _ = problems.problem_response(by_code[own[0]]())
+            body, _ = problems.problem_response(kinds[own[0]]())
             example = orjson.loads(body)
             operation["responses"][status] = {**whole, "content": {_PROBLEM: {**content, "example": example}}}
 
