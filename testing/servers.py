@@ -35,6 +35,11 @@ def address() -> str:
     return ".".join(str(1 + secrets.randbelow(253)) for _ in range(4))
 
 
+def own_address() -> str:
+    """Return an address of this machine, to connect from, that no other test uses."""
+    return "127." + ".".join(str(1 + secrets.randbelow(253)) for _ in range(3))
+
+
 def client(asgi: Any, host: str | None = None, **options: Any) -> httpx.AsyncClient:
     """A client of the app in this process; without `host` from an address of its own, so that limits stay apart."""
     transport = httpx.ASGITransport(asgi, client=(host or address(), 1234), raise_app_exceptions=False)

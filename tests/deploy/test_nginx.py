@@ -35,18 +35,13 @@ from testing.debian_programs import DEPLOY, Nginx, certificate, nginx
 from testing.pictures import picture, upload
 from testing.polling import eventually
 from testing.ports import free_port
-from testing.servers import Learner, Phone, Server, address, dial, http_client, register
+from testing.servers import Learner, Phone, Server, address, dial, http_client, own_address, register
 from testing.time_limits import limit
 
 pytestmark = pytest.mark.system
 
 AVATAR, AVATAR_BYTES = "/users/me/avatar", 5 * 1024 * 1024
 MakeClient = Callable[..., httpx.AsyncClient]
-
-
-def own_address() -> str:
-    """An address of this machine that nobody else uses."""
-    return "127." + ".".join(str(1 + secrets.randbelow(253)) for _ in range(3))
 
 
 def trust(edge: Nginx) -> ssl.SSLContext:

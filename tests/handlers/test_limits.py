@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import time
 import uuid
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ import errors
 from adapters import redis
 from adapters.rate_limiter import RateLimiter
 from settings import Settings
-from testing.servers import Server, address, start_server, stop_server
+from testing.servers import Server, address, own_address, start_server, stop_server
 from testing.time_limits import limit
 
 
@@ -64,7 +63,7 @@ def test_account_limit_holds_over_all_addresses(server: Server) -> None:
 
 def test_forwarded_addresses_of_strangers_are_ignored(strict_server: Server) -> None:
     # From an address of its own: other tests log in from 127.0.0.1, and the limit remembers for a quarter of an hour.
-    own = httpx.HTTPTransport(local_address=f"127.{'.'.join(str(1 + secrets.randbelow(253)) for _ in range(3))}")
+    own = httpx.HTTPTransport(local_address=own_address())
     with httpx.Client(base_url=strict_server.url, timeout=limit(15), transport=own) as http:
         statuses = [
             http.post(
