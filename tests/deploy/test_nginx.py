@@ -383,17 +383,17 @@ async def test_assets_come_from_the_host_that_has_them(client: MakeClient, serve
 
 async def test_pings_keep_a_quiet_socket_open(client: MakeClient, edge: Nginx, server: Server, tmp_path: Path) -> None:
     """Three at once: the deployed timeouts against the pings that the API announces; a timeout that leaves just room
-    for one ping; and, so that the two show something, one that leaves none."""
+    for one ping; and, so that the two show something, one that is shorter than the time between two pings. When it
+    closes the socket depends on the first ping, which comes at a random moment of the interval."""
     learner = await register(client())
     api = server.url.removeprefix("http://")
 
-    async def lives(through: Nginx, seconds: float) -> tuple[dict[str, Any], float]:
-        """What the handshake says, and how long the socket lived, no longer than `seconds`."""
+    async def lives(through: Nginx, seconds: float) -> tuple[dict[str, Any], bool]:
+        """What the handshake says, and whether the socket is open after `seconds`."""
         url = through.url.replace("https", "wss") + "/socket.io/?EIO=4&transport=websocket"
         async with connect(url, ssl=trust(through), local_addr=(own_address(), 0)) as raw:
             opening = httpx.Response(200, text=str(await raw.recv())[1:]).json()
             await raw.send('40{"token":"' + learner.access_token + '"}')
-            started = time.monotonic()
             try:
                 async with asyncio.timeout(seconds):
                     while True:
@@ -404,18 +404,18 @@ async def test_pings_keep_a_quiet_socket_open(client: MakeClient, edge: Nginx, s
                 await raw.send('421["cancel_search",{}]')
                 while not str(await raw.recv()).startswith("431"):
                     pass
+                return opening, True
             except websockets.ConnectionClosed:
-                pass
-            return opening, time.monotonic() - started
+                return opening, False
 
     with (
         nginx(tmp_path / "room", api, socket_timeout="23s") as room,
         nginx(tmp_path / "none", api, socket_timeout="5s") as none,
     ):
-        (opening, _), (_, with_room), (_, without) = await asyncio.gather(
+        (opening, deployed), (_, with_room), (_, without) = await asyncio.gather(
             lives(edge, 1), lives(room, 30), lives(none, 30)
         )
-    assert without < 5 + limit(3) and with_room >= 30
+    assert deployed and with_room and not without
     section = re.search(r"location /socket.io/ \{(.*?)\}", edge.configuration.read_text(), re.S)
     assert section
     timeouts = dict(re.findall(r"proxy_(read|send)_timeout (\d+)s;", section[1]))
