@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -96,7 +95,6 @@ def _acceptance(chart: helm_python.Chart, values: dict[str, Any], change: dict[s
 
 
 def main() -> int:
-    helm_python.enable_logging(logging.WARNING)  # it reports each link that it follows
     found = list(problems())
     for each in found:
         print(each, file=sys.stderr)
