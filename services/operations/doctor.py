@@ -16,7 +16,7 @@ from redis.exceptions import RedisError, ResponseError
 
 import errors
 from adapters import redis
-from adapters.keys import KeyFileError, KeyFiles
+from adapters.keys import KeyFileError, KeyFiles, is_exposed
 from adapters.storage import Storage
 from adapters.tokens import LEEWAY_SECONDS
 from instants import utc_now
@@ -93,9 +93,7 @@ class DoctorService:
             raise fault(str(error), fix) from None
         found = files.private_path.stat()
         mode = stat.S_IMODE(found.st_mode)
-        # A secret that an orchestrator mounts belongs to root, and is read by a group that is this process's alone.
-        is_mounted = found.st_uid not in (os.getuid(), os.geteuid()) and mode & 0o037 == 0
-        if mode & 0o077 and not is_mounted:
+        if is_exposed(found, os.geteuid()):
             summary = f"{files.private_path} has mode {mode:04o}: other users of this machine may read it"
             raise fault(summary, f"Run `chmod 600 {files.private_path}`, and `parlance keys rotate` if they did.")
         return f"{key_id} signs, mode {mode:04o}, {len(published)} published"

@@ -99,7 +99,7 @@ async def restart(servers: list[Server], at: int, environment: dict[str, str], d
 
 
 async def exchange(one: ReconnectingClient, other: ReconnectingClient, room: dict[str, str]) -> None:
-    """Send a candidate each way, over whatever connections the two have; wait until both have arrived."""
+    """Send a candidate each way, over the connections that the two have by then; wait until both have arrived."""
     for sender, receiver in ((one, other), (other, one)):
         text = secrets.token_hex(8)
 
@@ -138,7 +138,7 @@ async def test_rolling_restart_fails_no_request_and_ends_no_call(
                 while not restarted.done():
                     for (one, other), room in zip(pairs, rooms, strict=True):
                         await exchange(one, other, room)
-                    await asyncio.sleep(0.2)
+                    await asyncio.sleep(0.1)
                 await restarted
             for each in requests:
                 each.stop()
