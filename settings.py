@@ -38,6 +38,8 @@ class Settings(BaseSettings):
     cors_origins: Origins = []
     trusted_proxies: Proxies = ["127.0.0.1"]
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    #: How long `serve` still answers after SIGTERM, while `/ready` says that it is about to stop.
+    shutdown_delay: Annotated[Duration, between("0s", "5m")] = timedelta(0)
     #: Off: Connexion handles every request, with the same responses, more slowly.
     rest_fast_path: bool = True
     #: Loose: `LOOSE_FACTOR` times the calls of each `x-rate-limit`. Unset: loose in development, else strict.

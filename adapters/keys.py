@@ -16,6 +16,7 @@ import logging
 import math
 import os
 import re
+import stat
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -198,6 +199,15 @@ class KeyRing:
         self.public_keys = {str(key.kid): key for key in public_keys}
         self._fingerprint = fingerprint
         self.version += 1
+
+
+def is_exposed(private_key: os.stat_result, user_id: int) -> bool:
+    """Say whether others than this user may read a private key.
+
+    A secret that an orchestrator mounts is not: it belongs to root, and is read by a group that is the process's own.
+    """
+    allowed = 0o700 if private_key.st_uid == user_id else 0o740
+    return bool(stat.S_IMODE(private_key.st_mode) & ~allowed)
 
 
 def _read(path: Path) -> bytes:

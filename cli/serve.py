@@ -32,12 +32,17 @@ def application(openapi: dict[str, Any] | None = None) -> ASGIApp:
     from uvicorn.config import STARTUP_FAILURE
 
     from app import create
+    from cli import draining
+    from container import Container
 
     # A connection has a hundred objects that stay, which the garbage collector scans again and again: with the default
     # thresholds a connection takes half as much time again where three thousand sockets are open (bench/sockets).
     gc.set_threshold(50_000, 20, 100)
     try:
-        return create(openapi=openapi)
+        services = Container(configuration.load())
+        app = create(services, openapi)
+        draining.stop_gracefully(services, services.settings.shutdown_delay)
+        return app
     except Exception as error:
         if multiprocessing.parent_process() is None:
             raise
@@ -93,6 +98,12 @@ def run_web_processes(
             for process in self.processes:
                 # Held open here, it would keep a ping to a process that has just ended waiting for the whole timeout.
                 process.child_conn.close()
+
+        def terminate_all(self) -> None:
+            super().terminate_all()
+            # Held open here, it would accept connections after the last process has stopped listening.
+            for listener in self.sockets:
+                listener.close()
 
     is_failed = False
     if workers > 1:

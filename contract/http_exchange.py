@@ -10,6 +10,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCy
 
 import errors
 from contract import problems
+from contract.middleware import STOPPING
 from contract.operations import WHOLE
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ class Exchange(RequestResponseCycle):
     @classmethod
     def start(cls, protocol: HttpToolsProtocol) -> Exchange:
         """Make the exchange of the request whose head the protocol has read."""
+        stopping = protocol.app_state.get(STOPPING)
+        is_kept = protocol.scope["http_version"] != "1.0" and protocol.parser.should_keep_alive()
         return cls(
             scope=protocol.scope,
             transport=protocol.transport,
@@ -32,7 +35,7 @@ class Exchange(RequestResponseCycle):
             default_headers=protocol.server_state.default_headers,
             message_event=asyncio.Event(),
             expect_100_continue=protocol.expect_100_continue,
-            keep_alive=protocol.scope["http_version"] != "1.0" and protocol.parser.should_keep_alive(),
+            keep_alive=is_kept and not (stopping is not None and stopping.is_set()),
             on_response=protocol.on_response_complete,
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import time
@@ -50,6 +51,8 @@ _EXPOSED = (
 #: The name in uvicorn's state of `RequestMiddleware.record_refusal`, for `http_server.py`, and the name in a request's
 #: scope of the status with which it was refused while its app was running.
 RECORD_REFUSAL, REFUSED = "parlance.record_refusal", "parlance.refused"
+#: The name in uvicorn's state of the event that is set when the process is about to stop.
+STOPPING = "parlance.stopping"
 #: Logged characters of an address that is refused for its length.
 _LOGGED_PATH_BYTES = 200
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -59,8 +62,14 @@ class RequestMiddleware:
     """Request id, log line, count and security headers; a header of the answer itself has precedence."""
 
     def __init__(
-        self, app: ASGIApp, settings: Settings, count: Count, deprecated: OperationHeaders | None = None
+        self,
+        app: ASGIApp,
+        settings: Settings,
+        count: Count,
+        deprecated: OperationHeaders | None = None,
+        stopping: asyncio.Event | None = None,
     ) -> None:
+        self._stopping = stopping
         self._app = app
         self._deprecated = deprecated or {}
         self._cors = app if isinstance(app, Cors) else None
@@ -75,7 +84,7 @@ class RequestMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             if scope["type"] == "lifespan":
-                scope.setdefault("state", {})[RECORD_REFUSAL] = self.record_refusal
+                scope.setdefault("state", {}).update({RECORD_REFUSAL: self.record_refusal, STOPPING: self._stopping})
                 await _run_lifespan(self._app, scope, receive, send)
             else:
                 await self._app(scope, receive, send)
@@ -204,10 +213,17 @@ class Cors(CORSMiddleware):
         return headers.raw
 
 
-def wrap(app: ASGIApp, settings: Settings, count: Count, deprecated: OperationHeaders | None = None) -> ASGIApp:
+def wrap(
+    app: ASGIApp,
+    settings: Settings,
+    count: Count,
+    deprecated: OperationHeaders | None = None,
+    stopping: asyncio.Event | None = None,
+) -> ASGIApp:
     """Put the middleware, and CORS where origins are configured, around the whole app.
 
-    `count` is called for every request with its operation's id or nothing, the status, and the seconds it took.
+    `count` is called for every request with its operation's id or nothing, the status, and the seconds it took. Once
+    `stopping` is set, each answer closes its connection.
     """
     if settings.cors_origins:
         app = Cors(
@@ -218,4 +234,4 @@ def wrap(app: ASGIApp, settings: Settings, count: Count, deprecated: OperationHe
             allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "X-Request-Id", *_TUS, *_TUS_REQUEST],
             expose_headers=[*_EXPOSED, *_TUS, *_TUS_ANSWER],
         )
-    return RequestMiddleware(app, settings, count, deprecated)
+    return RequestMiddleware(app, settings, count, deprecated, stopping)

@@ -178,7 +178,8 @@ def nginx(
     replace("listen 443 ssl", f"listen 127.0.0.1:{port} ssl")
     replace("        listen [::]:80 default_server;\n", "")
     replace("        listen [::]:443 ssl http2 default_server;\n", "")
-    replace("server api:5503 max_fails=0;", "".join(f"server {each} max_fails=0;" for each in upstreams))
+    server = "server api:5503 max_fails=2 fail_timeout=5s;"
+    replace(server, "".join(server.replace("api:5503", each) for each in upstreams))
     replace("pid /run/nginx.pid", f"pid {directory / 'nginx.pid'}")
     # The folders that are compiled in belong to root.
     kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")

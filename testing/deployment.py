@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -77,6 +77,8 @@ class ReconnectingClient:
     learner: Learner
     urls: Callable[[], list[str]]
     phones: list[Phone] = field(default_factory=list)
+    #: In place of `dial`, where a proxy needs a TLS context or an address.
+    open: Callable[..., Awaitable[Phone]] = dial
 
     @property
     def phone(self) -> Phone:
@@ -103,7 +105,7 @@ class ReconnectingClient:
         while True:
             urls = self.urls()
             try:
-                phone = await dial(urls[turn % len(urls)], self.learner, within=1)
+                phone = await self.open(urls[turn % len(urls)], self.learner, within=1)
             except socketio.exceptions.ConnectionError:
                 assert asyncio.get_running_loop().time() < deadline, f"no server takes us within {within} s"
                 turn += at is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import stat
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -15,7 +16,7 @@ from redis.exceptions import RedisError, ResponseError
 
 import errors
 from adapters import redis
-from adapters.keys import KeyFileError, KeyFiles
+from adapters.keys import KeyFileError, KeyFiles, is_exposed
 from adapters.storage import Storage
 from adapters.tokens import LEEWAY_SECONDS
 from instants import utc_now
@@ -90,8 +91,9 @@ class DoctorService:
         except KeyFileError as error:
             fix = "Run `parlance keys generate`, or point JWT_PRIVATE_KEY_PATH and JWT_PUBLIC_KEY_PATH to the pair."
             raise fault(str(error), fix) from None
-        mode = stat.S_IMODE(files.private_path.stat().st_mode)
-        if mode & 0o077:
+        found = files.private_path.stat()
+        mode = stat.S_IMODE(found.st_mode)
+        if is_exposed(found, os.geteuid()):
             summary = f"{files.private_path} has mode {mode:04o}: other users of this machine may read it"
             raise fault(summary, f"Run `chmod 600 {files.private_path}`, and `parlance keys rotate` if they did.")
         return f"{key_id} signs, mode {mode:04o}, {len(published)} published"

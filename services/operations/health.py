@@ -17,7 +17,8 @@ TIMEOUT_SECONDS = 2
 
 
 class HealthService:
-    def __init__(self, database: Database, redis: Redis, storage: Storage) -> None:
+    def __init__(self, database: Database, redis: Redis, storage: Storage, stopping: asyncio.Event) -> None:
+        self._stopping = stopping
         self._checks: dict[str, Callable[[], Awaitable[object]]] = {
             "database": database.ping,
             "redis": redis.ping,
@@ -25,7 +26,9 @@ class HealthService:
         }
 
     async def check_ready(self) -> dict[str, float]:
-        """Time each dependency in milliseconds; raise Unavailable naming those that do not answer."""
+        """Time each dependency in milliseconds; raise Unavailable, with those that do not answer, or while stopping."""
+        if self._stopping.is_set():
+            raise errors.Unavailable("this server is about to stop")
         timings = await asyncio.gather(*(self._time_check(check) for check in self._checks.values()))
         answers = dict(zip(self._checks, timings, strict=True))
         unavailable = [name for name, milliseconds in answers.items() if milliseconds is None]

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 import errors
 import settings as configuration
-from adapters.keys import KeyFileError, KeyFiles, KeyRing
+from adapters.keys import KeyFileError, KeyFiles, KeyRing, is_exposed
 from adapters.tokens import AccessTokens
 from handlers.shapes import json_web_key_set
 
@@ -299,3 +299,21 @@ def test_mismatched_key_files_are_refused_by_name(files: Files) -> None:
     keys.public_path.write_text("nonsense")
     with pytest.raises(KeyFileError, match=r"public\.pem holds no RSA key"):
         tokens(keys)
+
+
+@pytest.mark.parametrize(
+    ("mode", "is_mounted", "is_found_exposed"),
+    [
+        *((0o600, False, False), (0o440, False, True), (0o604, False, True)),
+        *((0o440, True, False), (0o640, True, False), (0o460, True, True), (0o444, True, True)),
+    ],
+)
+def test_mounted_private_key_may_be_read_by_its_group(
+    tmp_path: Path, mode: int, is_mounted: bool, is_found_exposed: bool
+) -> None:
+    """A mounted secret belongs to another user, root."""
+    key = tmp_path / "private.pem"
+    key.touch()
+    key.chmod(mode)
+    owner = key.stat().st_uid
+    assert is_exposed(key.stat(), owner + 1 if is_mounted else owner) is is_found_exposed

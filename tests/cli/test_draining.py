@@ -1,0 +1,92 @@
+"""The end of `parlance serve` on SIGTERM: not ready, still answering, then no listener before the last answer."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from testing.polling import eventually
+from testing.servers import Server, start_server, stop_server
+from testing.time_limits import limit
+
+
+@contextmanager
+def serving(environment: dict[str, str], directory: Path, *, delay: str, workers: int) -> Iterator[Server]:
+    server = start_server({**environment, "SHUTDOWN_DELAY": delay}, directory / "server.log", workers=workers)
+    try:
+        yield server
+    finally:
+        stop_server(server)
+
+
+async def has_stopped_listening(server: Server) -> bool:
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", int(server.url.rpartition(":")[2]))
+    except ConnectionRefusedError:
+        return True
+    writer.close()
+    return False
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_stopping_server_answers_until_its_delay_is_over(
+    environment: dict[str, str], tmp_path: Path, workers: int
+) -> None:
+    """The delay is too long to end here; SIGINT ends it, as Ctrl-C does."""
+    with serving(environment, tmp_path, delay="5m", workers=workers) as server:
+        async with httpx.AsyncClient(base_url=server.url, timeout=limit(10)) as kept:
+            assert "Connection" not in (await kept.get("/health")).headers
+            assert (await kept.get("/ready")).status_code == 200
+            os.killpg(server.process.pid, signal.SIGTERM)
+
+            async def refusal() -> httpx.Response | None:
+                async with httpx.AsyncClient(base_url=server.url, timeout=limit(10)) as new:
+                    answer = await new.get("/ready")
+                return answer if answer.status_code == 503 else None
+
+            # Each process has its own signal; with two, both are asked in turn.
+            refused = [await eventually(refusal) for _ in range(8)]
+            assert {each.json()["detail"] for each in refused} == {"this server is about to stop"}
+            assert all("Retry-After" in each.headers for each in refused)
+            for path in ("/health", "/users/me", "/nowhere"):
+                answer = await kept.get(path)
+                assert answer.status_code in (200, 401, 404) and answer.headers["Connection"] == "close", path
+        # A group and a parent both send one: a second signal changes nothing.
+        os.killpg(server.process.pid, signal.SIGTERM)
+        assert await eventually(refusal)
+        assert server.process.poll() is None
+        os.killpg(server.process.pid, signal.SIGINT)
+        await asyncio.to_thread(server.process.wait, limit(20))
+
+
+async def test_stopping_server_ends_when_its_delay_is_over(environment: dict[str, str], tmp_path: Path) -> None:
+    with serving(environment, tmp_path, delay="2s", workers=2) as server:
+        started = time.monotonic()
+        os.kill(server.process.pid, signal.SIGTERM)
+        await asyncio.to_thread(server.process.wait, limit(30))
+        assert time.monotonic() - started >= 2
+
+
+async def test_nothing_listens_while_last_requests_are_answered(environment: dict[str, str], tmp_path: Path) -> None:
+    """A proxy has to be refused: what it sent to a listener that nobody reads would be lost with the process."""
+    with serving(environment, tmp_path, delay="0s", workers=2) as server:
+        port = int(server.url.rpartition(":")[2])
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        head = ["POST /auth/login HTTP/1.1", "Host: x", "Content-Type: application/json", "Content-Length: 2"]
+        writer.write("\r\n".join([*head, "Expect: 100-continue", "", ""]).encode())
+        assert b" 100 " in await reader.readuntil(b"\r\n\r\n")
+        os.kill(server.process.pid, signal.SIGTERM)
+        await eventually(lambda: has_stopped_listening(server))
+        assert server.process.poll() is None, "the server ended before it stopped listening"
+        writer.write(b"{}")
+        assert b"connection: close" in (await reader.readuntil(b"\r\n\r\n")).lower()
+        writer.close()
+        await asyncio.to_thread(server.process.wait, limit(20))
