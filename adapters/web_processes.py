@@ -1,8 +1,10 @@
 """Liveness of web processes, by heartbeats in Redis.
 
-    workers        every process, scored by its last heartbeat (ms of Redis's clock)
-    workers:lost   processes declared dead in the last minute, scored by that time
-    worker:{id}    a process's heartbeat, which expires
+    workers:{match}        every process, scored by its last heartbeat (ms of Redis's clock)
+    workers:{match}:lost   processes declared dead in the last minute, scored by that time
+    worker:{match}:{id}    a process's heartbeat, which expires
+
+`{match}` is written as it stands: scripts of rooms (services/calls/rooms.py) read the heartbeats too.
 
 A process that stops removes its entries. A process that finds the last heartbeat of another too old declares it dead,
 which all others read with their next heartbeat. A process that was only suspended finds its entry missing, as after a
@@ -28,7 +30,7 @@ _LOST_KEPT_SECONDS = 60
 #: Seconds between attempts while Redis is unavailable, and the slowest reply after which others may be declared dead.
 _RETRY_SECONDS, _PROMPT_REPLY_SECONDS = 0.5, 1.0
 
-_ALL = ("workers", "workers:lost")
+_ALL = ("workers:{match}", "workers:{match}:lost")
 
 
 class WebProcesses:
@@ -60,7 +62,7 @@ class WebProcesses:
 
     async def _heartbeat(self, *, joins: bool) -> int | None:
         """Send a heartbeat; return Redis's time (ms), or None if this process's entry is missing."""
-        keys = ["workers", "workers:lost", f"worker:{self._process_id}"]
+        keys = ["workers:{match}", "workers:{match}:lost", f"worker:{{match}}:{self._process_id}"]
         args: list[str | int] = [self._process_id, self._dead_after, _LOST_KEPT_SECONDS, int(joins)]
         is_known, now, lost = await self._pipeline.call("heartbeat", keys, args, idempotent=True)
         # If this process itself was declared dead, its entry is missing.
@@ -110,6 +112,6 @@ class WebProcesses:
             await tasks.end(self._task)
         with suppress(*UNAVAILABLE):
             await asyncio.gather(
-                self._pipeline.execute("ZREM", "workers", self._process_id),
-                self._pipeline.execute("DEL", f"worker:{self._process_id}"),
+                self._pipeline.execute("ZREM", "workers:{match}", self._process_id),
+                self._pipeline.execute("DEL", f"worker:{{match}}:{self._process_id}"),
             )
