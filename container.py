@@ -23,6 +23,7 @@ from adapters.ports import Bus, Mailer, PaymentProvider, PushSender
 from adapters.push.fcm import FcmSender
 from adapters.push.log import PushLog
 from adapters.rate_limiter import RateLimiter
+from adapters.redis_cluster import make_link
 from adapters.redis_pipeline import RedisPipeline
 from adapters.storage import Storage
 from adapters.tokens import LEEWAY_SECONDS, AccessTokens
@@ -85,9 +86,10 @@ class Container:
     ) -> None:
         self.settings = settings
         self.database = Database(settings)
-        self.redis = redis.connect(settings)
-        self._bus_connections = RedisPipeline(settings, buses.LUA), RedisPipeline(settings, buses.LUA)
-        self.scripts = RedisPipeline(settings, LUA_DIRECTORY)
+        self._redis_link = link = make_link(settings)
+        self.redis = redis.connect(settings, link)
+        self._bus_connections = RedisPipeline(settings, buses.LUA, link), RedisPipeline(settings, buses.LUA, link)
+        self.scripts = RedisPipeline(settings, LUA_DIRECTORY, link)
         self.bus: Bus = bus or buses.ProcessBus(
             *self._bus_connections, directory=buses.directory(settings), required=settings.bus_directory is not None
         )
@@ -230,6 +232,7 @@ class Container:
         for connection in (self.scripts, *self._bus_connections):
             await connection.close()
         await self.redis.aclose()
+        await self._redis_link.close()
         await self.database.close()
 
 

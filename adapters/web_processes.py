@@ -8,7 +8,7 @@
 
 A process that stops removes its entries. A process that finds the last heartbeat of another too old declares it dead,
 which all others read with their next heartbeat. A process that was only suspended finds its entry missing, as after a
-loss of Redis's data.
+loss of Redis's data. A Redis that has started again, or another server in its place, may lack data that it had.
 """
 
 from __future__ import annotations
@@ -52,13 +52,25 @@ class WebProcesses:
         self._on_lost = on_lost
         self._on_data_lost = on_data_lost
         self._healthy_since: float | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        #: One at a time, so that one loss of data, which both loops may notice, is reported once.
+        self._lock = asyncio.Lock()
         #: Processes declared dead.
         self.lost: frozenset[str] = frozenset()
 
     async def start(self) -> None:
         await self._heartbeat(joins=True)
-        self._task = asyncio.create_task(self._run())
+        watch = self._pipeline.link.watch(self._handle_data_lost)
+        self._tasks = [asyncio.create_task(self._run()), asyncio.create_task(watch)]
+
+    async def _handle_data_lost(self) -> None:
+        """Report that Redis may have lost data: it started again, or a replica has become the primary."""
+        async with self._lock:
+            try:
+                await self._heartbeat(joins=True)
+            finally:  # without Redis the next heartbeat finds the entry missing, or not
+                self._on_data_lost()
+                self._healthy_since = None
 
     async def _heartbeat(self, *, joins: bool) -> int | None:
         """Send a heartbeat; return Redis's time (ms), or None if this process's entry is missing."""
@@ -78,12 +90,13 @@ class WebProcesses:
             await asyncio.sleep(pause)
             began = loop.time()
             try:
-                now = await self._heartbeat(joins=False)
-                if now is None:
-                    await self._heartbeat(joins=True)
-                    self._on_data_lost()
-                    self._healthy_since = None
-                elif loop.time() - began > _PROMPT_REPLY_SECONDS:
+                async with self._lock:
+                    now = await self._heartbeat(joins=False)
+                    if now is None:
+                        await self._heartbeat(joins=True)
+                        self._pipeline.link.forget_identity()
+                        self._on_data_lost()
+                if now is None or loop.time() - began > _PROMPT_REPLY_SECONDS:
                     self._healthy_since = None
                 elif self._healthy_since is None:
                     self._healthy_since = began
@@ -108,8 +121,7 @@ class WebProcesses:
             await self._pipeline.call("declare_dead", _ALL, ["+inf", process_id], idempotent=True)
 
     async def stop(self) -> None:
-        if self._task is not None:
-            await tasks.end(self._task)
+        await tasks.end(*self._tasks)
         with suppress(*UNAVAILABLE):
             await asyncio.gather(
                 self._pipeline.execute("ZREM", "workers:{match}", self._process_id),

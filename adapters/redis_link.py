@@ -1,0 +1,277 @@
+"""The server of Redis that is the primary now: found by its name or by Sentinels, and watched.
+
+A primary that is demoted, moves or becomes silent may leave its connections open: those of this process are closed, and
+the next command looks the primary up again. A primary that started again or is another server may have lost data.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import ssl
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, NamedTuple, Protocol
+from weakref import WeakSet
+
+import redis.exceptions
+from redis.asyncio.connection import RedisSSLContext
+from redis.asyncio.sentinel import Sentinel
+
+from adapters.redis_connection import (
+    CONNECT_TIMEOUT_SECONDS,
+    UNAVAILABLE,
+    Command,
+    Connection,
+    Endpoint,
+    NotPrimary,
+    Owner,
+    is_primary,
+    open_connection,
+)
+from setting_values import RedisAddress
+from settings import Settings
+
+log = logging.getLogger("parlance.redis")
+
+#: Seconds between two looks at the primary, between attempts to connect, and until a Sentinel must answer.
+WATCH_SECONDS, _RECONNECT_DELAYS_SECONDS, _SENTINEL_TIMEOUT_SECONDS = 1.0, (0.05, 0.2), 1.0
+#: The second replication id of a server that has never been a replica.
+_NO_REPLICATION_ID = "0" * 40
+
+
+class Identity(NamedTuple):
+    """Which data a server has; all empty where the user may not ask.
+
+    `run_id` changes with each start, `replication_id` with each promotion; `former_id` is the one before.
+    """
+
+    run_id: str
+    replication_id: str
+    former_id: str
+
+    def may_have_lost(self, before: Identity) -> bool:
+        """Say whether this server may lack data that the one before had."""
+        if self.run_id != before.run_id:
+            return True
+        # The id of a primary also changes, and it forgets the former, when its first replica comes or its last goes.
+        return self.replication_id != before.replication_id and self.former_id not in (
+            before.replication_id,
+            _NO_REPLICATION_ID,
+        )
+
+
+class Probe:
+    """A connection of the watch, which knows whom it talks to."""
+
+    def __init__(self, connection: Connection, run_id: str) -> None:
+        self.connection = connection
+        self._run_id = run_id
+
+    @classmethod
+    async def begin(cls, connection: Connection) -> Probe:
+        return cls(connection, _read_field(await _allowed(connection.ask("INFO", "server")), "run_id"))
+
+    async def identify(self) -> Identity:
+        """Ask what the server is; raises NotPrimary, ConnectionError or TimeoutError."""
+        role, replication = await asyncio.gather(
+            _allowed(self.connection.ask("ROLE")), _allowed(self.connection.ask("INFO", "replication"))
+        )
+        if not is_primary(role):
+            raise NotPrimary(f"{self.connection.endpoint.host}:{self.connection.endpoint.port} has become a replica")
+        former_id = _read_field(replication, "master_replid2")
+        return Identity(self._run_id, _read_field(replication, "master_replid"), former_id)
+
+
+class Sender(Protocol):
+    """What takes the commands of a pipeline."""
+
+    def send(self, commands: Sequence[Command]) -> None: ...
+
+    async def stop(self) -> None: ...
+
+
+class RedisLink:
+    """All connections of this process to one Redis."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.address = settings.redis or RedisAddress((("localhost", 6379),))
+        self.certificates = str(settings.redis_sslrootcert) if settings.redis_sslrootcert else None
+        self.tls: ssl.SSLContext | None = None
+        self._connections: WeakSet[Connection] = WeakSet()
+        self._sentinel: Sentinel | None = None
+        self._probe: Probe | None = None
+        self._identity: Identity | None = None
+
+    async def connect(self, owner: Owner) -> Sender:
+        """Connect to the primary, after two more attempts if need be; raises what `open` does."""
+        for pause in (*_RECONNECT_DELAYS_SECONDS, None):
+            try:
+                return await self.open(owner)
+            except (TimeoutError, redis.exceptions.AuthenticationError):
+                raise
+            except (OSError, redis.exceptions.ConnectionError):
+                if pause is None:
+                    raise
+                await asyncio.sleep(pause)
+        raise AssertionError
+
+    async def open(self, owner: Owner | None) -> Connection:
+        """Connect to the primary; raises NotPrimary where there are only replicas, else RedisError or OSError."""
+        failure: Exception = redis.exceptions.ConnectionError("no address is known for it")
+        for number, endpoint in enumerate(await self.find()):
+            try:
+                return await self.open_at(endpoint, owner)
+            except UNAVAILABLE as error:
+                failure = error if number == 0 or isinstance(failure, OSError) else failure
+        raise failure
+
+    async def open_at(self, endpoint: Endpoint, owner: Owner | None) -> Connection:
+        if self.address.uses_tls and self.tls is None:
+            self.tls = RedisSSLContext(cert_reqs="required", ca_certs=self.certificates, check_hostname=True).get()
+        connection = await open_connection(owner, endpoint, self.address, self.tls)
+        self._connections.add(connection)
+        return connection
+
+    async def find(self) -> list[Endpoint]:
+        """Find where the primary is; with several addresses of a name it is one of them."""
+        if self.address.kind == "sentinel":
+            return [await self._ask_sentinels()]
+        ((name, port),) = self.address.nodes
+        async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
+            found = await asyncio.get_running_loop().getaddrinfo(name, port, type=socket.SOCK_STREAM)
+        return list(dict.fromkeys(Endpoint(str(address[0]), port, name) for *_, address in found))
+
+    async def _ask_sentinels(self) -> Endpoint:
+        """Ask all Sentinels; one that was cut off from the others may know an older primary."""
+        if self._sentinel is None:
+            self._sentinel = self._make_sentinel(with_login=False)
+        answers = await self._read_sentinels(self._sentinel)
+        refused = any(isinstance(each, redis.exceptions.AuthenticationError) for each in answers)
+        if refused and self.address.password is not None:
+            await self._sentinel.aclose()
+            self._sentinel = self._make_sentinel(with_login=True)
+            answers = await self._read_sentinels(self._sentinel)
+        name = self.address.primary_name
+        states = [each[name] for each in answers if isinstance(each, dict) and name in each]
+        usable = [state for state in states if self._sentinel.check_master_state(state, name)]
+        if not usable:
+            reason = next((str(each) for each in answers if isinstance(each, Exception)), "it is unknown or down")
+            raise redis.exceptions.ConnectionError(
+                f"no Sentinel knows a primary {name} that runs ({reason if not states else 'it is down'})"
+            )
+        newest = max(usable, key=lambda state: int(state["config-epoch"]))
+        return Endpoint(str(newest["ip"]), int(newest["port"]), str(newest["ip"]))
+
+    def _make_sentinel(self, *, with_login: bool) -> Sentinel:
+        options = self.client_options(with_login=with_login)
+        return Sentinel(self.address.nodes, sentinel_kwargs=options)  # type: ignore[no-untyped-call]
+
+    def client_options(self, *, with_login: bool = True) -> dict[str, Any]:
+        """Return the arguments that redis-py's own connections need."""
+        options: dict[str, Any] = {
+            "socket_connect_timeout": _SENTINEL_TIMEOUT_SECONDS,
+            "socket_timeout": _SENTINEL_TIMEOUT_SECONDS,
+            "decode_responses": True,
+            "protocol": 2,
+        }
+        if with_login and self.address.password is not None:
+            options |= {"username": self.address.username, "password": self.address.password.get_secret_value()}
+        if self.address.uses_tls:
+            options |= {"ssl": True, "ssl_ca_certs": self.certificates}
+        return options
+
+    @staticmethod
+    async def _read_sentinels(sentinel: Sentinel) -> list[Any]:
+        return await asyncio.gather(*(each.sentinel_masters() for each in sentinel.sentinels), return_exceptions=True)
+
+    async def watch(self, on_data_lost: Callable[[], Awaitable[None]]) -> None:
+        """Follow the primary until cancelled; call `on_data_lost` when it may lack data that this process wrote."""
+        is_unavailable = False
+        while True:
+            try:
+                if await self.look():
+                    await on_data_lost()
+                if is_unavailable:
+                    log.info("redis_primary_found address=%r", str(self.address))
+                is_unavailable = False
+            except UNAVAILABLE as error:
+                if not is_unavailable:
+                    log.warning("redis_primary_lost address=%r error=%s", str(self.address), error)
+                is_unavailable = True
+            await asyncio.sleep(WATCH_SECONDS)
+
+    def forget_identity(self) -> None:
+        """Take the next server as the one whose data is known: a loss was noticed another way, and is repaired."""
+        self._identity = None
+
+    async def look(self) -> bool:
+        """Look at the primary once; return whether it may lack data that the one seen before had.
+
+        Closes connections to servers that are no longer the primary. Raises where there is none.
+        """
+        before = self._probe if self._probe is not None and self._probe.connection.is_open else None
+        if before is not None:
+            try:
+                identity = await before.identify()
+            except UNAVAILABLE as error:
+                self.leave(error, before.connection.endpoint)
+                before = None
+        if before is not None and before.connection.endpoint in await self._find_or_stay(before):
+            return self._compare(identity)
+        try:
+            probe = await Probe.begin(await self.open(None))
+            identity = await probe.identify()
+        except UNAVAILABLE:
+            if before is not None:  # the name leads nowhere yet, and the primary is still one
+                return self._compare(identity)
+            raise
+        if before is not None:
+            before.connection.close()
+        self._probe = probe
+        endpoint = probe.connection.endpoint
+        if self._identity is not None and identity.run_id != self._identity.run_id:
+            moved = redis.exceptions.ConnectionError("another server is the primary of Redis now")
+            log.warning("redis_primary_changed endpoint=%s:%d", endpoint.host, endpoint.port)
+            self.leave(moved, *{each.endpoint for each in self._connections} - {endpoint})
+        return self._compare(identity)
+
+    async def _find_or_stay(self, probe: Probe) -> list[Endpoint]:
+        try:
+            return await self.find()
+        except UNAVAILABLE:
+            return [probe.connection.endpoint]
+
+    def _compare(self, identity: Identity) -> bool:
+        before, self._identity = self._identity, identity
+        return before is not None and identity.may_have_lost(before)
+
+    def leave(self, reason: Exception, *endpoints: Endpoint) -> None:
+        """Close this process's connections to some servers; unanswered commands get the reason."""
+        for connection in [each for each in self._connections if each.endpoint in endpoints]:
+            self._connections.discard(connection)
+            connection.abort(redis.exceptions.ConnectionError(str(reason)))
+
+    async def close(self) -> None:
+        """Close the connections of the watch and to Sentinels."""
+        if self._probe is not None:
+            self._probe.connection.close()
+        if self._sentinel is not None:
+            await self._sentinel.aclose()
+
+
+async def _allowed(reply: Awaitable[Any]) -> Any:
+    """Return a reply, or None where the user may not ask."""
+    try:
+        return await reply
+    except redis.exceptions.ResponseError:
+        return None
+
+
+def _read_field(info: str | None, name: str) -> str:
+    """Read a field of the reply to INFO; empty without one."""
+    for line in (info or "").splitlines():
+        key, _, value = line.partition(":")
+        if key == name:
+            return value
+    return ""
