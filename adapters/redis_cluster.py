@@ -18,7 +18,7 @@ from redis.backoff import NoBackoff
 
 from adapters import tasks
 from adapters.redis_connection import UNAVAILABLE, Command, Connection, Endpoint, Owner, pack
-from adapters.redis_link import Probe, RedisLink
+from adapters.redis_link import RedisLink, identify
 from settings import Settings
 
 log = logging.getLogger("parlance.redis")
@@ -41,7 +41,7 @@ class ClusterLink(RedisLink):
             retry=Retry(NoBackoff(), 0),
             **options,
         )
-        self._probes: dict[Endpoint, Probe] = {}
+        self._probes: dict[Endpoint, Connection] = {}
         self._run_ids: dict[Endpoint, str] = {}
         self.is_stale = True
         self._refreshing = asyncio.Lock()
@@ -92,8 +92,8 @@ class ClusterLink(RedisLink):
         for endpoint, run_id in zip(endpoints, found, strict=True):
             if isinstance(run_id, BaseException):
                 failure = run_id
-                self._probes.pop(endpoint, None)
-                self.leave(redis.exceptions.ConnectionError(str(run_id)), endpoint)
+                if (probe := self._probes.pop(endpoint, None)) is not None:
+                    self.leave(redis.exceptions.ConnectionError(str(run_id)), probe)
             else:
                 self._run_ids[endpoint] = run_id
         is_lost = bool(known) and not {each for each in found if isinstance(each, str)} <= known
@@ -107,16 +107,20 @@ class ClusterLink(RedisLink):
 
     async def _identify(self, endpoint: Endpoint) -> str:
         probe = self._probes.get(endpoint)
-        if probe is None or not probe.connection.is_open:
-            probe = self._probes[endpoint] = await Probe.begin(await self.open_at(endpoint, None))
-        return (await probe.identify()).run_id
+        if probe is None or not probe.is_open:
+            probe = self._probes[endpoint] = await self.open_at(endpoint, None)
+        return (await identify(probe)).run_id
+
+    @property
+    def is_watched(self) -> bool:
+        return bool(self._run_ids)
 
     def forget_identity(self) -> None:
         self._run_ids = {}
 
     async def close(self) -> None:
         for probe in self._probes.values():
-            probe.connection.close()
+            probe.close()
         await self._cluster.nodes_manager.aclose()
         await super().close()
 

@@ -127,6 +127,8 @@ class Connection(asyncio.Protocol):
         #: Without one every error is the caller's.
         self._owner: Owner | None = None
         self.endpoint = endpoint
+        #: Changes with each start of a server; empty where the user may not ask.
+        self.run_id = ""
         self._reader = hiredis.Reader(replyError=_error, encoding="utf-8")
         self._sent: deque[Command] = deque()
         self._loop = asyncio.get_running_loop()
@@ -292,17 +294,28 @@ async def _log_in(connection: Connection, address: RedisAddress) -> None:
         user = (address.username,) if address.username else ()
         login = (connection.ask("AUTH", *user, address.password.get_secret_value()),)
     # PING, unlike ROLE, is refused while the data is loading, and by a replica without its primary.
-    replies = await asyncio.gather(*login, connection.ask("ROLE"), connection.ask("PING"), return_exceptions=True)
-    for reply in (*replies[: len(login)], replies[-1]):
+    questions = connection.ask("ROLE"), connection.ask("INFO", "server"), connection.ask("PING")
+    *logged_in, role, info, pong = await asyncio.gather(*login, *questions, return_exceptions=True)
+    for reply in (*logged_in, pong):
         if isinstance(reply, Exception) and not isinstance(reply, redis.exceptions.NoPermissionError):
             raise reply
-    if not is_primary(replies[-2]):
+    connection.run_id = read_field(info, "run_id")
+    if not is_primary(role):
         raise NotPrimary(f"{connection.endpoint.host}:{connection.endpoint.port} is a replica, not the primary")
 
 
 def is_primary(role: object) -> bool:
     """Say whether the reply to ROLE is a primary's; True where the user may not ask."""
     return not isinstance(role, list) or role[0] == "master"
+
+
+def read_field(info: object, name: str) -> str:
+    """Read a field of the reply to INFO; empty without one."""
+    for line in info.splitlines() if isinstance(info, str) else ():
+        key, _, value = line.partition(":")
+        if key == name:
+            return value
+    return ""
 
 
 def pack(*arguments: Argument) -> bytes:

@@ -28,6 +28,7 @@ from adapters.redis_connection import (
     Owner,
     is_primary,
     open_connection,
+    read_field,
 )
 from setting_values import RedisAddress
 from settings import Settings
@@ -61,26 +62,19 @@ class Identity(NamedTuple):
         )
 
 
-class Probe:
-    """A connection of the watch, which knows whom it talks to."""
-
-    def __init__(self, connection: Connection, run_id: str) -> None:
-        self.connection = connection
-        self._run_id = run_id
-
-    @classmethod
-    async def begin(cls, connection: Connection) -> Probe:
-        return cls(connection, _read_field(await _allowed(connection.ask("INFO", "server")), "run_id"))
-
-    async def identify(self) -> Identity:
-        """Ask what the server is; raises NotPrimary, ConnectionError or TimeoutError."""
-        role, replication = await asyncio.gather(
-            _allowed(self.connection.ask("ROLE")), _allowed(self.connection.ask("INFO", "replication"))
-        )
-        if not is_primary(role):
-            raise NotPrimary(f"{self.connection.endpoint.host}:{self.connection.endpoint.port} has become a replica")
-        former_id = _read_field(replication, "master_replid2")
-        return Identity(self._run_id, _read_field(replication, "master_replid"), former_id)
+async def identify(connection: Connection) -> Identity:
+    """Ask what a server is; raises NotPrimary, another ConnectionError or TimeoutError."""
+    role: Any
+    replication: Any
+    questions = connection.ask("ROLE"), connection.ask("INFO", "replication")
+    role, replication = await asyncio.gather(*questions, return_exceptions=True)
+    for reply in (role, replication):
+        if isinstance(reply, Exception) and not isinstance(reply, redis.exceptions.ResponseError):
+            raise reply
+    if not is_primary(role):
+        raise NotPrimary(f"{connection.endpoint.host}:{connection.endpoint.port} has become a replica")
+    replication_id, former_id = (read_field(replication, name) for name in ("master_replid", "master_replid2"))
+    return Identity(connection.run_id, replication_id, former_id)
 
 
 class Sender(Protocol):
@@ -100,7 +94,7 @@ class RedisLink:
         self.tls: ssl.SSLContext | None = None
         self._connections: WeakSet[Connection] = WeakSet()
         self._sentinel: Sentinel | None = None
-        self._probe: Probe | None = None
+        self._probe: Connection | None = None
         self._identity: Identity | None = None
 
     async def connect(self, owner: Owner) -> Sender:
@@ -201,6 +195,11 @@ class RedisLink:
                 is_unavailable = True
             await asyncio.sleep(WATCH_SECONDS)
 
+    @property
+    def is_watched(self) -> bool:
+        """Whether the primary has been seen: a later one is compared with it."""
+        return self._identity is not None
+
     def forget_identity(self) -> None:
         """Take the next server as the one whose data is known: a loss was noticed another way, and is repaired."""
         self._identity = None
@@ -210,68 +209,56 @@ class RedisLink:
 
         Closes connections to servers that are no longer the primary. Raises where there is none.
         """
-        before = self._probe if self._probe is not None and self._probe.connection.is_open else None
-        if before is not None:
+        probe = self._probe if self._probe is not None and self._probe.is_open else None
+        identity: Identity | None = None
+        if probe is not None:
             try:
-                identity = await before.identify()
+                identity = await identify(probe)
             except UNAVAILABLE as error:
-                self.leave(error, before.connection.endpoint)
-                before = None
-        if before is not None and before.connection.endpoint in await self._find_or_stay(before):
-            return self._compare(identity)
-        try:
-            probe = await Probe.begin(await self.open(None))
-            identity = await probe.identify()
-        except UNAVAILABLE:
-            if before is not None:  # the name leads nowhere yet, and the primary is still one
-                return self._compare(identity)
-            raise
-        if before is not None:
-            before.connection.close()
-        self._probe = probe
-        endpoint = probe.connection.endpoint
-        if self._identity is not None and identity.run_id != self._identity.run_id:
-            moved = redis.exceptions.ConnectionError("another server is the primary of Redis now")
-            log.warning("redis_primary_changed endpoint=%s:%d", endpoint.host, endpoint.port)
-            self.leave(moved, *{each.endpoint for each in self._connections} - {endpoint})
-        return self._compare(identity)
-
-    async def _find_or_stay(self, probe: Probe) -> list[Endpoint]:
-        try:
-            return await self.find()
-        except UNAVAILABLE:
-            return [probe.connection.endpoint]
-
-    def _compare(self, identity: Identity) -> bool:
+                self.leave(error, probe)
+        if probe is None or identity is None or await self._may_have_moved(probe):
+            try:
+                fresh = await self.open(None)
+            except UNAVAILABLE:
+                if identity is None:
+                    raise
+                # The name leads to no primary, and the one before still is one.
+            else:
+                if probe is not None:
+                    probe.close()
+                self._probe, identity = fresh, await identify(fresh)
+                self._leave_others(fresh)
+        assert identity is not None
         before, self._identity = self._identity, identity
         return before is not None and identity.may_have_lost(before)
 
-    def leave(self, reason: Exception, *endpoints: Endpoint) -> None:
-        """Close this process's connections to some servers; unanswered commands get the reason."""
-        for connection in [each for each in self._connections if each.endpoint in endpoints]:
-            self._connections.discard(connection)
-            connection.abort(redis.exceptions.ConnectionError(str(reason)))
+    async def _may_have_moved(self, probe: Connection) -> bool:
+        """Say whether the name leads elsewhere, or led another connection to another server."""
+        if any(each.run_id != probe.run_id for each in self._connections if each.is_open):
+            return True
+        try:
+            return probe.endpoint not in await self.find()
+        except UNAVAILABLE:  # the primary is still one
+            return False
+
+    def leave(self, reason: Exception, left: Connection) -> None:
+        """Close all connections to the server of one; unanswered commands get the reason."""
+        error = redis.exceptions.ConnectionError(str(reason))
+        for connection in list(self._connections):
+            if connection is left or (connection.endpoint, connection.run_id) == (left.endpoint, left.run_id):
+                self._connections.discard(connection)
+                connection.abort(error)
+
+    def _leave_others(self, probe: Connection) -> None:
+        """Close the connections to servers other than the primary, to which the name or address led before."""
+        for connection in list(self._connections):
+            if connection.run_id != probe.run_id:
+                log.warning("redis_primary_changed endpoint=%s:%d", probe.endpoint.host, probe.endpoint.port)
+                self.leave(redis.exceptions.ConnectionError("another server is the primary of Redis now"), connection)
 
     async def close(self) -> None:
         """Close the connections of the watch and to Sentinels."""
         if self._probe is not None:
-            self._probe.connection.close()
+            self._probe.close()
         if self._sentinel is not None:
             await self._sentinel.aclose()
-
-
-async def _allowed(reply: Awaitable[Any]) -> Any:
-    """Return a reply, or None where the user may not ask."""
-    try:
-        return await reply
-    except redis.exceptions.ResponseError:
-        return None
-
-
-def _read_field(info: str | None, name: str) -> str:
-    """Read a field of the reply to INFO; empty without one."""
-    for line in (info or "").splitlines():
-        key, _, value = line.partition(":")
-        if key == name:
-            return value
-    return ""
