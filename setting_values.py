@@ -101,7 +101,7 @@ def _redis_url(value: Any) -> Any:
         return value
     match = re.fullmatch(r"redis(s?)(?:\+(sentinel|cluster))?://(?:(.*)@)?([^@/?#]+)(?:/([^/?#]*))?", value.strip())
     if match is None:
-        raise ValueError(f"should be {_REDIS_FORMS}, with / ? # of a password written as %2F %3F %23")
+        raise ValueError(f"should be {_REDIS_FORMS}")
     tls, kind, login, hosts, path = match.groups()
     nodes = tuple(_redis_node(each, 26379 if kind == "sentinel" else 6379) for each in hosts.split(","))
     if kind is None and len(nodes) > 1:

