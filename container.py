@@ -223,6 +223,10 @@ class Container:
             await self.bus.stop()
             await self.close()
 
+    async def watch_redis(self) -> None:
+        """Leave a Redis that is no longer the primary, until cancelled; the bus of a web process does it itself."""
+        await self._redis_link.watch()
+
     async def close(self) -> None:
         """Close every connection."""
         self._passwords.close()

@@ -17,7 +17,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from adapters import tasks
-from adapters.redis_connection import UNAVAILABLE, Command, Connection, Endpoint, Owner, pack
+from adapters.redis_connection import NOT_SERVING, UNAVAILABLE, Command, Connection, Endpoint, Owner, pack
 from adapters.redis_link import RedisLink, identify
 from settings import Settings
 
@@ -193,6 +193,9 @@ class ClusterConnection:
         elif isinstance(error, redis.exceptions.TryAgainError):
             self._hold([command], error, _TRY_AGAIN_SECONDS)
         else:
+            if isinstance(error, NOT_SERVING) and self._nodes.get(connection.endpoint) is connection:
+                del self._nodes[connection.endpoint]
+                connection.retire()
             self._link.is_stale = True
             self._hold([command], error, _NO_NODE_SECONDS)
 

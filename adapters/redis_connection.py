@@ -35,6 +35,10 @@ class NotPrimary(redis.exceptions.ConnectionError):
     """The server is a replica."""
 
 
+class NotWritable(redis.exceptions.ConnectionError):
+    """The primary accepts no writes: its disk or memory is full, or it has too few replicas."""
+
+
 class Unblocked(redis.exceptions.ResponseError):
     """A blocking read ended because the server's role changed."""
 
@@ -59,6 +63,9 @@ _ERRORS: dict[str, type[redis.exceptions.RedisError]] = {
     "READONLY": redis.exceptions.ReadOnlyError,
     "MASTERDOWN": redis.exceptions.MasterDownError,
     "UNBLOCKED": Unblocked,
+    "MISCONF": NotWritable,
+    "NOREPLICAS": NotWritable,
+    "OOM": NotWritable,
     "NOAUTH": redis.exceptions.AuthenticationError,
     "WRONGPASS": redis.exceptions.AuthenticationError,
     "NOPERM": redis.exceptions.NoPermissionError,
@@ -201,10 +208,7 @@ class Connection(asyncio.Protocol):
             command.answer.set_exception(error)
         elif command.script is not None and isinstance(error, redis.exceptions.NoScriptError):
             self._load_and_repeat(owner, command)
-        elif isinstance(error, NOT_SERVING):
-            self.retire()
-            owner.refuse(self, command, error)
-        elif isinstance(error, REDIRECTS):
+        elif isinstance(error, (*NOT_SERVING, *REDIRECTS)):
             owner.refuse(self, command, error)
         else:
             command.answer.set_exception(error)

@@ -7,10 +7,12 @@ the next command looks the primary up again. A primary that started again or is 
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import logging
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple, Protocol
 from weakref import WeakSet
 
@@ -132,6 +134,8 @@ class RedisLink:
         if self.address.kind == "sentinel":
             return [await self._ask_sentinels()]
         ((name, port),) = self.address.nodes
+        with suppress(ValueError):
+            return [Endpoint(str(ipaddress.ip_address(name)), port, name)]
         async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
             found = await asyncio.get_running_loop().getaddrinfo(name, port, type=socket.SOCK_STREAM)
         return list(dict.fromkeys(Endpoint(str(address[0]), port, name) for *_, address in found))
@@ -179,12 +183,12 @@ class RedisLink:
     async def _read_sentinels(sentinel: Sentinel) -> list[Any]:
         return await asyncio.gather(*(each.sentinel_masters() for each in sentinel.sentinels), return_exceptions=True)
 
-    async def watch(self, on_data_lost: Callable[[], Awaitable[None]]) -> None:
+    async def watch(self, on_data_lost: Callable[[], Awaitable[None]] | None = None) -> None:
         """Follow the primary until cancelled; call `on_data_lost` when it may lack data that this process wrote."""
         is_unavailable = False
         while True:
             try:
-                if await self.look():
+                if await self.look() and on_data_lost is not None:
                     await on_data_lost()
                 if is_unavailable:
                     log.info("redis_primary_found address=%r", str(self.address))
@@ -193,6 +197,8 @@ class RedisLink:
                 if not is_unavailable:
                     log.warning("redis_primary_lost address=%r error=%s", str(self.address), error)
                 is_unavailable = True
+            except Exception:
+                log.exception("redis_watch_failed")
             await asyncio.sleep(WATCH_SECONDS)
 
     @property

@@ -151,6 +151,7 @@ class RedisPipeline:
     def refuse(self, connection: Connection, command: Command, error: redis.exceptions.RedisError) -> None:
         """Send a command again, to the server that is the primary then."""
         self._forget(connection)
+        connection.retire()
         if command.may_repeat():
             self._submit(command)
         else:

@@ -13,7 +13,8 @@ import redis.exceptions
 
 import settings as configuration
 from adapters.bus import LUA, ProcessBus
-from adapters.redis_connection import UNAVAILABLE, Endpoint, NotPrimary
+from adapters.redis import connect
+from adapters.redis_connection import UNAVAILABLE, Endpoint, NotPrimary, NotWritable
 from adapters.redis_link import Identity, RedisLink
 from adapters.redis_pipeline import RedisPipeline
 from container import Container
@@ -144,6 +145,7 @@ async def test_bus_goes_on_after_a_planned_switch(pair: list[RedisServer], name:
     try:
         await one.bus.send(other.socket, "note", 0)
         await other.wait_for_messages(1)
+        await eventually(lambda: all(worker.connections[0].link.is_watched for worker in workers))
         await switch(pair, name)
 
         async def is_sent() -> bool:
@@ -210,6 +212,7 @@ async def test_silent_primary_is_left(pair: list[RedisServer], name: TcpName, wa
     primary, replica = pair
     watched = watch(at(name.port))
     await eventually(lambda: watched.is_written_to(primary))
+    await eventually(lambda: watched.pipeline.link.is_watched)
     name.silence()
     replica.promote()
     name.target = replica.port
@@ -221,9 +224,9 @@ async def test_restart_is_a_loss_of_data_and_a_new_replica_none(tmp_path: Path, 
     with running_servers(tmp_path, 2, "--appendonly", "yes", "--repl-diskless-sync-delay", "0") as (primary, replica):
         watched = watch(at(primary.port))
         await eventually(lambda: watched.is_written_to(primary))
+        await eventually(lambda: watched.pipeline.link.is_watched)
         before = primary.client.info("replication")["master_replid"]
         await asyncio.to_thread(replica.follow, primary)
-        await watched.pipeline.link.look()
         assert primary.client.info("replication")["master_replid"] != before, "the case that is not to count"
         await watched.pipeline.link.look()
         assert watched.losses == 0
@@ -242,6 +245,19 @@ def test_which_changes_of_identity_may_lose_data() -> None:
     assert Identity("run", "c", "b").may_have_lost(before), "it was a replica of another server"
     assert Identity("other", "b", "a").may_have_lost(before), "its replica may have lacked the last writes"
     assert not Identity("", "", "").may_have_lost(Identity("", "", "")), "the user may not ask"
+
+
+async def test_primary_with_too_few_replicas_is_unavailable(tmp_path: Path) -> None:
+    """One that is cut off from its replicas and from Sentinels is not written to; nothing has run."""
+    with running_servers(tmp_path, 1, "--min-replicas-to-write", "1") as (server,):
+        pipeline = RedisPipeline(at(server.port), LUA)
+        for answer in (
+            pipeline.execute("INCR", "writes"),
+            pipeline.call("heartbeat", ["a", "b", "c"], ["me", 6, 60, 1], idempotent=True),
+        ):
+            with pytest.raises(NotWritable, match="NOREPLICAS"):
+                await answer
+        await pipeline.close()
 
 
 async def test_loading_server_is_waited_for(tmp_path: Path) -> None:
@@ -270,8 +286,6 @@ async def test_loading_server_is_waited_for(tmp_path: Path) -> None:
 async def test_replica_is_not_ready_and_doctor_names_it(
     pair: list[RedisServer], container: Container, settings: Settings
 ) -> None:
-    from adapters.redis import connect
-
     there = settings.model_copy(update={"redis_host": "127.0.0.1", "redis_port": pair[1].port})
     client = connect(there)
     ready = HealthService(container.database, client, container.storage)
@@ -293,18 +307,18 @@ async def test_sentinels_lead_to_the_new_primary(
 ) -> None:
     """Once by their choice, with the old primary living on, and once because it was killed."""
     with running_sentinels(tmp_path, pair[0], "parlance") as sentinels:
-        if True:
-            watched = watch(by_url(f"redis+sentinel://{nodes(sentinels)}/parlance"))
-            await startup.check_redis(by_url(f"redis+sentinel://{nodes(sentinels)}/parlance"))
-            await eventually(lambda: watched.is_written_to(pair[0]))
-            sentinels[0].client.execute_command("SENTINEL", "FAILOVER", "parlance")
-            await eventually(lambda: watched.is_written_to(pair[1]), within=60)
-            await eventually(lambda: pair[0].client.role()[0] == "slave", within=60)
-            await eventually(lambda: pair[0].client.info("replication")["master_link_status"] == "up", within=60)
-            sentinels[0].kill()  # one of three may be gone
-            pair[1].kill()
-            await eventually(lambda: watched.is_written_to(pair[0]), within=60)
-            await eventually(lambda: watched.losses == 2, lambda: str(watched.losses), within=20)
+        watched = watch(by_url(f"redis+sentinel://{nodes(sentinels)}/parlance"))
+        await startup.check_redis(by_url(f"redis+sentinel://{nodes(sentinels)}/parlance"))
+        await eventually(lambda: watched.is_written_to(pair[0]))
+        await eventually(lambda: watched.pipeline.link.is_watched)
+        sentinels[0].client.execute_command("SENTINEL", "FAILOVER", "parlance")
+        await eventually(lambda: watched.is_written_to(pair[1]), within=60)
+        await eventually(lambda: pair[0].client.role()[0] == "slave", within=60)
+        await eventually(lambda: pair[0].client.info("replication")["master_link_status"] == "up", within=60)
+        sentinels[0].kill()  # one of three may be gone
+        pair[1].kill()
+        await eventually(lambda: watched.is_written_to(pair[0]), within=60)
+        await eventually(lambda: watched.losses == 2, lambda: str(watched.losses), within=20)
 
 
 async def test_unknown_name_of_a_primary_is_named(pair: list[RedisServer], tmp_path: Path) -> None:
