@@ -23,6 +23,7 @@ from adapters.ports import Bus, Mailer, PaymentProvider, PushSender
 from adapters.push.fcm import FcmSender
 from adapters.push.log import PushLog
 from adapters.rate_limiter import RateLimiter
+from adapters.redis_cluster import make_link
 from adapters.redis_pipeline import RedisPipeline
 from adapters.storage import Storage
 from adapters.tokens import LEEWAY_SECONDS, AccessTokens
@@ -87,9 +88,10 @@ class Container:
         #: Set when the process is about to stop: it is not ready, and keeps no HTTP connection open.
         self.stopping = asyncio.Event()
         self.database = Database(settings)
-        self.redis = redis.connect(settings)
-        self._bus_connections = RedisPipeline(settings, buses.LUA), RedisPipeline(settings, buses.LUA)
-        self.scripts = RedisPipeline(settings, LUA_DIRECTORY)
+        self._redis_link = link = make_link(settings)
+        self.redis = redis.connect(settings, link)
+        self._bus_connections = RedisPipeline(settings, buses.LUA, link), RedisPipeline(settings, buses.LUA, link)
+        self.scripts = RedisPipeline(settings, LUA_DIRECTORY, link)
         self.bus: Bus = bus or buses.ProcessBus(
             *self._bus_connections, directory=buses.directory(settings), required=settings.bus_directory is not None
         )
@@ -223,6 +225,10 @@ class Container:
             await self.bus.stop()
             await self.close()
 
+    async def watch_redis(self) -> None:
+        """Leave a Redis that is no longer the primary, until cancelled; the bus of a web process does it itself."""
+        await self._redis_link.watch()
+
     async def close(self) -> None:
         """Close every connection."""
         self._passwords.close()
@@ -232,6 +238,7 @@ class Container:
         for connection in (self.scripts, *self._bus_connections):
             await connection.close()
         await self.redis.aclose()
+        await self._redis_link.close()
         await self.database.close()
 
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from dataclasses import dataclass
 from datetime import timedelta
 from email.headerregistry import HeaderRegistry
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
+from urllib.parse import unquote
 
-from pydantic import AfterValidator, BeforeValidator
+from pydantic import AfterValidator, BeforeValidator, SecretStr
 from pydantic_settings import NoDecode
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -63,6 +65,74 @@ def _host(value: str) -> str:
 def url_host(host: str) -> str:
     """Format a host for a URL: IPv6 in brackets."""
     return f"[{host}]" if ":" in host else host
+
+
+@dataclass(frozen=True)
+class RedisAddress:
+    """Where Redis is and how to log in: one server, Sentinels that know the primary, or nodes of a cluster."""
+
+    nodes: tuple[tuple[str, int], ...]
+    kind: Literal["server", "sentinel", "cluster"] = "server"
+    #: The name by which Sentinels know the primary.
+    primary_name: str = ""
+    username: str | None = None
+    password: SecretStr | None = None
+    uses_tls: bool = False
+
+    def __str__(self) -> str:
+        """Format it for messages, without credentials."""
+        nodes = ",".join(f"{url_host(host)}:{port}" for host, port in self.nodes)
+        return {
+            "server": nodes,
+            "sentinel": f"{nodes} (Sentinels of {self.primary_name})",
+            "cluster": f"{nodes} (cluster)",
+        }[self.kind]
+
+
+_REDIS_FORMS = (
+    "redis://host:6379, rediss://user:password@host:6379, redis+sentinel://host1,host2,host3/name"
+    " or redis+cluster://host1,host2"
+)
+
+
+def _redis_url(value: Any) -> Any:
+    """Read an address of Redis, such as `rediss://user:password@host:6379`."""
+    if not isinstance(value, str):
+        return value
+    match = re.fullmatch(r"redis(s?)(?:\+(sentinel|cluster))?://(?:(.*)@)?([^@/?#]+)(?:/([^/?#]*))?", value.strip())
+    if match is None:
+        raise ValueError(f"should be {_REDIS_FORMS}")
+    tls, kind, login, hosts, path = match.groups()
+    nodes = tuple(_redis_node(each, 26379 if kind == "sentinel" else 6379) for each in hosts.split(","))
+    if kind is None and len(nodes) > 1:
+        raise ValueError("names several hosts; begin it with redis+sentinel:// or redis+cluster://")
+    if kind == "sentinel" and not path:
+        raise ValueError("needs the name of the primary after the Sentinels, such as /mymaster")
+    if kind != "sentinel" and path not in (None, "", "0"):
+        raise ValueError("names a database; leave it out, because only database 0 is used")
+    username, has_password, password = (login or "").partition(":")
+    if login is not None and not (has_password and password):
+        raise ValueError("has a user without a password; write it as user:password@ or :password@")
+    kinds: dict[str | None, Literal["server", "sentinel", "cluster"]]
+    kinds = {None: "server", "sentinel": "sentinel", "cluster": "cluster"}
+    return RedisAddress(
+        nodes=nodes,
+        kind=kinds[kind],
+        primary_name=unquote(path) if kind == "sentinel" else "",
+        username=unquote(username) or None,
+        password=SecretStr(unquote(password)) if password else None,
+        uses_tls=bool(tls),
+    )
+
+
+def _redis_node(text: str, default_port: int) -> tuple[str, int]:
+    match = re.fullmatch(r"(\[[^\]]+\]|[^:]+)(?::([0-9]{1,5}))?", text.strip())
+    if match is None or not 0 < int(match[2] or default_port) < 65536:
+        raise ValueError("has a host or port that is wrong; write host:6379, and IPv6 as [::1]:6379")
+    try:
+        return _host(match[1]), int(match[2] or default_port)
+    except ValueError:
+        raise ValueError(f"should be {_REDIS_FORMS}") from None
 
 
 def _origin(value: str) -> str:
@@ -120,6 +190,7 @@ def _sender(value: str) -> str:
 
 Duration = Annotated[timedelta, BeforeValidator(_duration)]
 Host = Annotated[str, AfterValidator(_host)]
+RedisUrl = Annotated[RedisAddress, NoDecode, BeforeValidator(_redis_url)]
 Sender = Annotated[str, AfterValidator(_sender)]
 #: Scheme, host and port of an HTTP server.
 Site = Annotated[str, AfterValidator(_http_origin)]

@@ -16,7 +16,19 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from setting_values import Duration, Host, Origins, Proxies, PublicUrl, Sender, Site, between, url_host
+from setting_values import (
+    Duration,
+    Host,
+    Origins,
+    Proxies,
+    PublicUrl,
+    RedisAddress,
+    RedisUrl,
+    Sender,
+    Site,
+    between,
+    url_host,
+)
 
 #: Loose rate limits are those of the contract times this.
 LOOSE_RATE_LIMIT_FACTOR = 100
@@ -65,6 +77,10 @@ class Settings(BaseSettings):
     redis_host: Host | None = None
     redis_port: int = Field(6379, ge=1, le=65535)
     redis_password: SecretStr | None = None
+    #: In place of the three: TLS, a user, Sentinels, a cluster.
+    redis_url: RedisUrl | None = None
+    #: The certificates that TLS trusts; those of the system when unset.
+    redis_sslrootcert: Path | None = None
 
     # Unix sockets between the web processes of a host; a private directory under the temporary one when unset
     bus_directory: Path | None = None
@@ -184,8 +200,15 @@ class Settings(BaseSettings):
         return f"{url_host(self.db_host or '')}:{self.db_port}"
 
     @property
+    def redis(self) -> RedisAddress | None:
+        """REDIS_URL, else what the other three name; None where neither is set."""
+        if self.redis_url is not None or self.redis_host is None:
+            return self.redis_url
+        return RedisAddress(((self.redis_host, self.redis_port),), password=self.redis_password)
+
+    @property
     def redis_address(self) -> str:
-        return f"{url_host(self.redis_host or '')}:{self.redis_port}"
+        return str(self.redis or "")
 
     @property
     def database_url(self) -> str:
@@ -197,9 +220,8 @@ class Settings(BaseSettings):
 
     def require_services(self) -> None:
         """Raise SettingsError, naming each, where a service that `serve` and `worker` need is not configured."""
-        missing = [
-            name for name in ("DB_HOST", "REDIS_HOST", "STORAGE_ENDPOINT") if getattr(self, name.lower()) is None
-        ]
+        missing = [name for name in ("DB_HOST", "STORAGE_ENDPOINT") if getattr(self, name.lower()) is None]
+        missing += [] if self.redis else ["REDIS_HOST (or REDIS_URL)"]
         problems = [f"{name} is not set" for name in missing]
         problems += self._production_problems()
         if self.is_production and self.turn_secret.get_secret_value() == "your_hmac_secret":

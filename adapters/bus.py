@@ -41,8 +41,7 @@ def directory(settings: Settings) -> Path | None:
         return None
     if settings.bus_directory is not None:
         return settings.bus_directory
-    redis_address = f"{settings.redis_host}:{settings.redis_port}"
-    return Path(tempfile.gettempdir()) / f"parlance-{os.getuid()}-{compute_digest(redis_address)[:8]}"
+    return Path(tempfile.gettempdir()) / f"parlance-{os.getuid()}-{compute_digest(settings.redis_address)[:8]}"
 
 
 class ProcessBus:

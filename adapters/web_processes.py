@@ -1,12 +1,14 @@
 """Liveness of web processes, by heartbeats in Redis.
 
-    workers        every process, scored by its last heartbeat (ms of Redis's clock)
-    workers:lost   processes declared dead in the last minute, scored by that time
-    worker:{id}    a process's heartbeat, which expires
+    workers:{match}        every process, scored by its last heartbeat (ms of Redis's clock)
+    workers:{match}:lost   processes declared dead in the last minute, scored by that time
+    worker:{match}:{id}    a process's heartbeat, which expires
+
+`{match}` is written as it stands: scripts of rooms (services/calls/rooms.py) read the heartbeats too.
 
 A process that stops removes its entries. A process that finds the last heartbeat of another too old declares it dead,
 which all others read with their next heartbeat. A process that was only suspended finds its entry missing, as after a
-loss of Redis's data.
+loss of Redis's data. A Redis that has started again, or another server in its place, may lack data that it had.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ _LOST_KEPT_SECONDS = 60
 #: Seconds between attempts while Redis is unavailable, and the slowest reply after which others may be declared dead.
 _RETRY_SECONDS, _PROMPT_REPLY_SECONDS = 0.5, 1.0
 
-_ALL = ("workers", "workers:lost")
+_ALL = ("workers:{match}", "workers:{match}:lost")
 
 
 class WebProcesses:
@@ -50,17 +52,29 @@ class WebProcesses:
         self._on_lost = on_lost
         self._on_data_lost = on_data_lost
         self._healthy_since: float | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        #: One at a time, so that one loss of data, which both loops may notice, is reported once.
+        self._lock = asyncio.Lock()
         #: Processes declared dead.
         self.lost: frozenset[str] = frozenset()
 
     async def start(self) -> None:
         await self._heartbeat(joins=True)
-        self._task = asyncio.create_task(self._run())
+        watch = self._pipeline.link.watch(self._handle_data_lost)
+        self._tasks = [asyncio.create_task(self._run()), asyncio.create_task(watch)]
+
+    async def _handle_data_lost(self) -> None:
+        """Report that Redis may have lost data: it started again, or a replica has become the primary."""
+        async with self._lock:
+            try:
+                await self._heartbeat(joins=True)
+            finally:  # without Redis the next heartbeat finds the entry missing, or not
+                self._on_data_lost()
+                self._healthy_since = None
 
     async def _heartbeat(self, *, joins: bool) -> int | None:
         """Send a heartbeat; return Redis's time (ms), or None if this process's entry is missing."""
-        keys = ["workers", "workers:lost", f"worker:{self._process_id}"]
+        keys = ["workers:{match}", "workers:{match}:lost", f"worker:{{match}}:{self._process_id}"]
         args: list[str | int] = [self._process_id, self._dead_after, _LOST_KEPT_SECONDS, int(joins)]
         is_known, now, lost = await self._pipeline.call("heartbeat", keys, args, idempotent=True)
         # If this process itself was declared dead, its entry is missing.
@@ -76,12 +90,13 @@ class WebProcesses:
             await asyncio.sleep(pause)
             began = loop.time()
             try:
-                now = await self._heartbeat(joins=False)
-                if now is None:
-                    await self._heartbeat(joins=True)
-                    self._on_data_lost()
-                    self._healthy_since = None
-                elif loop.time() - began > _PROMPT_REPLY_SECONDS:
+                async with self._lock:
+                    now = await self._heartbeat(joins=False)
+                    if now is None:
+                        await self._heartbeat(joins=True)
+                        self._pipeline.link.forget_identity()
+                        self._on_data_lost()
+                if now is None or loop.time() - began > _PROMPT_REPLY_SECONDS:
                     self._healthy_since = None
                 elif self._healthy_since is None:
                     self._healthy_since = began
@@ -106,10 +121,9 @@ class WebProcesses:
             await self._pipeline.call("declare_dead", _ALL, ["+inf", process_id], idempotent=True)
 
     async def stop(self) -> None:
-        if self._task is not None:
-            await tasks.end(self._task)
+        await tasks.end(*self._tasks)
         with suppress(*UNAVAILABLE):
             await asyncio.gather(
-                self._pipeline.execute("ZREM", "workers", self._process_id),
-                self._pipeline.execute("DEL", f"worker:{self._process_id}"),
+                self._pipeline.execute("ZREM", "workers:{match}", self._process_id),
+                self._pipeline.execute("DEL", f"worker:{{match}}:{self._process_id}"),
             )

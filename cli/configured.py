@@ -27,7 +27,7 @@ DEV_ENV_FILE = Path(".parlance/dev.env")
 def operator_settings() -> Settings:
     """Read the settings, with those that a running `parlance dev` adds: its services and stand-ins."""
     settings = configuration.load()
-    needed = (settings.db_host, settings.redis_host, settings.storage_endpoint)
+    needed = (settings.db_host, settings.redis, settings.storage_endpoint)
     # An environment that names all services, with a database, does not mean those of `parlance dev`.
     if DEV_ENV_FILE.exists() and (None in needed or "DB_HOST" not in os.environ):
         settings = configuration.load_with(DEV_ENV_FILE)

@@ -206,7 +206,7 @@ def _kill_group(process: subprocess.Popen[bytes]) -> None:
 
 
 def _not_configured(settings: Settings) -> set[str]:
-    hosts = {"postgres": settings.db_host, "valkey": settings.redis_host, "s3": settings.storage_endpoint}
+    hosts = {"postgres": settings.db_host, "valkey": settings.redis, "s3": settings.storage_endpoint}
     return {service for service, host in hosts.items() if host is None}
 
 

@@ -142,8 +142,10 @@ async def _work(services: Container) -> None:
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, lambda: [each.cancel() for each in workers])
         log.info("job_worker_ready")
+        watch = asyncio.create_task(services.watch_redis())
         try:
             await asyncio.gather(*workers)
         except asyncio.CancelledError:
             await asyncio.gather(*workers, return_exceptions=True)  # each finishes its jobs
+        watch.cancel()
     await services.close()

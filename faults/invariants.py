@@ -84,7 +84,7 @@ def open_calls(stores: Stores) -> list[str]:
     rows = stores.rows("SELECT room_id FROM call_sessions WHERE ended_at IS NULL")
     left = [
         str(key)
-        for pattern in ("match:searching:*", "match:in_room:*", "match:room:*", "match:queue:*")
+        for pattern in ("{match}:searching:*", "{match}:in_room:*", "{match}:room:*", "{match}:queue:*")
         for key in stores.redis.scan_iter(pattern, count=1000)
     ]
     return [f"the call {room} is open" for (room,) in rows] + [f"{key} is left in Redis" for key in left]

@@ -25,7 +25,7 @@ Pair = tuple[Phone, Phone]
 
 async def empty_queue(container: Container) -> None:
     """Forget searches and rooms: tests share one Redis, and a search left over would be matched."""
-    keys = [key async for key in container.redis.scan_iter("match:*", count=1000)]
+    keys = [key async for key in container.redis.scan_iter("{match}:*", count=1000)]
     if keys:
         await container.redis.delete(*keys)
 
@@ -127,7 +127,7 @@ async def negotiate(phone: Phone, room: Room) -> dict[str, str]:
 
 
 async def is_searching(container: Container, phone: Phone) -> bool:
-    return bool(await container.redis.exists(f"match:searching:{phone.learner.id}"))
+    return bool(await container.redis.exists(f"{{match}}:searching:{phone.learner.id}"))
 
 
 async def call_row(container: Container, room_id: str) -> CallSession | None:
@@ -149,10 +149,10 @@ async def ended_call_row(container: Container, room_id: str) -> CallSession:
 
 async def make_due(container: Container, *prefixes: str) -> list[str]:
     """Move the deadlines that start with one of these to the past, as time does; return them."""
-    noted: Any = await container.redis.zrange("match:due", 0, -1)
+    noted: Any = await container.redis.zrange("{match}:due", 0, -1)
     found: list[str] = [entry for entry in noted if entry.startswith(prefixes)]
     if found:
-        await container.redis.zadd("match:due", dict[Any, float].fromkeys(found, 0))
+        await container.redis.zadd("{match}:due", dict[Any, float].fromkeys(found, 0))
     return found
 
 
@@ -162,15 +162,15 @@ def _grace(room: Room, user_id: str) -> str:
 
 async def is_away(container: Container, room: Room, user_id: str) -> bool:
     """Whether a participant has lost the connection and may come back."""
-    return await container.redis.zscore("match:due", _grace(room, user_id)) is not None
+    return await container.redis.zscore("{match}:due", _grace(room, user_id)) is not None
 
 
 async def expire_grace(container: Container, room: Room, user_id: str) -> None:
     """Let the time in which an absent participant may come back be over; it was to be GRACE seconds at most."""
     seconds, micros = await container.redis.time()
-    deadline: Any = await container.redis.zscore("match:due", _grace(room, user_id))
+    deadline: Any = await container.redis.zscore("{match}:due", _grace(room, user_id))
     assert 0 < deadline - seconds * 1000 - micros // 1000 <= GRACE * 1000
-    await container.redis.hset(f"match:room:{room['roomId']}:meta", f"away:{user_id}", "1")
+    await container.redis.hset(f"{{match}}:room:{room['roomId']}:meta", f"away:{user_id}", "1")
     assert await make_due(container, _grace(room, user_id))
 
 
@@ -178,7 +178,7 @@ async def check_grace_is_over(container: Container, room: Room, *user_ids: str) 
     """Assert that participants who are back have no deadline, and that one which passes late ends nothing."""
     for user_id in user_ids:
         assert not await is_away(container, room, user_id), "a participant who is back has a deadline"
-        await container.redis.zadd("match:due", {_grace(room, user_id): 1})
+        await container.redis.zadd("{match}:due", {_grace(room, user_id): 1})
     for user_id in user_ids:
 
         async def is_done(user_id: str = user_id) -> bool:
@@ -187,7 +187,7 @@ async def check_grace_is_over(container: Container, room: Room, *user_ids: str) 
         await eventually(is_done, "a passed deadline is looked at")
     found = await call_row(container, room["roomId"])
     assert found is not None and found.ended_at is None
-    assert await container.redis.exists(f"match:room:{room['roomId']}:meta"), "the room is closed"
+    assert await container.redis.exists(f"{{match}}:room:{room['roomId']}:meta"), "the room is closed"
 
 
 async def backdate_call(container: Container, room: Room, seconds: float) -> None:

@@ -25,7 +25,7 @@ async def match_entries(rooms: Rooms, waiting: QueueEntry, seeker: QueueEntry) -
     return room_id
 
 
-async def list_keys(container: Container, pattern: str = "match:*") -> set[str]:
+async def list_keys(container: Container, pattern: str = "{match}:*") -> set[str]:
     return {key async for key in container.redis.scan_iter(pattern, count=1000)}
 
 

@@ -125,7 +125,7 @@ def start_server(environment: dict[str, str], log: Path, *, workers: int, port: 
 def _workers(environment: dict[str, str]) -> set[Any]:
     with redis.Redis(environment["REDIS_HOST"], int(environment["REDIS_PORT"])) as client:
         try:
-            return set(client.scan_iter("worker:*", count=1000))
+            return set(client.scan_iter("worker:{match}:*", count=1000))
         except redis.ConnectionError:
             return set()
 

@@ -77,13 +77,13 @@ def answer(signaling: SignalingService, socket: str, room_id: str) -> str | None
 
 async def lose_room(container: Container, one: str, other: str, room_id: str) -> None:
     """Remove a room and every key of it from Redis."""
-    pair = f"match:recent:{min(one, other)}:{max(one, other)}"
-    names = [pair, *(f"match:room:{room_id}:{of}" for of in ("meta", "users"))]
-    await container.redis.delete(*names, *(f"match:in_room:{user_id}" for user_id in (one, other)))
-    due: Any = await container.redis.zrange("match:due", 0, -1)
+    pair = f"{{match}}:recent:{min(one, other)}:{max(one, other)}"
+    names = [pair, *(f"{{match}}:room:{room_id}:{of}" for of in ("meta", "users"))]
+    await container.redis.delete(*names, *(f"{{match}}:in_room:{user_id}" for user_id in (one, other)))
+    due: Any = await container.redis.zrange("{match}:due", 0, -1)
     for entry in due:
         if room_id in entry:
-            await container.redis.zrem("match:due", entry)
+            await container.redis.zrem("{match}:due", entry)
 
 
 class OneRoomHistory(CallHistoryService):
@@ -110,13 +110,13 @@ async def backdate_match(container: Container, room_id: str, seconds: float) -> 
 
 async def age_room(container: Container, room_id: str, seconds: int) -> None:
     """Let time pass for a room in Redis: since it became a call, and since its unwritten changes were noted."""
-    meta = f"match:room:{room_id}:meta"
+    meta = f"{{match}}:room:{room_id}:meta"
     connected: Any = await container.redis.hget(meta, "connected")
     if connected is not None:
         await container.redis.hset(meta, "connected", str(int(connected) - seconds * 1000))
-    noted: Any = await container.redis.zrange("match:due", 0, -1, withscores=True)
+    noted: Any = await container.redis.zrange("{match}:due", 0, -1, withscores=True)
     for entry, deadline in noted:
         if entry.startswith((f"begin:{room_id}:", f"end:{room_id}:")):
             name, _, at = entry.rpartition(":")
-            await container.redis.zrem("match:due", entry)
-            await container.redis.zadd("match:due", {f"{name}:{int(at) - seconds * 1000}": deadline})
+            await container.redis.zrem("{match}:due", entry)
+            await container.redis.zadd("{match}:due", {f"{name}:{int(at) - seconds * 1000}": deadline})

@@ -174,5 +174,5 @@ async def test_broken_invariant_is_named(ruin: Ruin, name: str) -> None:
 
 
 async def test_leftover_redis_keys_are_named(ruin: Ruin) -> None:
-    ruin.stores.redis.set(f"match:in_room:{NOBODY}", NOBODY)
+    ruin.stores.redis.set(f"{{match}}:in_room:{NOBODY}", NOBODY)
     assert broken(ruin.stores).keys() == {"open_calls"}

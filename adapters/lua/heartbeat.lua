@@ -1,7 +1,7 @@
 -- Record a worker's heartbeat. One whose entry is missing gets 0 until it joins again: Redis has lost its data, or the
 -- others have declared the worker dead.
 --
--- KEYS[1] workers   KEYS[2] workers:lost   KEYS[3] worker:{id}
+-- KEYS[1] workers:{match}   KEYS[2] workers:{match}:lost   KEYS[3] worker:{match}:{id}
 -- ARGV    id, seconds until the heartbeat expires, seconds for which lost workers are kept, 1 to join
 -- returns {1 where the entry was there or has been made now, else 0; Redis's time (ms); ids of the workers lost}
 

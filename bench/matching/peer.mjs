@@ -9,7 +9,7 @@ const redis = new Redis({
   port: Number(process.env.REDIS_PORT),
   enableAutoPipelining: process.env.AUTO_PIPELINING === "1",
 });
-const QUEUE = "match:queue:all";
+const QUEUE = "{match}:queue:all";
 const isTogether = process.env.TOGETHER === "1";
 
 async function step(commands) {
@@ -23,28 +23,28 @@ async function step(commands) {
 }
 
 async function find(user) {
-  const busy = await step([["exists", `match:searching:${user}`], ["exists", `match:in_room:${user}`]]);
+  const busy = await step([["exists", `{match}:searching:${user}`], ["exists", `{match}:in_room:${user}`]]);
   if (busy[0] || busy[1]) throw new Error("refused");
   const partner = await redis.lpop(QUEUE);
   if (partner === null) {
-    await step([["rpush", QUEUE, user], ["set", `match:searching:${user}`, "1", "EX", 300]]);
+    await step([["rpush", QUEUE, user], ["set", `{match}:searching:${user}`, "1", "EX", 300]]);
     return;
   }
   const room = randomUUID();
   const meta = { createdAt: Date.now(), topic: "", level: "all", userAId: partner, userBId: user };
   await step([
-    ["del", `match:searching:${partner}`],
-    ["sadd", `match:room:${room}:users`, partner, user],
-    ["expire", `match:room:${room}:users`, 7200],
-    ["hset", `match:room:${room}:meta`, meta],
-    ["expire", `match:room:${room}:meta`, 7200],
-    ["set", `match:in_room:${partner}`, room, "EX", 7200],
-    ["set", `match:in_room:${user}`, room, "EX", 7200],
+    ["del", `{match}:searching:${partner}`],
+    ["sadd", `{match}:room:${room}:users`, partner, user],
+    ["expire", `{match}:room:${room}:users`, 7200],
+    ["hset", `{match}:room:${room}:meta`, meta],
+    ["expire", `{match}:room:${room}:meta`, 7200],
+    ["set", `{match}:in_room:${partner}`, room, "EX", 7200],
+    ["set", `{match}:in_room:${user}`, room, "EX", 7200],
   ]);
 }
 
 async function leave(user) {
-  await step([["lrem", QUEUE, 0, user], ["del", `match:searching:${user}`]]);
+  await step([["lrem", QUEUE, 0, user], ["del", `{match}:searching:${user}`]]);
 }
 
 async function run({ operation, users, concurrency }) {

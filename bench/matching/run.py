@@ -60,8 +60,8 @@ class Queue:
 
     def empty(self) -> None:
         self._redis.flushall()
-        self._redis.set("worker:bench", "1")
-        self._redis.zadd("workers", {"bench": 2e12})
+        self._redis.set("worker:{match}:bench", "1")
+        self._redis.zadd("workers:{match}", {"bench": 2e12})
         self.waiting = []
 
     def fill(self, count: int) -> None:
@@ -76,11 +76,11 @@ class Queue:
                     entry = make_entry(user, self._since)
                     place = (entry["level"], entry["topic"], entry["socket"], str(self._since))
                     held = "\n".join((*place, json.dumps(entry)))
-                pipeline.set(f"match:searching:{user}", held, ex=600)
+                pipeline.set(f"{{match}}:searching:{user}", held, ex=600)
                 if not self._is_list:
-                    pipeline.zadd("match:queue:all", {user: self._since})
+                    pipeline.zadd("{match}:queue:all", {user: self._since})
             if self._is_list:
-                pipeline.rpush("match:queue:all", *users)
+                pipeline.rpush("{match}:queue:all", *users)
             pipeline.execute()
             self.waiting += users
 

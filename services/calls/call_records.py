@@ -16,7 +16,7 @@ log = logging.getLogger("parlance.calls")
 
 
 class CallRecords:
-    """Writer of the starts and ends of calls in `match:due`; an entry is removed once its row is written."""
+    """Writer of the starts and ends of calls in `{match}:due`; an entry is removed once its row is written."""
 
     def __init__(self, rooms: Rooms, history: CallHistoryService) -> None:
         self._rooms = rooms
@@ -25,7 +25,7 @@ class CallRecords:
     async def record_connected(self, room_id: str, at_ms: str, *, is_late: bool = False) -> None:
         """Record that both have joined, at a time of Redis's clock.
 
-        A failure is logged; the entry stays in `match:due`, and `services/calls/recovery.py` repeats it with `is_late`.
+        A failure is logged; the entry of `{match}:due` stays, and `services/calls/recovery.py` repeats it (`is_late`).
         """
         try:
             elapsed = await self._rooms.elapsed_since(at_ms) if is_late else timedelta()

@@ -98,7 +98,7 @@ class ParticipantRecord(NamedTuple):
 
 
 class CallEnd(NamedTuple):
-    """The end of a call that its row is still to record, as `match:due` has it: by whom, after how long, and when.
+    """The end of a call that its row is still to record, as `{match}:due` has it: by whom, after how long, and when.
 
     `lasted_ms` is -1 where it never was a call; `at_ms` is by Redis's clock.
     """

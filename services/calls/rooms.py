@@ -1,18 +1,20 @@
-"""Queue and rooms in Redis, the server's record of searches and calls: the `match:*` keys.
+"""Queue and rooms in Redis, the server's record of searches and calls: the `{match}:*` keys.
 
-    match:queue:{level}           waiting users by id, scored by their start (µs)
-    match:queue:{level}:{topic}   the same, of searches with a topic
-    match:searching:{userId}      a search, for 5 minutes: level, topic, socket and start (µs), a line each, and the
-                                  queue entry: {userId, socket, level, topic, card}
-    match:rate:{level}:{minute}   matches made in that minute
-    match:recent:{a}:{b}          that two learners were in a room in the last ten minutes
-    match:in_room:{userId}        the room a user is in and, a line below, the queue entry they came with
-    match:room:{roomId}:users     its two participants
-    match:room:{roomId}:meta      createdAt topic level sessionId userAId userBId caller announced connected, and of
-                                  each socket:{userId} joins:{userId} heard:{userId} away:{userId} log:{userId}
-    match:due                     deadlines, scored by their time (ms): search:{userId} join:{roomId}
-                                  begin:{roomId}:{ms} grace:{roomId}:{userId} room:{roomId}
-                                  end:{roomId}:{by}:{lasted ms, -1 for no call}:{ms}
+`{match}` is written as it stands, with its braces: a hash tag, which keeps these keys in one slot of a cluster.
+
+    {match}:queue:{level}           waiting users by id, scored by their start (µs)
+    {match}:queue:{level}:{topic}   the same, of searches with a topic
+    {match}:searching:{userId}      a search, for 5 minutes: level, topic, socket and start (µs), a line each, and the
+                                    queue entry: {userId, socket, level, topic, card}
+    {match}:rate:{level}:{minute}   matches made in that minute
+    {match}:recent:{a}:{b}          that two learners were in a room in the last ten minutes
+    {match}:in_room:{userId}        the room a user is in and, a line below, the queue entry they came with
+    {match}:room:{roomId}:users     its two participants
+    {match}:room:{roomId}:meta      createdAt topic level sessionId userAId userBId caller announced connected, and of
+                                    each socket:{userId} joins:{userId} heard:{userId} away:{userId} log:{userId}
+    {match}:due                     deadlines, scored by their time (ms): search:{userId} join:{roomId}
+                                    begin:{roomId}:{ms} grace:{roomId}:{userId} room:{roomId}
+                                    end:{roomId}:{by}:{lasted ms, -1 for no call}:{ms}
 
 The finds of one turn of the event loop are one run of their script, and so are the leaves.
 
@@ -85,7 +87,7 @@ class Rooms:
         me = (entry["userId"], entry["level"], entry["topic"], entry["socket"], _serialize_entry(entry))
         answer = await self._pipeline.call_together(
             "find_partner",
-            ("match:due",),
+            ("{match}:due",),
             (self._search_ms, self._join_ms, ROOM_SECONDS),
             (*me, room_id, session_id, position, " ".join(avoid)),
         )
@@ -102,23 +104,23 @@ class Rooms:
 
     async def leave_queue(self, user_id: str, socket_id: str = "") -> QueueEntry | None:
         """Remove a user's search, or only that of one socket; return its entry, None where there was none."""
-        entry = await self._pipeline.call_together("leave_queue", ("match:due",), (), (user_id, socket_id))
+        entry = await self._pipeline.call_together("leave_queue", ("{match}:due",), (), (user_id, socket_id))
         return orjson.loads(entry) if entry else None
 
     async def requeue(self, entry: QueueEntry) -> None:
         """Put an entry back at its old position in the queue, unless its user searches again or is in a room."""
         user_id = entry["userId"]
-        keys = [f"match:searching:{user_id}", f"match:in_room:{user_id}", "match:due"]
+        keys = [f"{{match}}:searching:{user_id}", f"{{match}}:in_room:{user_id}", "{match}:due"]
         search = (user_id, entry["level"], entry["topic"], entry["socket"], entry["since"])
         await self._run("requeue", keys, *search, _serialize_entry(entry), self._search_ms)
 
     async def get_room_id(self, user_id: str) -> str | None:
-        value: str | None = await self._pipeline.execute("GET", f"match:in_room:{user_id}", idempotent=True)
+        value: str | None = await self._pipeline.execute("GET", f"{{match}}:in_room:{user_id}", idempotent=True)
         return value.partition("\n")[0] if value else None
 
     async def announce(self, room_id: str) -> bool:
         """Note that a match is about to be emitted; return whether both learners are still there."""
-        return bool(await self._run("announce_match", [f"match:room:{room_id}:meta"]))
+        return bool(await self._run("announce_match", [f"{{match}}:room:{room_id}:meta"]))
 
     async def join(self, room_id: str, user_id: str, socket_id: str, after: int | None = None) -> JoinResult:
         """Bind a participant's socket, which has received signals up to `after`, to the room; raise NotInRoom."""
@@ -151,7 +153,7 @@ class Rooms:
         A call waits for the participant to come back; a match that was not joined by both is closed. `socket_id` may
         also be the id of a dead web process and a dot.
         """
-        keys = [f"match:room:{room_id}:meta", "match:due"]
+        keys = [f"{{match}}:room:{room_id}:meta", "{match}:due"]
         match await self._run("drop_socket", keys, user_id, room_id, socket_id, self._grace_ms, saved_state):
             case ["away", peer_socket_id, joins]:
                 return ParticipantAway(peer_socket_id, int(joins))
@@ -218,7 +220,7 @@ class Rooms:
         """Take deadlines that have passed, split at their colons; each comes again in 5 s unless it is removed."""
         return [
             entry.split(":")
-            for entry in await self._run("take_deadlines", ["match:due"], DEADLINE_BATCH_SIZE, DEADLINE_LEASE_MS)
+            for entry in await self._run("take_deadlines", ["{match}:due"], DEADLINE_BATCH_SIZE, DEADLINE_LEASE_MS)
         ]
 
     async def elapsed_since(self, at_ms: str) -> timedelta:
@@ -229,7 +231,7 @@ class Rooms:
         )
 
     async def remove_deadline(self, *entry: str) -> None:
-        await self._pipeline.execute("ZREM", "match:due", ":".join(entry), idempotent=True)
+        await self._pipeline.execute("ZREM", "{match}:due", ":".join(entry), idempotent=True)
 
     async def count_searches(self) -> int:
         """Count the searches in the queues."""
@@ -237,17 +239,17 @@ class Rooms:
 
     async def count_searches_by_level(self) -> dict[str, int]:
         """Count the searches in the queues, by level."""
-        queues = [self._pipeline.execute("ZCARD", f"match:queue:{level}", idempotent=True) for level in LEVELS]
+        queues = [self._pipeline.execute("ZCARD", f"{{match}}:queue:{level}", idempotent=True) for level in LEVELS]
         return dict(zip(LEVELS, await asyncio.gather(*queues), strict=True))
 
     async def iterate_searches(self) -> AsyncIterator[QueueEntry]:
         """Iterate over every search."""
-        async for _, value in self._scan("match:searching:*"):
+        async for _, value in self._scan("{match}:searching:*"):
             yield orjson.loads(value.split("\n", 4)[4])
 
     async def iterate_participants(self) -> AsyncIterator[tuple[str, str]]:
         """Iterate over the users in rooms: user and room id."""
-        async for key, value in self._scan("match:in_room:*"):
+        async for key, value in self._scan("{match}:in_room:*"):
             yield key.rpartition(":")[2], value.partition("\n")[0]
 
     async def _scan(self, pattern: str) -> AsyncIterator[tuple[str, str]]:
@@ -270,4 +272,4 @@ def _serialize_entry(entry: QueueEntry) -> bytes:
 
 
 def _room_keys(room_id: str) -> list[str]:
-    return [f"match:room:{room_id}:meta", f"match:room:{room_id}:users", "match:due"]
+    return [f"{{match}}:room:{room_id}:meta", f"{{match}}:room:{room_id}:users", "{match}:due"]

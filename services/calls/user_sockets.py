@@ -1,4 +1,4 @@
-"""Sockets of each user over all web processes: the `user:{id}:sockets` keys of Redis.
+"""Sockets of each user over all web processes: the `user:{match}:{id}:sockets` keys of Redis.
 
 Writes are in the background: a handshake ends before Redis has recorded it, and without Redis it is not recorded.
 The changes of one turn of the event loop are one write.
@@ -52,7 +52,9 @@ class UserSocketsService:
 
     async def list_socket_ids(self, user_id: str) -> list[str]:
         """List a user's sockets on all web processes, as recorded in Redis: some may be of a dead process."""
-        found: list[str] = await self._pipeline.execute("ZRANGE", f"user:{user_id}:sockets", 0, -1, idempotent=True)
+        found: list[str] = await self._pipeline.execute(
+            "ZRANGE", f"user:{{match}}:{user_id}:sockets", 0, -1, idempotent=True
+        )
         return found
 
     def _append(self, change: _Change) -> None:
@@ -80,11 +82,11 @@ class UserSocketsService:
         """Write changes to Redis; return the sockets that are replaced."""
         answers = await asyncio.gather(
             *(
-                self._pipeline.execute("ZREM", f"user:{user_id}:sockets", socket_id, idempotent=True)
+                self._pipeline.execute("ZREM", f"user:{{match}}:{user_id}:sockets", socket_id, idempotent=True)
                 if added_ms is None
                 else self._pipeline.call(
                     "add_socket",
-                    [f"user:{user_id}:sockets"],
+                    [f"user:{{match}}:{user_id}:sockets"],
                     [socket_id, added_ms, self._limit, SOCKETS_TTL_SECONDS],
                     idempotent=True,
                 )

@@ -144,8 +144,10 @@ class DoctorService:
 
     async def _check_redis(self) -> str:
         settings = self._settings
-        if settings.redis_host is None:
-            raise fault("REDIS_HOST is not set", "Set REDIS_HOST, or start `parlance dev`, which starts its own.")
+        if settings.redis is None:
+            raise fault(
+                "REDIS_HOST is not set", "Set REDIS_HOST or REDIS_URL, or start `parlance dev`, which starts its own."
+            )
         await startup.check_redis(settings)
         where = settings.redis_address
         client = redis.connect(settings)
@@ -153,7 +155,7 @@ class DoctorService:
             info = await client.info("everything")
             saves = bool(info.get("aof_enabled")) or await _is_saved_to_disk(client)
         except (RedisError, OSError) as error:
-            fix = "Check that Redis runs there and that REDIS_HOST, REDIS_PORT and REDIS_PASSWORD are right."
+            fix = "Check that Redis runs there and that its settings are right."
             raise fault(f"Redis at {where} cannot be used: {describe_error(error)}", fix) from None
         finally:
             await client.aclose()

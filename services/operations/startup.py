@@ -11,6 +11,7 @@ import logging
 import os
 import re
 import socket
+import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -22,8 +23,9 @@ from redis.exceptions import AuthenticationError, BusyLoadingError, RedisError, 
 import errors
 from adapters import bus, mesh, redis
 from adapters.keys import KeyFiles
+from adapters.redis_connection import NotPrimary
 from adapters.storage import Storage, StorageRefused
-from setting_values import url_host
+from setting_values import RedisAddress, url_host
 from settings import Settings
 
 log = logging.getLogger("parlance.startup")
@@ -183,33 +185,60 @@ async def current_revision(connection: psycopg.AsyncConnection) -> str | None:
 
 async def check_redis(settings: Settings) -> None:
     """Raise StartupError where Redis is unreachable or refuses the credentials."""
-    where = f"Redis at {settings.redis_address}"
-    await _require_reachable(where, settings.redis_host or "", settings.redis_port, "REDIS_HOST", "REDIS_PORT")
-    client = redis.connect(settings)
+    address, names = settings.redis, ("REDIS_URL",) if settings.redis_url else ("REDIS_HOST", "REDIS_PORT")
+    if address is None:
+        raise Misconfigured("REDIS_HOST is not set", "set it, or REDIS_URL")
+    where = f"Redis at {address}"
+    if address.kind == "server":
+        await _require_reachable(where, *address.nodes[0], *names)
+    _check_redis_certificates(settings)
     try:
-        await client.ping()
-        if settings.redis_password is not None:
-            # Without a user name, as in adapters/redis_pipeline.py: with one, a server without a password accepts any.
-            await client.execute_command("AUTH", settings.redis_password.get_secret_value())  # type: ignore[no-untyped-call]
+        await redis.check(settings)
     except BusyLoadingError:
         raise Unreachable(f"{where} is not ready: it is loading its data", "wait until it has loaded") from None
+    except NotPrimary as error:
+        fix = f"wait for its promotion, or correct {names[0]}"
+        raise Unreachable(f"{where} cannot be written: {error}", fix) from None
     except (AuthenticationError, ResponseError) as error:
         raise _redis_error(settings, where, str(error)) from None
-    except (RedisError, OSError, UnicodeError):
-        fix = "correct REDIS_HOST and REDIS_PORT; a port for TLS is not supported"
-        raise Misconfigured(f"{where} does not answer as Redis does without TLS", fix) from None
-    finally:
-        await client.aclose()
+    except ssl.SSLCertVerificationError as error:
+        fix = "correct the host of REDIS_URL, or set REDIS_SSLROOTCERT to the file of the authority that signed it"
+        raise Misconfigured(f"{where} has a certificate that is not trusted: {error.verify_message}", fix) from None
+    except (RedisError, OSError, UnicodeError) as error:
+        raise _unusable_redis(address, where, names, error) from None
+
+
+def _check_redis_certificates(settings: Settings) -> None:
+    path = settings.redis_sslrootcert
+    try:
+        if path is not None:
+            ssl.create_default_context(cafile=path)
+    except (OSError, ValueError) as error:
+        reason = "it has no certificates" if isinstance(error, ssl.SSLError) else error
+        raise Misconfigured(f"REDIS_SSLROOTCERT cannot be used: {reason}", "set it to a PEM file") from None
+
+
+def _unusable_redis(address: RedisAddress, where: str, names: tuple[str, ...], error: Exception) -> StartupError:
+    if address.kind != "server":
+        if "not enabled" in str(error):
+            return Misconfigured(f"{where} is no cluster", "begin REDIS_URL with redis:// or rediss://")
+        return Unreachable(f"{where} cannot be used: {error}", "start it, or correct REDIS_URL")
+    if address.uses_tls:
+        return Misconfigured(f"{where} does not answer as Redis does with TLS", "correct REDIS_URL, or use redis://")
+    fix = f"correct {' and '.join(names)}; for a port with TLS set REDIS_URL to rediss://"
+    return Misconfigured(f"{where} does not answer as Redis does without TLS", fix)
 
 
 def _redis_error(settings: Settings, where: str, text: str) -> StartupError:
-    if settings.redis_password is None:
+    name = "REDIS_URL" if settings.redis_url else "REDIS_PASSWORD"
+    if settings.redis is None or settings.redis.password is None:
         if "auth" in text.lower():
-            return Misconfigured(f"{where} needs a password", "set REDIS_PASSWORD")
+            return Misconfigured(f"{where} needs a password", f"set {name}")
     elif "without any password configured" in text:
-        return Misconfigured(f"{where} has no password", "leave REDIS_PASSWORD empty, or set its requirepass")
+        fix = f"leave {name} empty" if name == "REDIS_PASSWORD" else f"leave it out of {name}"
+        return Misconfigured(f"{where} has no password", f"{fix}, or set its requirepass")
     elif re.search("WRONGPASS|invalid|auth", text, re.IGNORECASE):
-        return Misconfigured(f"{where} refuses the password", "correct REDIS_PASSWORD")
+        return Misconfigured(f"{where} refuses the password", f"correct {name}")
     return Misconfigured(f"{where} refuses commands: {text[:120]}", "check its configuration")
 
 

@@ -226,7 +226,7 @@ async def test_stats_count_searches_and_wait_times(services: Container, admin: L
     assert (await read(admin))["live"] == {"searches": 2, "rooms": 0, "calls": 0}
     await services.matchmaking.cancel_search(bob, f"{services.bus.process_id}.{bob}")
     # As if the search of ada had begun three seconds earlier.
-    key = f"match:searching:{ada}"
+    key = f"{{match}}:searching:{ada}"
     *place, since, entry = str(await services.redis.get(key)).split("\n", 4)
     await services.redis.set(key, "\n".join((*place, str(int(since) - 3_000_000), entry)), keepttl=True)
     match = await services.matchmaking.find_partner(bob, f"{services.bus.process_id}.{bob}", level="all", topic=None)

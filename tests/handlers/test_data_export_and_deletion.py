@@ -245,7 +245,7 @@ async def test_deleted_account_leaves_the_queue(make_phone: MakePhone, container
     assert (await erase(ada.learner)).status_code == 204
 
     async def gone() -> bool:
-        return not ada.client.connected and not await container.redis.exists(f"match:searching:{ada.learner.id}")
+        return not ada.client.connected and not await container.redis.exists(f"{{match}}:searching:{ada.learner.id}")
 
     await eventually(gone, "socket and search are gone", within=2)
     assert await redis_traces(container, ada.learner.username, ada.learner.email) == []

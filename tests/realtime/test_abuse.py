@@ -293,7 +293,7 @@ async def test_sockets_of_a_killed_process_are_not_counted(
     server: Server, make_phone: MakePhone, container: Container
 ) -> None:
     phone = await make_phone()
-    key = f"user:{phone.learner.id}:sockets"
+    key = f"user:{{match}}:{phone.learner.id}:sockets"
     await container.redis.zadd(key, {f"0dead0{number}.x": time.time() * 1000 + 60_000 for number in range(3)})
     other = await dial(server.url, phone.learner)
     await eventually(lambda: sockets_are(container, phone, other), within=5)

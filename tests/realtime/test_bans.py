@@ -74,11 +74,11 @@ async def test_ban_removes_the_search(make_phone: MakePhone, admin: Learner, con
     await wait_disconnected(bob)
 
     async def gone() -> bool:
-        return not await container.redis.exists(f"match:searching:{bob.learner.id}")
+        return not await container.redis.exists(f"{{match}}:searching:{bob.learner.id}")
 
     await eventually(gone, "the search is gone", within=SLACK)
-    assert await container.redis.zscore("match:queue:all", bob.learner.id) is None
-    assert await container.redis.zscore(f"match:queue:all:{topic}", bob.learner.id) is None
+    assert await container.redis.zscore("{match}:queue:all", bob.learner.id) is None
+    assert await container.redis.zscore(f"{{match}}:queue:all:{topic}", bob.learner.id) is None
     carol = await make_phone()
     assert await carol.send("find_partner", {"topic": topic}) == {"ok": True}
     await carol.wait_for("searching")
@@ -102,7 +102,9 @@ async def test_ban_ends_the_call_with_its_reason(
     (call,) = (await ada.learner.http.get("/sessions")).json()["items"]
     assert call["endedBy"] == "partner"
     assert (await ada.send("webrtc_ice", {**room, "candidate": None}))["error"]["code"] == "room_closed"
-    assert not await container.redis.exists(f"match:in_room:{ada.learner.id}", f"match:in_room:{bob.learner.id}")
+    assert not await container.redis.exists(
+        f"{{match}}:in_room:{ada.learner.id}", f"{{match}}:in_room:{bob.learner.id}"
+    )
     # The partner may search again at once.
     assert await ada.send("find_partner", {"topic": f"next {ada.learner.username}"}) == {"ok": True}
     await ada.send("cancel_search")

@@ -128,13 +128,15 @@ async def check_records(services: Container, rooms: dict[str, str]) -> None:
     """Check what PostgreSQL and Redis say in the end."""
 
     async def settled() -> bool:
-        return not [key async for key in services.redis.scan_iter("match:room:*")] and not await services.redis.zcard(
-            "match:due"
+        return not [key async for key in services.redis.scan_iter("{match}:room:*")] and not await services.redis.zcard(
+            "{match}:due"
         )
 
     await eventually(settled, within=GRACE + 20)
     left = {
-        key async for key in services.redis.scan_iter("match:*") if not key.startswith(("match:rate", "match:recent"))
+        key
+        async for key in services.redis.scan_iter("{match}:*")
+        if not key.startswith(("{match}:rate", "{match}:recent"))
     }
     assert not left
     async with services.database.transaction() as db:

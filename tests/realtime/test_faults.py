@@ -169,7 +169,7 @@ async def test_search_expires_and_leaves_nothing(
             for number in (1, 2):
                 assert await phone.send("find_partner", {"topic": "nobody"}) == {"ok": True}
                 assert await phone.wait_for("search_expired", count=number) == {}
-            assert [key async for key in container.redis.scan_iter("match:queue:*")] == []
+            assert [key async for key in container.redis.scan_iter("{match}:queue:*")] == []
             assert (await phone.send("cancel_search"))["error"]["code"] == "not_searching"
             await phone.client.disconnect()
     finally:

@@ -230,7 +230,7 @@ async def test_user_is_never_matched_with_themselves(make_device: MakeDevice, co
     outcomes = await asyncio.gather(*(tablet.finds("all", "cooking") for _ in range(10)), return_exceptions=True)
     assert [type(outcome) for outcome in outcomes] == [errors.AlreadySearching] * 10
     # Neither does a search that ran out and is still in the queue.
-    await container.redis.delete(f"match:searching:{phone.user_id}")
+    await container.redis.delete(f"{{match}}:searching:{phone.user_id}")
     await tablet.waits("all", "cooking")
     await (await make_device()).meets(tablet, "all", "cooking")
 
@@ -268,9 +268,9 @@ async def test_estimated_wait_follows_recent_matches(make_device: MakeDevice, co
 
     assert await estimated_wait("beginner") == UNKNOWN_WAIT_SECONDS
     minute = int(time.time() // 60)
-    await container.redis.set(f"match:rate:beginner:{minute - 10}", 100)  # long ago
+    await container.redis.set(f"{{match}}:rate:beginner:{minute - 10}", 100)  # long ago
     assert await estimated_wait("beginner") == UNKNOWN_WAIT_SECONDS
-    await container.redis.set(f"match:rate:beginner:{minute - 3}", 7)
+    await container.redis.set(f"{{match}}:rate:beginner:{minute - 3}", 7)
     for _ in range(3):
         ada, bob = await make_device(), await make_device()
         await ada.waits("beginner")
@@ -278,9 +278,9 @@ async def test_estimated_wait_follows_recent_matches(make_device: MakeDevice, co
     assert await estimated_wait("beginner") == 30  # ten matches in five minutes
     assert await estimated_wait("all") == 100  # three of them matched any level
     assert await estimated_wait("advanced") == UNKNOWN_WAIT_SECONDS
-    await container.redis.set(f"match:rate:advanced:{minute - 1}", 100_000)
+    await container.redis.set(f"{{match}}:rate:advanced:{minute - 1}", 100_000)
     assert await estimated_wait("advanced") == 1
-    await container.redis.set(f"match:rate:advanced:{minute - 1}", 1)
+    await container.redis.set(f"{{match}}:rate:advanced:{minute - 1}", 1)
     assert await estimated_wait("advanced") == 300
 
 
@@ -338,7 +338,7 @@ async def test_disconnect_removes_the_search(make_phone: MakePhone, container: C
     await ada.client.disconnect()
 
     async def has_left() -> bool:
-        return not await container.redis.exists(f"match:searching:{ada.learner.id}")
+        return not await container.redis.exists(f"{{match}}:searching:{ada.learner.id}")
 
     await eventually(has_left)
     assert await bob.send("find_partner", {}) == {"ok": True}
@@ -384,7 +384,7 @@ async def test_failed_match_write_requeues_the_waiting_user(make_device: MakeDev
     with pytest.raises(sqlalchemy.exc.OperationalError) as failure:
         await broken.find_partner(seeker.user_id, seeker.socket, level="all", topic="cooking")
     assert problems.socket_problem(failure.value)["code"] == "unavailable"
-    assert [key async for key in container.redis.scan_iter("match:room:*")] == []
+    assert [key async for key in container.redis.scan_iter("{match}:room:*")] == []
     # The seeker is free, and the first still stands before the second.
     with pytest.raises(errors.NotSearching):
         await container.matchmaking.cancel_search(seeker.user_id, seeker.socket)

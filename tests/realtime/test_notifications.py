@@ -68,7 +68,7 @@ async def test_dead_sockets_do_not_stop_a_notification(make_phone: MakePhone, co
     gone = await make_phone(learner=phone.learner)
     await gone.client.disconnect()
     # What a worker that was killed leaves behind.
-    await container.redis.zadd(f"user:{phone.learner.id}:sockets", {"deadbeef.nobody": 1})
+    await container.redis.zadd(f"user:{{match}}:{phone.learner.id}:sockets", {"deadbeef.nobody": 1})
     notification = await add_notification(container, phone.learner, HELLO)
     await container.notifications.emit(notification)
     assert (await phone.wait_for("notification"))["title"] == "Hello"

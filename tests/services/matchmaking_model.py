@@ -70,7 +70,7 @@ class Model:
 
     async def introduce(self, worker: Worker) -> None:
         """Let Redis know of a worker, as its heartbeat does."""
-        await self.scripts.execute("SET", f"worker:{worker.id}", "1")
+        await self.scripts.execute("SET", f"worker:{{match}}:{worker.id}", "1")
         self.known.add(worker.id)
 
     def find_process(self, socket: str) -> Worker:
@@ -161,7 +161,7 @@ class Model:
         return next((other for other in in_order if other not in met), in_order[0] if in_order else None)
 
     async def have_met(self, one: str, other: str) -> bool:
-        return bool(await self.scripts.execute("EXISTS", f"match:recent:{min(one, other)}:{max(one, other)}"))
+        return bool(await self.scripts.execute("EXISTS", f"{{match}}:recent:{min(one, other)}:{max(one, other)}"))
 
     async def cancel(self) -> None:
         if (socket := self.a_socket()) is None:
@@ -221,13 +221,13 @@ class Model:
 
     async def time_passes(self) -> None:
         """Something that is to happen later is due now."""
-        entries = await self.scripts.execute("ZRANGE", "match:due", 0, -1)
+        entries = await self.scripts.execute("ZRANGE", "{match}:due", 0, -1)
         if entries:
             entry = self.random.choice(entries)
             if entry.startswith("grace:"):
                 _, room, user = entry.split(":")
-                await self.scripts.execute("HSET", f"match:room:{room}:meta", f"away:{user}", "1")
-            await self.scripts.execute("ZADD", "match:due", 0, entry)
+                await self.scripts.execute("HSET", f"{{match}}:room:{room}:meta", f"away:{user}", "1")
+            await self.scripts.execute("ZADD", "{match}:due", 0, entry)
             for _ in range(2):  # two workers look; one does it
                 async for outcome in self.any_worker().recovery.handle_deadlines():
                     self.apply(outcome)
@@ -238,7 +238,7 @@ class Model:
         process_id = self.random.choice(sorted(self.workers))
         del self.workers[process_id]
         self.known.discard(process_id)
-        await self.scripts.execute("DEL", f"worker:{process_id}")
+        await self.scripts.execute("DEL", f"worker:{{match}}:{process_id}")
         for socket in [each for each in self.sockets if each.startswith(f"{process_id}.")]:
             del self.sockets[socket]
             self.belief.pop(socket, None)
@@ -298,8 +298,8 @@ class Model:
 
     async def held(self) -> Held:
         held = Held()
-        searching = await self.scripts.execute("MGET", *(f"match:searching:{user}" for user in self.users))
-        in_room = await self.scripts.execute("MGET", *(f"match:in_room:{user}" for user in self.users))
+        searching = await self.scripts.execute("MGET", *(f"{{match}}:searching:{user}" for user in self.users))
+        in_room = await self.scripts.execute("MGET", *(f"{{match}}:in_room:{user}" for user in self.users))
         for user, search, room in zip(self.users, searching, in_room, strict=True):
             if search:
                 level, topic, socket, since, _ = search.split("\n", 4)
@@ -313,19 +313,19 @@ class Model:
         held = await self.held()
         assert not held.searching.keys() & held.in_room.keys(), "searches, and is in a room"
         for room in set(held.in_room.values()):
-            meta = await self.scripts.execute("HGETALL", f"match:room:{room}:meta")
+            meta = await self.scripts.execute("HGETALL", f"{{match}}:room:{room}:meta")
             held.rooms[room] = dict(zip(meta[::2], meta[1::2], strict=True))
             members = {user for user, their in held.in_room.items() if their == room}
             known = held.rooms[room]
             assert members == {known["userAId"], known["userBId"]}, "a room of another size than two"
-            assert set(await self.scripts.execute("SMEMBERS", f"match:room:{room}:users")) == members
+            assert set(await self.scripts.execute("SMEMBERS", f"{{match}}:room:{room}:users")) == members
         assert held.rooms.keys() == self.rows.open.keys(), "a room without an open row, or the other way round"
         assert not [room for room, times in self.rows.ends.items() if times > 1], "a call that ended twice"
         due = set()
         for user, (level, topic, socket, _) in held.searching.items():
             due.add(f"search:{user}")
             assert socket in self.sockets, "a queue entry whose socket is gone"
-            queues = [f"match:queue:{level}", *([f"match:queue:{level}:{topic}"] if topic else [])]
+            queues = [f"{{match}}:queue:{level}", *([f"{{match}}:queue:{level}:{topic}"] if topic else [])]
             for queue in queues:
                 assert await self.scripts.execute("ZSCORE", queue, user) is not None, "a queue entry in no queue"
         for room, meta in held.rooms.items():
@@ -335,8 +335,8 @@ class Model:
                 joined = meta.get(f"socket:{user}")
                 assert joined is None or joined in self.sockets, "a participant whose socket is gone"
                 assert "connected" not in meta or (joined is None) == (f"away:{user}" in meta), "neither here nor away"
-        assert set(await self.scripts.execute("ZRANGE", "match:due", 0, -1)) == due
-        for key in await self.scripts.execute("KEYS", "match:queue:*"):
+        assert set(await self.scripts.execute("ZRANGE", "{match}:due", 0, -1)) == due
+        for key in await self.scripts.execute("KEYS", "{match}:queue:*"):
             assert set(await self.scripts.execute("ZRANGE", key, 0, -1)) <= held.searching.keys(), "a ghost in a queue"
         for socket, belief in self.belief.items():
             if belief == "searching":

@@ -327,7 +327,7 @@ async def test_cancelled_sender_loses_no_other_message(make_worker: MakeWorker) 
 async def test_stream_holds_only_unread_messages(make_worker: MakeWorker, container: Container) -> None:
     """And the process counts as alive for as long as its bus runs."""
     one, other = await make_worker(), await make_worker()
-    alive, stream = f"worker:{other.bus.process_id}", f"bus:{other.bus.process_id}"
+    alive, stream = f"worker:{{match}}:{other.bus.process_id}", f"bus:{other.bus.process_id}"
     await one.bus.send(other.socket, "note", 1)
     assert await container.redis.ttl(alive) in range(1, DEAD_AFTER_SECONDS + 1)
     assert await container.redis.ttl(stream) > 0

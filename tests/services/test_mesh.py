@@ -68,7 +68,7 @@ class Worker:
         scores: list[Any] = []
 
         async def have_come() -> bool:
-            score = await self.redis.execute("ZSCORE", "workers", self.bus.process_id)
+            score = await self.redis.execute("ZSCORE", "workers:{match}", self.bus.process_id)
             if score not in scores:
                 scores.append(score)
             return len(scores) > count
@@ -291,7 +291,7 @@ async def test_killed_process_is_noticed_at_once(make_worker: MakeWorker, make_c
             worker.bus.post(child.socket, "note", 1)
     # Processes of other hosts learn of it at their next heartbeat, long before the last one is too old.
     await eventually(lambda: elsewhere.lost == [child.process_id], within=HEARTBEAT_SECONDS + 1)
-    assert not await before.redis.execute("EXISTS", f"worker:{child.process_id}")
+    assert not await before.redis.execute("EXISTS", f"worker:{{match}}:{child.process_id}")
     # One that starts later learns from what is left in the directory, or from Redis.
     late = await make_worker()
     await eventually(lambda: child.process_id in late.lost, within=1)
@@ -399,7 +399,7 @@ async def test_flushed_redis_is_a_loss_of_data(make_worker: MakeWorker) -> None:
     one, other = await make_worker(), await make_worker(None)
     await one.redis.execute("FLUSHALL")
     await eventually(lambda: one.data_losses == other.data_losses == 1, within=HEARTBEAT_SECONDS + 1)
-    assert await one.redis.execute("ZCARD", "workers") == 2
+    assert await one.redis.execute("ZCARD", "workers:{match}") == 2
     other.bus.post(one.socket, "note", 1)
     one.bus.post(other.socket, "note", 2)
     await eventually(lambda: one.received == [1] and other.received == [2])

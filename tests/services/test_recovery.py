@@ -85,7 +85,7 @@ async def test_lost_searches_match_when_restored(container: Container, make_lear
 
     async def lose_all() -> None:
         await empty_queue(container)
-        await container.redis.delete("worker:one", "worker:two")
+        await container.redis.delete("worker:{match}:one", "worker:{match}:two")
 
     async def search(who: int, at: int) -> Any:
         socket = f"{('one', 'two')[at]}.{who}"
@@ -93,7 +93,7 @@ async def test_lost_searches_match_when_restored(container: Container, make_lear
         return await workers[at].find_partner(learners[who], socket, level="all", topic=None)
 
     async def restored(at: int) -> list[Any]:
-        await container.redis.set(f"worker:{('one', 'two')[at]}", "1", ex=30)
+        await container.redis.set(f"worker:{{match}}:{('one', 'two')[at]}", "1", ex=30)
         return [outcome async for outcome in workers[at].restore_searches()]
 
     await restored(0)

@@ -1,5 +1,5 @@
 -- Add a socket of a user, and remove the oldest ones where there are more than the limit.
--- KEYS[1] user:{id}:sockets   ARGV socket, now (ms), limit, seconds to keep
+-- KEYS[1] user:{match}:{id}:sockets   ARGV socket, now (ms), limit, seconds to keep
 -- returns the sockets that were removed
 redis.call('ZADD', KEYS[1], ARGV[2], ARGV[1])
 redis.call('EXPIRE', KEYS[1], ARGV[4])
@@ -11,7 +11,7 @@ end
 local living = {}
 for _, socket in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
   -- A web process that was killed has not removed its sockets.
-  if socket == ARGV[1] or redis.call('EXISTS', 'worker:' .. string.match(socket, '^[^.]*')) == 1 then
+  if socket == ARGV[1] or redis.call('EXISTS', 'worker:{match}:' .. string.match(socket, '^[^.]*')) == 1 then
     living[#living + 1] = socket
   else
     redis.call('ZREM', KEYS[1], socket)

@@ -1,6 +1,6 @@
 -- Close a room, once: a second close finds nothing.
 --
--- KEYS[1] match:room:{room}:meta   KEYS[2] match:room:{room}:users   KEYS[3] match:due
+-- KEYS[1] {match}:room:{room}:meta   KEYS[2] {match}:room:{room}:users   KEYS[3] {match}:due
 -- ARGV    user ('' for neither), room, condition: '' | 'unjoined', while it is no call | 'away', while the user is,
 --         and their grace is over | 'socket:' and the socket the room must still have for the user; who ended it
 -- returns {'not_in_room'} | {for how many ms it was a call, -1 where it was none, now (ms),
@@ -18,7 +18,7 @@ local meta = redis.call('HMGET', KEYS[1], 'userAId', 'userBId', 'connected', 'so
 if not meta[1] then return {'not_in_room'} end
 -- The queue entry of a participant who is in this room, else ''; and whether they are.
 local function entry_of(user)
-  local held = redis.call('GET', 'match:in_room:' .. user) or ''
+  local held = redis.call('GET', '{match}:in_room:' .. user) or ''
   local found, entry_json = string.match(held, '^([^\n]*)\n?(.*)')
   return found == room and entry_json or '', found == room
 end
@@ -44,13 +44,13 @@ for index = 1, 2 do
   answer[#answer + 1] = user
   answer[#answer + 1] = redis.call('HGET', KEYS[1], 'socket:' .. user) or ''
   answer[#answer + 1] = entry_json
-  if is_here then redis.call('DEL', 'match:in_room:' .. user) end
+  if is_here then redis.call('DEL', '{match}:in_room:' .. user) end
   redis.call('ZREM', KEYS[3], 'grace:' .. room .. ':' .. user)
 end
 -- For how long the two meet again only when nobody else waits (seconds).
 local one, other = meta[1], meta[2]
 if other < one then one, other = other, one end
-redis.call('SET', 'match:recent:' .. one .. ':' .. other, '1', 'EX', 600)
+redis.call('SET', '{match}:recent:' .. one .. ':' .. other, '1', 'EX', 600)
 redis.call('DEL', KEYS[1], KEYS[2])
 redis.call('ZREM', KEYS[3], 'join:' .. room, 'room:' .. room)
 redis.call('ZADD', KEYS[3], now + 5000, table.concat({'end', room, ARGV[4], lasted, ended}, ':'))

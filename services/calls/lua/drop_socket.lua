@@ -1,6 +1,6 @@
 -- A participant's socket is gone: a call waits for the user within the grace, a match that was not joined is over.
 --
--- KEYS[1] match:room:{room}:meta   KEYS[2] match:due
+-- KEYS[1] {match}:room:{room}:meta   KEYS[2] {match}:due
 -- ARGV    user, room, socket (or, ending in '.', the web process that died with it), grace ms, saved state (JSON, or '')
 -- returns {'not_here'} | {'unjoined'} | {'away', peer's socket or '', how many times the user has joined}
 
@@ -10,7 +10,7 @@ if not meta[1] then return {'not_here'} end
 local socket = meta[4]
 -- A user who has not joined is in the room with the socket that searched.
 if not socket and not meta[3] then
-  local held = redis.call('GET', 'match:in_room:' .. me) or ''
+  local held = redis.call('GET', '{match}:in_room:' .. me) or ''
   local found, entry_json = string.match(held, '^([^\n]*)\n(.*)')
   if found == ARGV[2] then socket = cjson.decode(entry_json).socket end
 end

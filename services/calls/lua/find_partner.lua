@@ -1,7 +1,7 @@
 -- For each of several users, one after another: take the longest-waiting partner that fits, or join the queue. One step,
 -- so that nobody is matched twice.
 --
--- KEYS[1] match:due
+-- KEYS[1] {match}:due
 -- ARGV    search ms, join ms, room seconds; then of each find: user, level, topic ('' for none), socket, queue
 --         entry, room id, session id, position: '' for the end of the queue, 'head', or since when (µs), users whom
 --         the user must not meet (ids, a space between)
@@ -35,13 +35,13 @@ local join_by, search_by = string.format('%.0f', now + join_ms), string.format('
 local search_until = string.format('%.0f', now + search_ms + 5000)
 
 local function key_of(level, topic)
-  if topic == '' then return 'match:queue:' .. level end
-  return 'match:queue:' .. level .. ':' .. topic
+  if topic == '' then return '{match}:queue:' .. level end
+  return '{match}:queue:' .. level .. ':' .. topic
 end
 
 local function pair(one, other)
-  if one < other then return 'match:recent:' .. one .. ':' .. other end
-  return 'match:recent:' .. other .. ':' .. one
+  if one < other then return '{match}:recent:' .. one .. ':' .. other end
+  return '{match}:recent:' .. other .. ':' .. one
 end
 
 -- Arguments of one call for each key, gathered to be written at once.
@@ -73,7 +73,7 @@ local function search_of(user)
   local search = searches[user]
   if search == nil then
     search = false
-    local held = call('GET', 'match:searching:' .. user)
+    local held = call('GET', '{match}:searching:' .. user)
     if held then
       local level, topic, worker, since, entry_json =
         string.match(held, '^(%a+)\n([^\n]*)\n([^\n.]*)[^\n]*\n(%d+)\n(.*)')
@@ -87,7 +87,7 @@ local function search_of(user)
 end
 
 local function is_alive(worker)
-  if workers[worker] == nil then workers[worker] = call('EXISTS', 'worker:' .. worker) == 1 end
+  if workers[worker] == nil then workers[worker] = call('EXISTS', 'worker:{match}:' .. worker) == 1 end
   return workers[worker]
 end
 
@@ -174,7 +174,7 @@ local function make_room(room, session, partner, me)
   matched[other], matched[user] = true, true
   if not partner.is_new then
     drops[#drops + 1] = 'search:' .. other
-    call('DEL', 'match:searching:' .. other)
+    call('DEL', '{match}:searching:' .. other)
     gather(leaves, key_of(partner.level, ''), other)
     if partner.topic ~= '' then gather(leaves, key_of(partner.level, partner.topic), other) end
   end
@@ -182,15 +182,15 @@ local function make_room(room, session, partner, me)
   if partner.level ~= me.level then made[partner.level] = (made[partner.level] or 0) + 1 end
   local level = me.level == 'all' and partner.level or me.level
   local topic = me.topic == '' and partner.topic or me.topic
-  local users, meta = 'match:room:' .. room .. ':users', 'match:room:' .. room .. ':meta'
+  local users, meta = '{match}:room:' .. room .. ':users', '{match}:room:' .. room .. ':meta'
   call('SADD', users, other, user)
   call('PEXPIREAT', users, room_until)
   call('HSET', meta, 'createdAt', created, 'topic', topic, 'level', level, 'sessionId', session,
     'userAId', other, 'userBId', user)
   call('PEXPIREAT', meta, room_until)
   -- The queue entries are not in the room's hash, which such long values would make slow.
-  call('SET', 'match:in_room:' .. other, room .. '\n' .. partner.entry_json, 'PXAT', room_until)
-  call('SET', 'match:in_room:' .. user, room .. '\n' .. me.entry_json, 'PXAT', room_until)
+  call('SET', '{match}:in_room:' .. other, room .. '\n' .. partner.entry_json, 'PXAT', room_until)
+  call('SET', '{match}:in_room:' .. user, room .. '\n' .. me.entry_json, 'PXAT', room_until)
   deadlines[#deadlines + 1], deadlines[#deadlines + 2] = join_by, 'join:' .. room
   local waited = math.floor((clock[1] * 1000000 + clock[2] - partner.since) / 1000)
   return {'matched', partner.entry_json, partner.since, level, topic, math.max(0, waited)}
@@ -222,8 +222,8 @@ for index = 1, COUNT do
   local user, level, topic = ARGV[at], ARGV[at + 1], ARGV[at + 2]
   local me = {user = user, level = level, topic = topic, entry_json = ARGV[at + 4]}
   local busy = matched[user] and 'already_in_room' or searches[user] and searches[user].is_new and 'already_searching'
-  if not busy and call('EXISTS', 'match:searching:' .. user, 'match:in_room:' .. user) > 0 then
-    busy = call('EXISTS', 'match:in_room:' .. user) == 1 and 'already_in_room' or 'already_searching'
+  if not busy and call('EXISTS', '{match}:searching:' .. user, '{match}:in_room:' .. user) > 0 then
+    busy = call('EXISTS', '{match}:in_room:' .. user) == 1 and 'already_in_room' or 'already_searching'
   end
   if busy then
     answers[index] = {busy}
@@ -247,7 +247,7 @@ end
 
 for _, me in pairs(waiting) do
   if not matched[me.user] then
-    call('SET', 'match:searching:' .. me.user, concat({me.level, me.topic, me.socket, me.since, me.entry_json}, '\n'),
+    call('SET', '{match}:searching:' .. me.user, concat({me.level, me.topic, me.socket, me.since, me.entry_json}, '\n'),
       'PXAT', search_until)
     gather(joins, key_of(me.level, ''), me.since, me.user)
     if me.topic ~= '' then gather(joins, key_of(me.level, me.topic), me.since, me.user) end
@@ -261,7 +261,7 @@ for key in pairs(joins) do call('PEXPIREAT', key, search_by) end
 if #drops > 1 then call('ZREM', unpack(drops)) end
 if #deadlines > 1 then call('ZADD', unpack(deadlines)) end
 for level, count in pairs(made) do
-  local rate = 'match:rate:' .. level .. ':' .. minute
+  local rate = '{match}:rate:' .. level .. ':' .. minute
   if call('INCRBY', rate, count) == count then call('EXPIRE', rate, '360') end
 end
 
@@ -269,7 +269,7 @@ local recent = {}
 for index, me in pairs(waiting) do
   local level = me.level
   if not recent[level] then
-    local rate = 'match:rate:' .. level .. ':'
+    local rate = '{match}:rate:' .. level .. ':'
     recent[level] = 0
     for _, each in ipairs(call('MGET', rate .. minute, rate .. minute - 1, rate .. minute - 2, rate .. minute - 3, rate .. minute - 4)) do
       recent[level] = recent[level] + (each or 0)

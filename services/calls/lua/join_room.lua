@@ -1,6 +1,6 @@
 -- Bind a participant's socket to the room; the first to join is the caller.
 --
--- KEYS[1] match:room:{room}:meta   KEYS[2] match:room:{room}:users   KEYS[3] match:due
+-- KEYS[1] {match}:room:{room}:meta   KEYS[2] {match}:room:{room}:users   KEYS[3] {match}:due
 -- ARGV    user, socket, room, the last `seq` that the user has received ('' or a number)
 -- returns {'not_in_room'} | {role, peer's user id, peer's socket or '', now (ms) where this join makes the room a call, else 0,
 --         1 where it already was one, the socket this one replaces or '', how many times the user has joined,

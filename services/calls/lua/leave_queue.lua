@@ -1,6 +1,6 @@
 -- Remove the searches of several users. Where a socket is given, only the search of that socket.
 --
--- KEYS[1] match:due
+-- KEYS[1] {match}:due
 -- ARGV    of each: user, socket ('' for any)
 -- returns of each the queue entry, or '' where there was none
 
@@ -14,14 +14,14 @@ end
 
 for index = 1, #ARGV, 2 do
   local user, wanted = ARGV[index], ARGV[index + 1]
-  local key, answer = 'match:searching:' .. user, ''
+  local key, answer = '{match}:searching:' .. user, ''
   local held = call(wanted == '' and 'GETDEL' or 'GET', key)
   if held then
     local level, topic, socket, entry_json = string.match(held, '^(%a+)\n([^\n]*)\n([^\n]*)\n%d+\n(.*)')
     if wanted == '' or wanted == socket then
       if wanted ~= '' then call('DEL', key) end
-      leave('match:queue:' .. level, user)
-      if topic ~= '' then leave('match:queue:' .. level .. ':' .. topic, user) end
+      leave('{match}:queue:' .. level, user)
+      if topic ~= '' then leave('{match}:queue:' .. level .. ':' .. topic, user) end
       deadlines[#deadlines + 1] = 'search:' .. user
       answer = entry_json
     end

@@ -1,6 +1,6 @@
 -- Restore a room that Redis has lost, from the row of its call, with the participant whose socket is given.
 --
--- KEYS[1] match:room:{room}:meta   KEYS[2] match:room:{room}:users   KEYS[3] match:due
+-- KEYS[1] {match}:room:{room}:meta   KEYS[2] {match}:room:{room}:users   KEYS[3] {match}:due
 -- ARGV    room, session, user a, user b, 1 where it is a call, room seconds it has left, grace ms,
 --         participant ('' for neither), their socket, the caller ('' where that is not known), joins of the participant
 --         and of the peer
@@ -14,9 +14,9 @@ if redis.call('EXISTS', KEYS[1]) == 0 then
   -- A room that was closed since the loss stays closed: its row is about to be ended.
   local one, other = ARGV[3], ARGV[4]
   if other < one then one, other = other, one end
-  if redis.call('EXISTS', 'match:recent:' .. one .. ':' .. other) == 1 then return 1 end
+  if redis.call('EXISTS', '{match}:recent:' .. one .. ':' .. other) == 1 then return 1 end
   for _, user in ipairs({ARGV[3], ARGV[4]}) do
-    if redis.call('EXISTS', 'match:in_room:' .. user, 'match:searching:' .. user) > 0 then return 0 end
+    if redis.call('EXISTS', '{match}:in_room:' .. user, '{match}:searching:' .. user) > 0 then return 0 end
   end
   redis.call('HSET', KEYS[1], 'createdAt', now, 'sessionId', ARGV[2], 'userAId', ARGV[3], 'userBId', ARGV[4],
     'announced', 1)
@@ -30,7 +30,7 @@ if redis.call('EXISTS', KEYS[1]) == 0 then
     redis.call('ZADD', KEYS[3], now + ARGV[7], 'join:' .. room)
   end
   for _, user in ipairs({ARGV[3], ARGV[4]}) do
-    redis.call('SET', 'match:in_room:' .. user, room, 'EX', ARGV[6] + 60)
+    redis.call('SET', '{match}:in_room:' .. user, room, 'EX', ARGV[6] + 60)
     if ARGV[5] == '1' then
       redis.call('HSET', KEYS[1], 'away:' .. user, string.format('%.0f', now + ARGV[7]))
       redis.call('ZADD', KEYS[3], now + ARGV[7], 'grace:' .. room .. ':' .. user)

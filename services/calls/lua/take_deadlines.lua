@@ -1,6 +1,6 @@
 -- Take deadlines that have passed. Each comes again after a lease unless it is removed: its taker may die before that.
 --
--- KEYS[1] match:due
+-- KEYS[1] {match}:due
 -- ARGV    how many at most, lease ms
 -- returns the entries
 

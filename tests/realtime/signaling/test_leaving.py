@@ -28,7 +28,7 @@ from testing.time_limits import GRACE
 async def test_call_of_the_longest_duration_is_ended(container: Container, pair: Pair) -> None:
     room = await call(*pair)
     due = f"room:{room['roomId']}"
-    assert await container.redis.zadd("match:due", {due: 1}, xx=True, ch=True) == 1
+    assert await container.redis.zadd("{match}:due", {due: 1}, xx=True, ch=True) == 1
     for phone in pair:
         assert await phone.wait_for("peer_left") == {"reason": "timeout"}
     assert (await ended_call_row(container, room["roomId"])).ended_by == EndedBy.TIMEOUT

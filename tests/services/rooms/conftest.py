@@ -56,7 +56,7 @@ async def brief(settings: Settings, own_valkey: dict[str, str]) -> AsyncIterator
     """Rooms with deadlines of milliseconds, on a Redis where no server takes them."""
     own = RedisPipeline(settings.model_copy(update={"redis_port": int(own_valkey["REDIS_PORT"])}), LUA_DIRECTORY)
     await own.execute("FLUSHALL")
-    await own.execute("SET", "worker:here", "1")
+    await own.execute("SET", "worker:{match}:here", "1")
     soon = timedelta(milliseconds=50)
     yield Rooms(own, search=soon, join=soon, grace=soon)
     await own.close()

@@ -30,7 +30,7 @@ async def test_call_waits_for_a_dropped_participant(container: Container, rooms:
         other["socket"],
     )
     assert (await rooms.join(room_id, one["userId"], "w.tablet")).replaced_socket_id == "w.new"
-    assert await container.redis.zrange("match:due", 0, -1) == [f"room:{room_id}"]
+    assert await container.redis.zrange("{match}:due", 0, -1) == [f"room:{room_id}"]
 
 
 async def test_both_away_each_learns_the_others_deadline(rooms: Rooms, make_entry: MakeEntry) -> None:
@@ -81,7 +81,7 @@ async def test_lost_room_is_restored_once(container: Container, rooms: Rooms, ma
     assert await rooms.restore_room(room_id, "session", both, is_call=True, remaining=hour)
     joined = await rooms.join(room_id, other["userId"], "w.other")
     assert joined.was_call and joined.peer_socket_id == "w.one"
-    assert await container.redis.zrange("match:due", 0, -1) == [f"room:{room_id}"]
+    assert await container.redis.zrange("{match}:due", 0, -1) == [f"room:{room_id}"]
     # One that was closed a moment ago stays so.
     await rooms.close(room_id, one["userId"])
     present = PresentParticipant(other["userId"], "w.other")

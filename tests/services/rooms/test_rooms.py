@@ -51,18 +51,18 @@ async def test_room_is_closed_once(container: Container, rooms: Rooms, make_entr
         closed = [outcome for outcome in outcomes if outcome is not None]
         assert len(closed) == 1
         assert await rooms.get_room_id(one["userId"]) is await rooms.get_room_id(other["userId"]) is None
-    assert await list_keys(container, "match:room:*") == set()
+    assert await list_keys(container, "{match}:room:*") == set()
 
 
 async def test_room_refuses_other_users(container: Container, rooms: Rooms, make_entry: MakeEntry) -> None:
     one, other, stranger = make_entry(), make_entry(), make_entry()
     room_id = await match_entries(rooms, one, other)
-    before = await container.redis.hgetall(f"match:room:{room_id}:meta")
+    before = await container.redis.hgetall(f"{{match}}:room:{room_id}:meta")
     for room in (room_id, str(uuid.uuid4())):
         with pytest.raises(errors.NotInRoom):
             await rooms.join(room, stranger["userId"], stranger["socket"])
         assert await rooms.close(room, stranger["userId"]) is None
-    assert await container.redis.hgetall(f"match:room:{room_id}:meta") == before
+    assert await container.redis.hgetall(f"{{match}}:room:{room_id}:meta") == before
 
 
 async def test_room_closes_only_for_its_own_socket(rooms: Rooms, make_entry: MakeEntry) -> None:

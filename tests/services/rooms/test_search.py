@@ -34,8 +34,8 @@ async def test_two_hundred_searches_become_a_hundred_pairs(
     met = Counter(user for pair in pairs for user in pair)
     assert set(met.values()) == {1} and set(met) == {each["userId"] for each in entries}
     assert (
-        await list_keys(container, "match:searching:*") == set()
-        and await list_keys(container, "match:queue:*") == set()
+        await list_keys(container, "{match}:searching:*") == set()
+        and await list_keys(container, "{match}:queue:*") == set()
     )
     rooms_of = [await rooms.get_room_id(each["userId"]) for each in entries]
     assert set(Counter(rooms_of).values()) == {2}
@@ -79,10 +79,10 @@ async def test_searches_of_one_loop_turn_are_served_in_order(
     async def story(*, at_once: bool) -> tuple[list[str], dict[str, list[str]]]:
         await empty_queue(container)
         for one, other in met_before:
-            await container.redis.set(f"match:recent:{one}:{other}", "1", ex=600)
+            await container.redis.set(f"{{match}}:recent:{one}:{other}", "1", ex=600)
         for each in before:
             await outcome_of(each)
-        for key in sorted(await list_keys(container, "match:searching:*"))[::5]:
+        for key in sorted(await list_keys(container, "{match}:searching:*"))[::5]:
             await container.redis.delete(key)  # what its expiry does
         outcomes = (
             await asyncio.gather(*map(outcome_of, together))
@@ -92,7 +92,7 @@ async def test_searches_of_one_loop_turn_are_served_in_order(
         # Entries of searches that ended are removed by the next script that meets them.
         searching = {each["userId"]: each async for each in rooms.iterate_searches()}
         queues: dict[str, list[str]] = {}
-        for key in sorted(await list_keys(container, "match:queue:*")):
+        for key in sorted(await list_keys(container, "{match}:queue:*")):
             _, _, level, topic = f"{key}:".split(":")[:4]
             queues[key] = [
                 user
@@ -100,7 +100,9 @@ async def test_searches_of_one_loop_turn_are_served_in_order(
                 if user in searching and searching[user]["level"] == level and topic in ("", searching[user]["topic"])
             ]
         queues = {key: waiting for key, waiting in queues.items() if waiting}
-        due = set(map(str, await container.redis.zrange("match:due", 0, -1))) & {f"search:{user}" for user in searching}
+        due = set(map(str, await container.redis.zrange("{match}:due", 0, -1))) & {
+            f"search:{user}" for user in searching
+        }
         kept = {
             key for key in await list_keys(container) if ":searching:" in key or ":in_room:" in key or ":recent:" in key
         }
@@ -129,7 +131,7 @@ async def test_mixed_searches_leave_at_most_one_per_kind(
     searched = Counter(each["level"] for each in entries)
     assert left == {level: 1 for level, count in searched.items() if count % 2}, "two who fit each other both wait"
     for level in ("beginner", "intermediate", "advanced"):
-        assert await container.redis.zcard(f"match:queue:{level}") == left[level]
+        assert await container.redis.zcard(f"{{match}}:queue:{level}") == left[level]
 
 
 async def test_concurrent_searches_of_one_user_wait_once(
@@ -138,7 +140,7 @@ async def test_concurrent_searches_of_one_user_wait_once(
     user = str(uuid.uuid4())
     outcomes = await asyncio.gather(*(find(rooms, make_entry(user=user)) for _ in range(50)), return_exceptions=True)
     assert Counter(type(outcome) for outcome in outcomes) == {Queued: 1, errors.AlreadySearching: 49}
-    assert await container.redis.zrange("match:queue:all", 0, -1) == [user]
+    assert await container.redis.zrange("{match}:queue:all", 0, -1) == [user]
 
 
 async def test_match_links_room_and_participants(container: Container, rooms: Rooms, make_entry: MakeEntry) -> None:
@@ -148,9 +150,9 @@ async def test_match_links_room_and_participants(container: Container, rooms: Ro
     assert isinstance(outcome, Paired)
     assert outcome == Paired({**ada, "since": outcome.partner_entry["since"]}, "beginner", "food", outcome.waited_ms)
     assert 0 <= outcome.waited_ms < 5000
-    meta = await container.redis.hgetall("match:room:the-room:meta")
+    meta = await container.redis.hgetall("{match}:room:the-room:meta")
     for each in (ada, bob):
-        room, _, held = str(await container.redis.get(f"match:in_room:{each['userId']}")).partition("\n")
+        room, _, held = str(await container.redis.get(f"{{match}}:in_room:{each['userId']}")).partition("\n")
         assert room == "the-room" and orjson.loads(held)["socket"] == each["socket"]
     assert abs(int(meta.pop("createdAt")) / 1000 - time.time()) < 5
     assert meta == {
@@ -160,12 +162,12 @@ async def test_match_links_room_and_participants(container: Container, rooms: Ro
         "userAId": ada["userId"],
         "userBId": bob["userId"],
     }
-    assert await container.redis.smembers("match:room:the-room:users") == {ada["userId"], bob["userId"]}
+    assert await container.redis.smembers("{match}:room:the-room:users") == {ada["userId"], bob["userId"]}
     for each in (ada, bob):
         assert await rooms.get_room_id(each["userId"]) == "the-room"
         with pytest.raises(errors.AlreadyInRoom):
             await find(rooms, each)
-    assert await list_keys(container, "match:queue:*") == await list_keys(container, "match:searching:*") == set()
+    assert await list_keys(container, "{match}:queue:*") == await list_keys(container, "{match}:searching:*") == set()
 
 
 async def test_every_queue_and_room_key_expires(container: Container, rooms: Rooms, make_entry: MakeEntry) -> None:
@@ -179,7 +181,7 @@ async def test_every_queue_and_room_key_expires(container: Container, rooms: Roo
         "searching",
         "queue",
     }
-    for key in await list_keys(container) - {"match:due"}:  # what is due is taken off when it is done
+    for key in await list_keys(container) - {"{match}:due"}:  # what is due is taken off when it is done
         seconds = await container.redis.ttl(key)
         limit = ROOM_SECONDS + 60 if ":room:" in key or ":in_room:" in key else max(305, 360)
         limit = 600 if ":recent:" in key else limit
@@ -192,10 +194,10 @@ async def test_expired_search_is_not_matched(
 ) -> None:
     gone = make_entry("all", topic)
     await find(rooms, gone)
-    await container.redis.delete(f"match:searching:{gone['userId']}")  # what its expiry does
+    await container.redis.delete(f"{{match}}:searching:{gone['userId']}")  # what its expiry does
     seeker = make_entry("all", topic)
     assert isinstance(await find(rooms, seeker), Queued)
-    queues = await list_keys(container, "match:queue:*")
+    queues = await list_keys(container, "{match}:queue:*")
     assert queues
     for key in queues:
         assert await container.redis.zrange(key, 0, -1) == [seeker["userId"]], key
@@ -204,7 +206,7 @@ async def test_expired_search_is_not_matched(
 async def test_expired_search_leaves_its_old_queue(rooms: Rooms, container: Container, make_entry: MakeEntry) -> None:
     old = make_entry("beginner", "food")
     await find(rooms, old)
-    await container.redis.delete(f"match:searching:{old['userId']}")  # what its expiry does
+    await container.redis.delete(f"{{match}}:searching:{old['userId']}")  # what its expiry does
     await find(rooms, make_entry("advanced", "work", user=old["userId"]))
     assert isinstance(await find(rooms, make_entry("beginner", "food")), Queued), "matched across levels"
     outcome = await find(rooms, make_entry("advanced", "work"))

@@ -94,7 +94,7 @@ async def test_hang_up_of_a_lost_room_ends_the_call(container: Container, interr
     with pytest.raises(errors.RoomClosed):
         await stack.signaling.end_call(one, "w.one", room_id)
     assert [outcome async for outcome in stack.recovery.restore_data()] == []
-    assert not await container.redis.exists(f"match:room:{room_id}:meta")
+    assert not await container.redis.exists(f"{{match}}:room:{room_id}:meta")
     assert await make_due(container, f"end:{room_id}") == []
 
 
