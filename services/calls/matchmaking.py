@@ -19,6 +19,7 @@ from services.bus_messages import Message
 from services.calls.call_history import CallHistoryService
 from services.calls.call_records import CallRecords
 from services.calls.outcomes import Match, Partner, PartnerCancelled, SearchExpired, Searching
+from services.calls.room_messages import close_participants
 from services.calls.room_state import ClosedRoom, Paired, ParticipantRecord, Queued, QueueEntry
 from services.calls.rooms import Rooms
 
@@ -222,6 +223,7 @@ class MatchmakingService:
         closed = await self._rooms.close(room_id, None, condition="unjoined", by="timeout")
         if closed is None:
             return []
+        await close_participants(self._bus, closed)
         await self._records.record_end(closed.end, is_late=closed.is_backdated)
         cancelled = []
         for participant in closed.participants:
@@ -233,6 +235,7 @@ class MatchmakingService:
 
     async def end_match(self, closed: ClosedRoom, user_id: str) -> PartnerCancelled | None:
         """Finish a match that this user ended before both had joined; the partner's search continues."""
+        await close_participants(self._bus, closed)
         await self._records.record_end(closed.end, is_late=closed.is_backdated)
         peer = closed.get_peer(user_id)
         if not closed.announced and peer is closed.participants[1]:

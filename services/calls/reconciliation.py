@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Iterator
 from datetime import timedelta
 from itertools import islice
@@ -57,7 +58,7 @@ class Reconciliation:
         `last_known`: how long ago Redis last had all data; None where it has lost none that this process knows of.
         """
         self._open_calls = await self._history.list_open_calls()
-        await self._remove_ended_rooms()
+        await self._correct_rooms(last_known)
         await self._remove_surplus_searches()
         async for found in self._matchmaking.restore_searches():
             yield found
@@ -69,28 +70,33 @@ class Reconciliation:
 
     async def finish(self, last_known: timedelta | None = None) -> AsyncIterator[Outcome]:
         """Reconcile what no web process has restored since `begin`."""
-        async for outcome in self._drop_absent(last_known, only_own=False):
-            yield outcome
         searches = [entry async for entry in self._rooms.iterate_searches()]
         dead = await self._rooms.list_dead_processes(_process_of(entry["socket"]) for entry in searches)
         for entry in searches:
             if _process_of(entry["socket"]) in dead:
                 await self._rooms.leave_queue(entry["userId"], entry["socket"])
+        bindings = [each async for each in self._rooms.iterate_bindings()]
+        there = Counter(each.room_id for each in bindings if each.socket_id and each.is_call)
         still_open = {call.room_id: call for call in await self._history.list_open_calls()}
         for call in self._open_calls:
-            if call.room_id in still_open:
+            if call.room_id in still_open and there[call.room_id] < len(call.user_ids):
                 await self._restore(still_open[call.room_id], last_known)
         self._open_calls = []
+        # After the rooms: of a call that Redis had as a match, a participant is away, and the match not over.
+        async for outcome in self._drop_absent(last_known, only_own=False):
+            yield outcome
         async for outcome in self._checks.check_rooms(is_final=True):
             if not isinstance(outcome, Resync):
                 yield outcome
 
-    async def _remove_ended_rooms(self) -> None:
-        """Remove the rooms that Redis has and whose calls have ended: their statistics are counted."""
-        room_ids = {room_id async for _, room_id in self._rooms.iterate_participants()}
-        for batch in _batches(room_ids, CALL_BATCH_SIZE):
+    async def _correct_rooms(self, last_known: timedelta | None) -> None:
+        """Remove the rooms of calls that have ended, whose statistics are counted; make matches the calls they are."""
+        rooms = {each.room_id: each.is_call async for each in self._rooms.iterate_bindings()}
+        for batch in _batches(rooms, CALL_BATCH_SIZE):
             for call in await self._history.list_calls_of_rooms(batch):
                 if call.ended_by is None:
+                    if call.call_age is not None and not rooms[call.room_id]:
+                        await self._rooms.restore_room(call, last_known=last_known)
                     continue
                 closed = await self._rooms.close(call.room_id, None, by=EndedBy.ERROR)
                 if closed is not None:

@@ -19,15 +19,15 @@ from typing import NamedTuple
 import errors
 from adapters.ports import Bus
 from models import EndedBy
-from services.bus_messages import Message
 from services.calls.call_history import CallHistoryService
 from services.calls.call_records import CallRecords
 from services.calls.matchmaking import MatchmakingService
 from services.calls.outcomes import Outcome, PartnerCancelled, PeerLeft, Resync, SocketReplaced
 from services.calls.participants import SEQ_PER_JOIN, Participant
+from services.calls.room_messages import JOIN_AGAIN, ROOM_LEFT
 from services.calls.room_state import CallState, QueueEntry, RestoreResult, RoomRecord
 from services.calls.rooms import Rooms
-from services.calls.signaling import PEER_HERE, ROOM_LEFT, SignalingService
+from services.calls.signaling import PEER_HERE, SignalingService
 
 log = logging.getLogger("parlance.rooms")
 
@@ -37,8 +37,6 @@ CHECK_SECONDS, SWEEP_SECONDS = 1, 5
 MIN_BATCH_SIZE = 50
 #: Checks after which a call that cannot be restored is ended: a participant searches, or is in another room.
 MAX_BUSY_CHECKS = 5
-#: A web process asks the one that holds the peer to join again: room, user, the count of joins that it knows.
-JOIN_AGAIN: Message[[str, str, int]] = Message("join_again")
 
 
 class _Seen(NamedTuple):

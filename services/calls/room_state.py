@@ -108,6 +108,7 @@ class Binding(NamedTuple):
     room_id: str
     socket_id: str
     is_joined: bool
+    is_call: bool
 
 
 class ParticipantRecord(NamedTuple):

@@ -293,9 +293,9 @@ class Rooms:
                 "HMGET", f"match:room:{room_id}:meta", f"socket:{user_id}", "connected", idempotent=True
             )
             if socket_id is None and connected is None and entry:
-                yield Binding(user_id, room_id, orjson.loads(entry)["socket"], False)
+                yield Binding(user_id, room_id, orjson.loads(entry)["socket"], False, False)
             else:
-                yield Binding(user_id, room_id, socket_id or "", True)
+                yield Binding(user_id, room_id, socket_id or "", True, connected is not None)
 
     async def list_dead_processes(self, process_ids: Iterable[str]) -> set[str]:
         """List those web processes of which Redis has no heartbeat."""

@@ -29,6 +29,7 @@ from services.calls.outcomes import (
     RoomJoined,
 )
 from services.calls.participants import Participant, SignalPayload
+from services.calls.room_messages import ROOM_LEFT, close_participants
 from services.calls.room_state import ClosedRoom, ParticipantAway, ParticipantRecord
 from services.calls.rooms import Rooms
 
@@ -38,8 +39,6 @@ P = ParamSpec("P")
 PEER_HERE: Message[[str, str, int, int | None, bool]] = Message("peer_here")
 #: The peer's connection dropped: room, how often the peer had joined.
 PEER_AWAY: Message[[str, int]] = Message("peer_away")
-#: The room is over, or the user's other socket has replaced this one with the join of that number: room, number.
-ROOM_LEFT: Message[[str, int | None]] = Message("unseat")
 #: The role that may send a signal; a candidate may come from both.
 _SENDER_ROLES = {"webrtc_offer": "caller", "webrtc_answer": "receiver"}
 
@@ -324,7 +323,5 @@ class SignalingService:
         return PeerLeft(peer.socket_id, reason) if peer.socket_id else None
 
     async def _finish_call(self, closed: ClosedRoom) -> None:
-        for participant in closed.participants:
-            if participant.socket_id:
-                await ROOM_LEFT.send_if_there(self._bus, participant.socket_id, closed.room_id, None)
+        await close_participants(self._bus, closed)
         await self._records.record_end(closed.end, is_late=closed.is_backdated)

@@ -94,25 +94,31 @@ class Model:
             case Match() as found:
                 self.check_match(found)
                 for side in (found.waiting, found.seeker):
-                    if side.socket_id in self.sockets:
+                    if self.is_reachable(side.socket_id):
                         self.belief[side.socket_id] = found.room_id
             case Searching(socket, wait):
                 assert 0 < wait <= 300
-                if socket in self.sockets:
+                if self.is_reachable(socket):
                     self.belief[socket] = "searching"
             case SearchExpired(socket) | PeerLeft(socket, _) | SocketReplaced(socket):
-                self.belief.pop(socket, None)
+                if self.is_reachable(socket):
+                    self.belief.pop(socket, None)
             case PartnerCancelled(socket, then):
-                self.belief.pop(socket, None)
+                if self.is_reachable(socket):
+                    self.belief.pop(socket, None)
                 self.apply(then)
         self.counts[type(outcome).__name__] += outcome is not None
+
+    def is_reachable(self, socket: str) -> bool:
+        """Whether an event reaches a socket: a worker that is declared dead is sent nothing."""
+        return socket in self.sockets and socket.partition(".")[0] not in self.suspended
 
     def check_match(self, found: Match) -> None:
         one, other = found.waiting.user_id, found.seeker.user_id
         assert one != other, "met themselves"
         assert other not in self.enemies[one], "met whom they must not meet"
-        if self.is_data_lost:
-            return  # the search may be one of the copy, of which nobody knows any more
+        if self.is_data_lost or not {one, other} <= self.asked.keys():
+            return  # the search may be one of a copy, of which nobody knows any more
         levels = {self.asked[one][0], self.asked[other][0]}
         assert len(levels - {"all"}) <= 1, f"met across levels: {levels}"
         topics = {self.asked[one][1], self.asked[other][1]} - {""}
@@ -151,6 +157,7 @@ class Model:
             outcome = await self.find_process(socket).matchmaking.find_partner(user, socket, level=level, topic=topic)
         except (errors.AlreadySearching, errors.AlreadyInRoom) as refusal:
             assert expected == refusal.code, (expected, refusal.code)
+            del self.asked[user]
             if before:
                 self.asked[user] = before
             return
@@ -291,6 +298,8 @@ class Model:
 
     async def resume_workers(self) -> None:
         """Suspended workers go on, and learn that they were declared dead."""
+        if not self.suspended:
+            return
         for process_id in sorted(self.suspended):
             self.suspended.discard(process_id)
             worker = self.workers[process_id]
@@ -302,7 +311,7 @@ class Model:
         await self.check_rooms()
 
     async def check_rooms(self) -> None:
-        """Every worker compares its rooms with Redis, as it does each second; a difference is repaired in a few rounds."""
+        """Every worker compares its rooms with Redis, as it does each second: a difference is repaired."""
         for _ in range(6):
             for worker in self.workers.values():
                 async for outcome in worker.recovery.check_rooms():
@@ -338,6 +347,7 @@ class Model:
                 self.apply(outcome)
         await self.check_rooms()
         self.is_data_lost = False
+        self.asked.clear()
         held = await self.held()
         for user, (level, topic, *_) in held.searching.items():
             fits = await self.expected_partner(user, level, topic, holding=held)
