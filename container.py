@@ -31,7 +31,9 @@ from adapters.turn import Turn
 from services.calls.call_history import CallHistoryService
 from services.calls.call_records import CallRecords
 from services.calls.matchmaking import MatchmakingService
+from services.calls.reconciliation import Reconciliation
 from services.calls.recovery import RecoveryService
+from services.calls.room_checks import RoomChecks
 from services.calls.rooms import LUA_DIRECTORY, Rooms
 from services.calls.signaling import SignalingService
 from services.calls.user_sockets import UserSocketsService
@@ -191,7 +193,11 @@ class Container:
         self.matchmaking = MatchmakingService(self.bus, self.database, rooms, self.call_history, records)
         self.matchmaking.on_match_in_background(self.notifications.notify_match)
         self.signaling = SignalingService(self.bus, rooms, records, self.matchmaking)
-        self.recovery = RecoveryService(rooms, records, self.call_history, self.matchmaking, self.signaling)
+        checks = RoomChecks(self.bus, rooms, records, self.call_history, self.matchmaking, self.signaling)
+        reconciliation = Reconciliation(
+            rooms, self.call_history, self.matchmaking, self.signaling, checks, self.bus.process_id
+        )
+        self.recovery = RecoveryService(rooms, records, self.matchmaking, self.signaling, reconciliation, checks)
 
     def _build_operations(self) -> None:
         settings = self.settings

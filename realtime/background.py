@@ -1,4 +1,4 @@
-"""Background loop of the socket server: deadlines, peers that drop and return, dead web processes, lost data."""
+"""Background loops of the socket server: deadlines, room checks, peers that drop, dead web processes, lost data."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from realtime import emit
 from realtime.connection import EmitTo
 from realtime.outcomes import emit_outcome
 from services.calls.outcomes import Outcome
+from services.calls.recovery import DataLost
+from services.calls.room_checks import CHECK_SECONDS
 
 if TYPE_CHECKING:
     from container import Container
@@ -18,10 +20,17 @@ if TYPE_CHECKING:
 log = logging.getLogger("parlance.background")
 
 DEADLINE_POLL_SECONDS = 0.5
+#: Attempts to restore lost data while a store is unavailable, and seconds between two.
+MAX_RESTORE_ATTEMPTS, RESTORE_RETRY_SECONDS = 60, 1.0
 
 
 async def run(services: Container, emit_to: EmitTo, list_socket_ids: Callable[[], Iterable[str]]) -> None:
-    """Handle deadlines for as long as the server runs; `list_socket_ids` names the sockets of this web process."""
+    """Handle deadlines and check rooms for as long as the server runs.
+
+    `list_socket_ids` names the sockets of this web process.
+    """
+    # No deadline is handled while lost data is restored.
+    lock = asyncio.Lock()
 
     async def emit_all(outcomes: AsyncIterator[Outcome]) -> None:
         async for outcome in outcomes:
@@ -33,11 +42,40 @@ async def run(services: Container, emit_to: EmitTo, list_socket_ids: Callable[[]
 
     async def handle_data_lost() -> None:
         log.warning("redis_data_lost process_id=%s", services.bus.process_id)
+        async with lock:
+            await restore_data()
+
+    async def restore_data() -> None:
         try:
-            await emit_all(services.recovery.restore_data())
+            for _ in range(MAX_RESTORE_ATTEMPTS):
+                try:
+                    return await emit_all(services.recovery.restore_data())
+                except Exception as error:  # probably an outage of PostgreSQL or Redis
+                    log.warning("restore_repeated error=%r", error)
+                    await asyncio.sleep(RESTORE_RETRY_SECONDS)
         finally:
             for socket_id in list_socket_ids():
                 await emit_to(socket_id, emit.resync())
+
+    async def poll_deadlines() -> None:
+        while True:
+            await asyncio.sleep(DEADLINE_POLL_SECONDS)
+            try:
+                async with lock:
+                    await emit_all(services.recovery.handle_deadlines())
+            except DataLost:
+                await handle_data_lost()
+            except Exception as error:  # probably an outage of Redis
+                log.warning("deadlines_not_read error=%r", error)
+                await asyncio.sleep(DEADLINE_POLL_SECONDS)
+
+    async def check_rooms() -> None:
+        while True:
+            await asyncio.sleep(CHECK_SECONDS)
+            try:
+                await emit_all(services.recovery.check_rooms())
+            except Exception as error:  # probably an outage of Redis or PostgreSQL
+                log.warning("rooms_not_checked error=%r", error)
 
     async def handle_peer_change(outcome: Outcome) -> None:
         await emit_outcome(services, emit_to, outcome)
@@ -45,10 +83,4 @@ async def run(services: Container, emit_to: EmitTo, list_socket_ids: Callable[[]
     services.signaling.on_peer_change(handle_peer_change)
     services.bus.on_process_lost(handle_process_lost)
     services.bus.on_data_lost(handle_data_lost)
-    while True:
-        await asyncio.sleep(DEADLINE_POLL_SECONDS)
-        try:
-            await emit_all(services.recovery.handle_deadlines())
-        except Exception as error:  # probably an outage of Redis
-            log.warning("deadlines_not_read error=%r", error)
-            await asyncio.sleep(DEADLINE_POLL_SECONDS)
+    await asyncio.gather(poll_deadlines(), check_rooms())

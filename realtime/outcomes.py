@@ -16,8 +16,10 @@ from services.calls.outcomes import (
     PeerLeft,
     PeerReconnected,
     PeerReconnecting,
+    Resync,
     SearchExpired,
     Searching,
+    SocketReplaced,
 )
 
 if TYPE_CHECKING:
@@ -54,5 +56,9 @@ async def emit_outcome(services: Container, emit_to: EmitTo, outcome: Outcome | 
             await emit_if_reachable(emit_to, socket_id, emit.peer_reconnecting(grace_seconds))
         case PeerReconnected(socket_id):
             await emit_if_reachable(emit_to, socket_id, emit.peer_reconnected())
+        case SocketReplaced(socket_id):
+            await emit_if_reachable(emit_to, socket_id, emit.session_replaced())
+        case Resync(socket_id):
+            await emit_if_reachable(emit_to, socket_id, emit.resync())
         case PeerLeft(socket_id, reason):
             await emit_if_reachable(emit_to, socket_id, emit.peer_left(reason))

@@ -51,8 +51,8 @@ class Deployment:
 
 
 @contextmanager
-def deployed(environment: dict[str, str], directory: Path) -> Iterator[Deployment]:
-    """Two servers, with a Redis and a database of their own."""
+def deployed(environment: dict[str, str], directory: Path, *, grace: str = f"{GRACE}s") -> Iterator[Deployment]:
+    """Two servers, with a Redis and a database of their own, and a `grace` to come back to a call."""
     with ExitStack() as stack:
         own = stack.enter_context(own_database(load_settings(environment)))
         valkey = EmbeddedServices(directory / "valkey", only=("valkey",))
@@ -60,7 +60,7 @@ def deployed(environment: dict[str, str], directory: Path) -> Iterator[Deploymen
             **environment,
             **valkey.start(),
             "DB_NAME": own.db_name,
-            "RECONNECT_GRACE": f"{GRACE}s",
+            "RECONNECT_GRACE": grace,
             "SEARCH_EXPIRY": "60s",
         }
         deployment = Deployment(variables, directory, valkey)

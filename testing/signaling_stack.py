@@ -15,7 +15,10 @@ from services.calls.call_history import CallHistoryService
 from services.calls.call_records import CallRecords
 from services.calls.matchmaking import MatchmakingService
 from services.calls.outcomes import PeerReconnected, PeerReconnecting
+from services.calls.reconciliation import Reconciliation
 from services.calls.recovery import RecoveryService
+from services.calls.room_checks import RoomChecks
+from services.calls.room_state import CallState
 from services.calls.rooms import Rooms
 from services.calls.signaling import SignalingService
 from testing.calls import HeldBus, LocalBus
@@ -53,11 +56,18 @@ class SignalingStack:
         self.emitted: list[tuple[str, str, Any]] = []
         self.moves: list[PeerReconnecting | PeerReconnected] = []
         rooms, history = rooms or Rooms(container.scripts), history or container.call_history
+        self.rooms = rooms
         rows = CallRecords(rooms, history)
         matchmaking = MatchmakingService(self.bus, container.database, rooms, history, rows)
         self.signaling = SignalingService(self.bus, rooms, rows, matchmaking)
-        self.recovery = RecoveryService(rooms, rows, history, matchmaking, self.signaling, rejoin_seconds=0)
-
+        self.matchmaking = matchmaking
+        self.checks = RoomChecks(self.bus, rooms, rows, history, matchmaking, self.signaling)
+        self.reconciliation = Reconciliation(
+            rooms, history, matchmaking, self.signaling, self.checks, self.bus.process_id
+        )
+        self.recovery = RecoveryService(
+            rooms, rows, matchmaking, self.signaling, self.reconciliation, self.checks, rejoin_seconds=0
+        )
         self.signaling.on_peer_change(self._move)
 
     async def _move(self, moved: PeerReconnecting | PeerReconnected) -> None:
@@ -91,7 +101,7 @@ class OneRoomHistory(CallHistoryService):
 
     room_id = ""
 
-    async def list_open_calls(self) -> list[CallSession]:
+    async def list_open_calls(self) -> list[CallState]:
         return [each for each in await super().list_open_calls() if each.room_id == self.room_id]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal
@@ -16,6 +17,7 @@ import errors
 from adapters.database import Database
 from models import CallSession, EndedBy, EnglishLevel, Level, Profile, SessionRating
 from services.calls import streaks
+from services.calls.room_state import CallState
 from services.calls.rooms import ROOM_SECONDS
 from services.pagination import Page, read_page, seek
 
@@ -95,11 +97,22 @@ class CallHistoryService:
             )
         return await self._end(by, col(CallSession.room_id) == room_id, duration, elapsed) > 0
 
-    async def list_open_calls(self) -> list[CallSession]:
+    async def list_open_calls(self) -> list[CallState]:
         """List the calls that have not ended and may still have a room."""
         recent = col(CallSession.started_at) > sa.func.now() - timedelta(seconds=ROOM_SECONDS)
+        return await self._read_states(col(CallSession.ended_at).is_(None), recent)
+
+    async def list_calls_of_rooms(self, room_ids: Iterable[str]) -> list[CallState]:
+        """List the calls of some rooms."""
+        return await self._read_states(col(CallSession.room_id).in_(list(room_ids)))
+
+    async def _read_states(self, *conditions: sa.ColumnElement[bool]) -> list[CallState]:
+        ages = (sa.func.now() - col(each) for each in (CallSession.started_at, CallSession.connected_at))
+        columns = (CallSession.room_id, CallSession.id, CallSession.user_a_id, CallSession.user_b_id)
+        statement = sa.select(*map(col, columns), *ages, col(CallSession.ended_by)).where(*conditions)
         async with self._database.transaction() as db:
-            return list((await db.exec(select(CallSession).where(col(CallSession.ended_at).is_(None), recent))).all())
+            rows = (await db.execute(statement)).all()
+        return [CallState(row[0], str(row[1]), (str(row[2]), str(row[3])), *row[4:]) for row in rows]
 
     async def end_stale(self) -> int:
         """End as `timeout` the calls that have outlived their room; return how many."""

@@ -19,6 +19,7 @@ from services.bus_messages import Message
 from services.calls.call_history import CallHistoryService
 from services.calls.call_records import CallRecords
 from services.calls.outcomes import Match, Partner, PartnerCancelled, SearchExpired, Searching
+from services.calls.room_messages import close_participants
 from services.calls.room_state import ClosedRoom, Paired, ParticipantRecord, Queued, QueueEntry
 from services.calls.rooms import Rooms
 
@@ -81,6 +82,14 @@ class MatchmakingService:
     def connect(self, socket_id: str) -> None:
         """Note that a socket of this web process may search."""
         self._connected_socket_ids.add(socket_id)
+
+    def is_connected(self, socket_id: str) -> bool:
+        """Whether a socket is connected to this web process."""
+        return socket_id in self._connected_socket_ids
+
+    def list_queue_entries(self) -> list[QueueEntry]:
+        """List the searches of this web process's sockets that wait in the queue."""
+        return list(self._queue_entries.values())
 
     def set_app_state(self, socket_id: str, *, background: bool) -> None:
         """Note whether the app of a socket of this web process is in the background."""
@@ -214,7 +223,8 @@ class MatchmakingService:
         closed = await self._rooms.close(room_id, None, condition="unjoined", by="timeout")
         if closed is None:
             return []
-        await self._records.record_end(closed.end)
+        await close_participants(self._bus, closed)
+        await self._records.record_end(closed.end, is_late=closed.is_backdated)
         cancelled = []
         for participant in closed.participants:
             if participant.socket_id:
@@ -225,7 +235,8 @@ class MatchmakingService:
 
     async def end_match(self, closed: ClosedRoom, user_id: str) -> PartnerCancelled | None:
         """Finish a match that this user ended before both had joined; the partner's search continues."""
-        await self._records.record_end(closed.end)
+        await close_participants(self._bus, closed)
+        await self._records.record_end(closed.end, is_late=closed.is_backdated)
         peer = closed.get_peer(user_id)
         if not closed.announced and peer is closed.participants[1]:
             return None  # their own search has not come to an end yet
@@ -253,11 +264,14 @@ class MatchmakingService:
         entries = sorted(self._queue_entries.values(), key=lambda entry: int(entry["since"]))
         for begin in range(0, len(entries), RESTORE_BATCH_SIZE):
             batch = entries[begin : begin + RESTORE_BATCH_SIZE]
-            for outcome in await asyncio.gather(*map(self._restore_search, batch)):
+            for outcome in await asyncio.gather(*map(self.restore_search, batch)):
                 if isinstance(outcome, Match | PartnerCancelled):
                     yield outcome
 
-    async def _restore_search(self, entry: QueueEntry) -> Searching | Match | PartnerCancelled | None:
+    async def restore_search(
+        self, entry: QueueEntry, *, is_final: bool = False
+    ) -> Searching | Match | PartnerCancelled | SearchExpired | None:
+        """Search again at the old position; `is_final`: a search that is refused has expired."""
         user_id, socket_id, since = entry["userId"], entry["socket"], entry["since"]
         if self._queue_entries.get(socket_id) is not entry:
             return None  # it is over
@@ -270,6 +284,8 @@ class MatchmakingService:
             return await self._discard_if_disconnected(user_id, socket_id, found)
         except (errors.AlreadySearching, errors.AlreadyInRoom, errors.Banned, errors.ProfileIncomplete) as error:
             log.info("search_not_restored user_id=%s socket_id=%s code=%s", user_id, socket_id, error.code)
+            if is_final and self._queue_entries.pop(socket_id, None) is not None:
+                return SearchExpired(socket_id)
         except Exception as error:  # probably an outage of PostgreSQL: it waits in the queue
             log.warning("search_requeued user_id=%s socket_id=%s error=%r", user_id, socket_id, error)
             await self._rooms.requeue(entry)

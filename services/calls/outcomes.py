@@ -88,6 +88,20 @@ class PeerReconnected:
 
 
 @dataclass(frozen=True, slots=True)
+class SocketReplaced:
+    """A socket whose user continues the call with another one."""
+
+    socket_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Resync:
+    """A socket whose place in its room was repaired: its client joins again, and is sent what it missed."""
+
+    socket_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class PeerLeft:
     """A call that is over."""
 
@@ -95,4 +109,14 @@ class PeerLeft:
     reason: LeaveReason
 
 
-Outcome = Searching | SearchExpired | Match | PartnerCancelled | PeerReconnecting | PeerReconnected | PeerLeft
+Outcome = (
+    Searching
+    | SearchExpired
+    | Match
+    | PartnerCancelled
+    | PeerReconnecting
+    | PeerReconnected
+    | SocketReplaced
+    | Resync
+    | PeerLeft
+)

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
-from instants import utc_now
-from models import CallSession, EndedBy
-from services.calls.call_history import CallHistoryService
 from services.calls.call_records import CallRecords
 from services.calls.matchmaking import MatchmakingService
 from services.calls.outcomes import Outcome
-from services.calls.room_state import CallEnd, PresentParticipant
-from services.calls.rooms import ROOM_SECONDS, Rooms
+from services.calls.reconciliation import Reconciliation
+from services.calls.room_checks import RoomChecks
+from services.calls.room_state import CallEnd
+from services.calls.rooms import Rooms
 from services.calls.signaling import SignalingService
 
 log = logging.getLogger("parlance.recovery")
@@ -23,33 +23,57 @@ log = logging.getLogger("parlance.recovery")
 PARTICIPANT_BATCH_SIZE, MAX_CONCURRENT_DEADLINES = 50, 8
 
 
+class DataLost(Exception):
+    """Redis has lost data, or has an older copy of it: its deadlines may not be so. `restore_data` comes first."""
+
+
 class RecoveryService:
     def __init__(
         self,
         rooms: Rooms,
         records: CallRecords,
-        history: CallHistoryService,
         matchmaking: MatchmakingService,
         signaling: SignalingService,
+        reconciliation: Reconciliation,
+        checks: RoomChecks,
         *,
         rejoin_seconds: float = 3.0,
     ) -> None:
         """`rejoin_seconds`: time for every web process to restore the rooms of its sockets, before empty ones are."""
         self._rooms = rooms
         self._records = records
-        self._history = history
         self._matchmaking = matchmaking
         self._signaling = signaling
+        self._reconciliation = reconciliation
+        self._checks = checks
         self._rejoin_seconds = rejoin_seconds
+        #: The polls of deadlines are numbered: a Redis without the one it answered last has older data.
+        self._reader = secrets.token_hex(4)
+        self._polls = self._answered = 0
+        self._answered_at = 0.0
+        #: How long before the last loss of data Redis had answered; None where none was lost.
+        self._last_known: timedelta | None = None
         self._semaphore = asyncio.Semaphore(MAX_CONCURRENT_DEADLINES)
 
     async def handle_deadlines(self) -> AsyncIterator[Outcome]:
-        """Handle the deadlines that have passed; every web process polls, and each deadline is taken by one."""
-        entries = await self._rooms.take_deadlines()
+        """Handle the deadlines that have passed; every web process polls, and each deadline is taken by one.
+
+        Raises DataLost.
+        """
+        entries = await self._take_deadlines()
         # In order: a search that continues may be matched by the next outcome.
         for handled in asyncio.as_completed([self._handle_deadline(entry) for entry in entries]):
             for outcome in await handled:
                 yield outcome
+
+    async def _take_deadlines(self) -> list[list[str]]:
+        self._polls += 1
+        number = self._polls
+        entries = await self._rooms.take_deadlines(self._reader, number, self._answered)
+        if entries is None:
+            raise DataLost()
+        self._answered, self._answered_at = number, asyncio.get_running_loop().time()
+        return entries
 
     async def _handle_deadline(self, entry: list[str]) -> list[Outcome]:
         try:
@@ -112,38 +136,27 @@ class RecoveryService:
                     yield outcome
 
     async def restore_data(self) -> AsyncIterator[Outcome]:
-        """Restore the data that Redis has lost, from this web process and PostgreSQL."""
-        async for outcome in self._matchmaking.restore_searches():
+        """Reconcile Redis, which has lost data or this web process, with PostgreSQL and the sockets of this process."""
+        async for outcome in self.begin_restoring():
             yield outcome
-        calls = await self._history.list_open_calls()
-        by_room = self._signaling.list_participants_by_room()
-        for call in calls:
-            for socket_id, participant in by_room.get(call.room_id, []):
-                is_caller = participant.role == "caller"
-                caller_id = participant.user_id if is_caller else participant.peer_id
-                present = PresentParticipant(
-                    participant.user_id, socket_id, caller_id, participant.joins, participant.peer_joins
-                )
-                await self._restore(call, present)
-        open_room_ids = {call.room_id for call in calls}
-        for room_id in by_room.keys() - open_room_ids:
-            self._signaling.close_participants(room_id)
         await asyncio.sleep(self._rejoin_seconds)
-        for call in await self._history.list_open_calls():
-            if call.room_id in open_room_ids:
-                await self._restore(call)
+        async for outcome in self.finish_restoring():
+            yield outcome
 
-    async def _restore(self, call: CallSession, participant: PresentParticipant | None = None) -> None:
-        """Restore the room of a call, or end the call: a user who searches or is in another room has left it."""
-        remaining = timedelta(seconds=ROOM_SECONDS) - (utc_now() - call.started_at)
-        is_restored = await self._rooms.restore_room(
-            call.room_id,
-            str(call.id),
-            (str(call.user_a_id), str(call.user_b_id)),
-            is_call=call.connected_at is not None,
-            remaining=remaining,
-            participant=participant,
-        )
-        if not is_restored:
-            await self._history.end(call.room_id, ended_by=EndedBy.ERROR)
-            self._signaling.close_participants(call.room_id)
+    async def begin_restoring(self) -> AsyncIterator[Outcome]:
+        """Restore what this web process has; all others do the same."""
+        is_lost = await self._rooms.read_poll(self._reader) < self._answered
+        elapsed = timedelta(seconds=asyncio.get_running_loop().time() - self._answered_at)
+        self._last_known, self._answered = elapsed if is_lost else None, 0
+        async for outcome in self._reconciliation.begin(self._last_known):
+            yield outcome
+
+    async def finish_restoring(self) -> AsyncIterator[Outcome]:
+        """Restore what no web process has restored."""
+        async for outcome in self._reconciliation.finish(self._last_known):
+            yield outcome
+
+    async def check_rooms(self) -> AsyncIterator[Outcome]:
+        """Compare the next rooms and searches of this web process with Redis."""
+        async for outcome in self._checks.check():
+            yield outcome

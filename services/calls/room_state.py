@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal, NamedTuple, NotRequired, TypedDict
 
-from models import Level
+from models import EndedBy, Level
 
 #: The first to join is the caller.
 Role = Literal["caller", "receiver"]
@@ -76,17 +76,39 @@ class JoinResult(NamedTuple):
     peer_after: int | None
 
 
-class PresentParticipant(NamedTuple):
-    """A participant of a lost room whose socket a web process holds; all empty for a room without one.
+class CallState(NamedTuple):
+    """A call as its row has it: how long ago it was matched and connected, by PostgreSQL's clock, and who ended it."""
 
-    `joins` and `peer_joins` are how often the participant, and the peer, had joined.
-    """
+    room_id: str
+    session_id: str
+    user_ids: tuple[str, str]
+    age: timedelta
+    call_age: timedelta | None
+    ended_by: EndedBy | None
 
-    user_id: str = ""
-    socket_id: str = ""
-    caller_id: str = ""
-    joins: int = 0
-    peer_joins: int = 0
+
+#: `closed`: the room was closed the regular way; `busy`: a participant searches, or is in another room.
+RestoreResult = Literal["restored", "closed", "busy"]
+
+
+class RoomRecord(NamedTuple):
+    """What Redis has of a room for one participant: sockets, empty where they are away, and counts of joins."""
+
+    is_call: bool
+    socket_id: str
+    joins: int
+    peer_socket_id: str
+    peer_joins: int
+
+
+class Binding(NamedTuple):
+    """A user in a room and the socket by which Redis knows them there, empty where they are away."""
+
+    user_id: str
+    room_id: str
+    socket_id: str
+    is_joined: bool
+    is_call: bool
 
 
 class ParticipantRecord(NamedTuple):
@@ -121,6 +143,8 @@ class ClosedRoom:
     announced: bool
     participants: tuple[ParticipantRecord, ParticipantRecord]
     end: CallEnd
+    #: Whether it ended before now: when its participants were last known to be there.
+    is_backdated: bool = False
 
     def get_peer(self, user_id: str) -> ParticipantRecord:
         return self.participants[1] if self.participants[0].user_id == user_id else self.participants[0]

@@ -7,14 +7,16 @@
     {match}:searching:{userId}      a search, for 5 minutes: level, topic, socket and start (µs), a line each, and the
                                     queue entry: {userId, socket, level, topic, card}
     {match}:rate:{level}:{minute}   matches made in that minute
-    {match}:recent:{a}:{b}          that two learners were in a room in the last ten minutes
+    {match}:recent:{a}:{b}          the room that two learners were in in the last ten minutes
     {match}:in_room:{userId}        the room a user is in and, a line below, the queue entry they came with
     {match}:room:{roomId}:users     its two participants
     {match}:room:{roomId}:meta      createdAt topic level sessionId userAId userBId caller announced connected, and of
-                                    each socket:{userId} joins:{userId} heard:{userId} away:{userId} log:{userId}
+                                    each socket:{userId} joins:{userId} heard:{userId} away:{userId} log:{userId}; and
+                                    until: when both were last known to be there (ms), where somebody was lost since
     {match}:due                     deadlines, scored by their time (ms): search:{userId} join:{roomId}
                                     begin:{roomId}:{ms} grace:{roomId}:{userId} room:{roomId}
                                     end:{roomId}:{by}:{lasted ms, -1 for no call}:{ms}
+    poll:{match}:{reader}           the number of a reader's last poll of the deadlines
 
 The finds of one turn of the event loop are one run of their script, and so are the leaves.
 
@@ -36,15 +38,18 @@ import errors
 from adapters.redis_pipeline import RedisPipeline
 from models import Level
 from services.calls.room_state import (
+    Binding,
     CallEnd,
+    CallState,
     ClosedRoom,
     JoinResult,
     Paired,
     ParticipantAway,
     ParticipantRecord,
-    PresentParticipant,
     Queued,
     QueueEntry,
+    RestoreResult,
+    RoomRecord,
 )
 
 ROOM_SECONDS = 2 * 60 * 60
@@ -122,12 +127,28 @@ class Rooms:
         """Note that a match is about to be emitted; return whether both learners are still there."""
         return bool(await self._run("announce_match", [f"{{match}}:room:{room_id}:meta"]))
 
-    async def join(self, room_id: str, user_id: str, socket_id: str, after: int | None = None) -> JoinResult:
-        """Bind a participant's socket, which has received signals up to `after`, to the room; raise NotInRoom."""
-        received = "" if after is None else after
-        answer = await self._run("join_room", _room_keys(room_id), user_id, socket_id, room_id, received)
+    async def join(
+        self,
+        room_id: str,
+        user_id: str,
+        socket_id: str,
+        after: int | None = None,
+        *,
+        joins: int = 0,
+        peer_joins: int = 0,
+        is_restored: bool = False,
+    ) -> JoinResult:
+        """Bind a participant's socket, which has received signals up to `after`, to the room.
+
+        `joins` and `peer_joins` are the counts that the process knows: the new one exceeds them. `is_restored`: the
+        socket was bound before, and must not replace a newer one. Raises NotInRoom, or RoomClosed where it would.
+        """
+        arguments = (user_id, socket_id, room_id, "" if after is None else after, joins, peer_joins, int(is_restored))
+        answer = await self._run("join_room", _room_keys(room_id), *arguments)
         if answer[0] == "not_in_room":
             raise errors.NotInRoom()
+        if answer[0] == "replaced":
+            raise errors.RoomClosed()
         role, peer_id, peer_socket_id, connected, was_call, replaced, joins, state, grace, peer_joins, peer_after = (
             answer
         )
@@ -146,15 +167,22 @@ class Rooms:
         )
 
     async def drop(
-        self, room_id: str, user_id: str, socket_id: str, saved_state: bytes = b""
+        self,
+        room_id: str,
+        user_id: str,
+        socket_id: str,
+        saved_state: bytes = b"",
+        *,
+        last_known: timedelta | None = None,
     ) -> ParticipantAway | ClosedRoom | None:
         """Note that a participant's socket is gone; None where the room knows another one, or is not there.
 
         A call waits for the participant to come back; a match that was not joined by both is closed. `socket_id` may
-        also be the id of a dead web process and a dot.
+        also be the id of a dead web process and a dot. The participant was there until `last_known` ago, now if None.
         """
         keys = [f"{{match}}:room:{room_id}:meta", "{match}:due"]
-        match await self._run("drop_socket", keys, user_id, room_id, socket_id, self._grace_ms, saved_state):
+        since = _milliseconds(last_known)
+        match await self._run("drop_socket", keys, user_id, room_id, socket_id, self._grace_ms, saved_state, since):
             case ["away", peer_socket_id, joins]:
                 return ParticipantAway(peer_socket_id, int(joins))
             case ["unjoined"]:
@@ -174,13 +202,13 @@ class Rooms:
         )
         if answer[0] == "not_in_room":
             return None
-        lasted, at, announced, *fields = answer
+        lasted, at, announced, ago, *fields = answer
         one, other = (
             ParticipantRecord(user, socket_id, orjson.loads(entry) if entry else None)
             for user, socket_id, entry in (fields[:3], fields[3:])
         )
         end = CallEnd(room_id, by or user_id or "", lasted, at)
-        return ClosedRoom(room_id, lasted != "-1", bool(announced), (one, other), end)
+        return ClosedRoom(room_id, lasted != "-1", bool(announced), (one, other), end, ago != "0")
 
     async def end_lost_room(self, room_id: str, user_id: str, peer_id: str) -> CallEnd | None:
         """Note that a participant has ended a room that Redis has lost; None where it has not."""
@@ -188,40 +216,42 @@ class Rooms:
         return CallEnd(room_id, user_id, "-1", at) if at else None
 
     async def restore_room(
-        self,
-        room_id: str,
-        session_id: str,
-        user_ids: tuple[str, str],
-        *,
-        is_call: bool,
-        remaining: timedelta,
-        participant: PresentParticipant | None = None,
-    ) -> bool:
-        """Restore a room that Redis has lost, with a participant that is there; the other has the grace to come back.
+        self, call: CallState, *, caller_id: str = "", last_known: timedelta | None = None
+    ) -> RestoreResult:
+        """Restore the room of an open call that Redis has lost, or has as a match; both have the grace to join again.
 
-        Returns False where its participants have gone on to another one.
+        Its participants were there until `last_known` ago; None where they are there now.
         """
-        grace = self._grace_ms if is_call else self._join_ms
-        seconds = max(1, int(remaining.total_seconds()))
-        restored = await self._run(
-            "restore_room",
-            _room_keys(room_id),
-            room_id,
-            session_id,
-            *user_ids,
-            int(is_call),
-            seconds,
-            grace,
-            *(participant or PresentParticipant()),
-        )
-        return bool(restored)
+        grace = self._join_ms if call.call_age is None else self._grace_ms
+        seconds = max(1, ROOM_SECONDS - int(call.age.total_seconds()))
+        user_ids, age, since = call.user_ids, _milliseconds(call.call_age), _milliseconds(last_known)
+        arguments = (call.room_id, call.session_id, *user_ids, age, seconds, grace, caller_id, since)
+        result: RestoreResult = await self._run("restore_room", _room_keys(call.room_id), *arguments)
+        return result
 
-    async def take_deadlines(self) -> list[list[str]]:
-        """Take deadlines that have passed, split at their colons; each comes again in 5 s unless it is removed."""
-        return [
-            entry.split(":")
-            for entry in await self._run("take_deadlines", ["{match}:due"], DEADLINE_BATCH_SIZE, DEADLINE_LEASE_MS)
-        ]
+    async def read_record(self, room_id: str, user_id: str, peer_id: str) -> RoomRecord | None:
+        """Read what Redis has of a room for one participant; None where the room is not there."""
+        each_user = (f"{of}:{user}" for user in (user_id, peer_id) for of in ("socket", "joins"))
+        found, connected, mine, joins, peers, peer_joins = await self._pipeline.execute(
+            "HMGET", f"{{match}}:room:{room_id}:meta", "sessionId", "connected", *each_user, idempotent=True
+        )
+        if found is None:
+            return None
+        return RoomRecord(connected is not None, mine or "", int(joins or 0), peers or "", int(peer_joins or 0))
+
+    async def take_deadlines(self, reader: str = "", number: int = 0, answered: int = 0) -> list[list[str]] | None:
+        """Take deadlines that have passed, split at their colons; each comes again in 5 s unless it is removed.
+
+        `reader` numbers its polls. Returns None where Redis does not know the one that it `answered` last: it has lost
+        data, and what has passed may not be so.
+        """
+        keys = ["{match}:due", f"poll:{{match}}:{reader}"]
+        entries = await self._run("take_deadlines", keys, DEADLINE_BATCH_SIZE, DEADLINE_LEASE_MS, number, answered)
+        return None if entries is None else [entry.split(":") for entry in entries]
+
+    async def read_poll(self, reader: str) -> int:
+        """Read the number of a reader's last poll of the deadlines, 0 where Redis does not know it."""
+        return int(await self._pipeline.execute("GET", f"poll:{{match}}:{reader}", idempotent=True) or 0)
 
     async def elapsed_since(self, at_ms: str) -> timedelta:
         """Return the time since a moment of Redis's clock."""
@@ -247,10 +277,35 @@ class Rooms:
         async for _, value in self._scan("{match}:searching:*"):
             yield orjson.loads(value.split("\n", 4)[4])
 
+    async def read_search_socket(self, user_id: str) -> str | None:
+        """Read the socket of a user's search; None where there is none."""
+        value: str | None = await self._pipeline.execute("GET", f"{{match}}:searching:{user_id}", idempotent=True)
+        return value.split("\n", 4)[2] if value else None
+
     async def iterate_participants(self) -> AsyncIterator[tuple[str, str]]:
         """Iterate over the users in rooms: user and room id."""
         async for key, value in self._scan("{match}:in_room:*"):
             yield key.rpartition(":")[2], value.partition("\n")[0]
+
+    async def iterate_bindings(self) -> AsyncIterator[Binding]:
+        """Iterate over the users in rooms, each with the socket by which Redis knows them there."""
+        async for key, value in self._scan("{match}:in_room:*"):
+            user_id, (room_id, _, entry) = key.rpartition(":")[2], value.partition("\n")
+            socket_id, connected = await self._pipeline.execute(
+                "HMGET", f"{{match}}:room:{room_id}:meta", f"socket:{user_id}", "connected", idempotent=True
+            )
+            if socket_id is None and connected is None and entry:
+                yield Binding(user_id, room_id, orjson.loads(entry)["socket"], False, False)
+            else:
+                yield Binding(user_id, room_id, socket_id or "", True, connected is not None)
+
+    async def list_dead_processes(self, process_ids: Iterable[str]) -> set[str]:
+        """List those web processes of which Redis has no heartbeat."""
+        ids = sorted(set(process_ids))
+        found = await asyncio.gather(
+            *(self._pipeline.execute("EXISTS", f"worker:{{match}}:{each}", idempotent=True) for each in ids)
+        )
+        return {each for each, is_there in zip(ids, found, strict=True) if not is_there}
 
     async def _scan(self, pattern: str) -> AsyncIterator[tuple[str, str]]:
         cursor = "0"
@@ -269,6 +324,11 @@ class Rooms:
 def _serialize_entry(entry: QueueEntry) -> bytes:
     """Serialize an entry as Redis keeps it, which has its position in the queue beside it."""
     return orjson.dumps({key: value for key, value in entry.items() if key != "since"})
+
+
+def _milliseconds(duration: timedelta | None) -> int | str:
+    """Return a duration as scripts take it, empty for None."""
+    return "" if duration is None else int(duration / timedelta(milliseconds=1))
 
 
 def _room_keys(room_id: str) -> list[str]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from typing import Concatenate, Literal, ParamSpec
 
 import errors
@@ -28,6 +29,7 @@ from services.calls.outcomes import (
     RoomJoined,
 )
 from services.calls.participants import Participant, SignalPayload
+from services.calls.room_messages import ROOM_LEFT, close_participants
 from services.calls.room_state import ClosedRoom, ParticipantAway, ParticipantRecord
 from services.calls.rooms import Rooms
 
@@ -37,8 +39,6 @@ P = ParamSpec("P")
 PEER_HERE: Message[[str, str, int, int | None, bool]] = Message("peer_here")
 #: The peer's connection dropped: room, how often the peer had joined.
 PEER_AWAY: Message[[str, int]] = Message("peer_away")
-#: The room is over, or the user's other socket has replaced this one with the join of that number: room, number.
-ROOM_LEFT: Message[[str, int | None]] = Message("unseat")
 #: The role that may send a signal; a candidate may come from both.
 _SENDER_ROLES = {"webrtc_offer": "caller", "webrtc_answer": "receiver"}
 
@@ -56,8 +56,8 @@ class SignalingService:
         self._participants: dict[str, Participant] = {}
         self._joining: dict[str, Participant] = {}
         self._listeners: list[PeerListener] = []
-        PEER_HERE.on(bus, self._dispatch(self._handle_peer_joined))
-        PEER_AWAY.on(bus, self._dispatch(self._handle_peer_dropped))
+        PEER_HERE.on(bus, self._dispatch(self.handle_peer_joined))
+        PEER_AWAY.on(bus, self._dispatch(self.handle_peer_dropped))
         ROOM_LEFT.on(bus, self._dispatch(self._handle_room_left))
 
     def on_peer_change(self, listener: PeerListener) -> None:
@@ -73,18 +73,21 @@ class SignalingService:
         """
         # The peer may join, and publish it, before Redis has answered here: its messages need a participant.
         joining = self._joining[socket_id] = Participant(room_id, user_id)
+        before = self._get_participant(socket_id, room_id)
+        # The repeated join of a participant who is still here is not counted; any other is, beyond what is known here.
+        known = (before.joins if not before.closed else 0, before.peer_joins) if before else (0, 0)
         try:
-            join = await self._rooms.join(room_id, user_id, socket_id, after)
+            join = await self._rooms.join(room_id, user_id, socket_id, after, joins=known[0], peer_joins=known[1])
         finally:
             del self._joining[socket_id]
         participant = self._get_participant(socket_id, room_id)
-        is_repeated = participant is not None and participant.joins == join.joins
+        is_repeated = participant is not None and not participant.closed and participant.joins == join.joins
         if participant is None or not is_repeated:
             participant = self._participants[socket_id] = joining
             participant.restore(join.saved_state, join.joins)
             participant.role, participant.peer_id = join.role, join.peer_id
         if join.peer_socket_id and is_repeated:
-            await self._handle_peer_joined(
+            await self.handle_peer_joined(
                 socket_id, participant, join.peer_socket_id, join.peer_joins, join.peer_after, False
             )
         elif join.peer_socket_id:
@@ -123,7 +126,7 @@ class SignalingService:
 
         return handle
 
-    async def _handle_peer_joined(
+    async def handle_peer_joined(
         self,
         socket_id: str,
         participant: Participant,
@@ -156,7 +159,7 @@ class SignalingService:
                 participant.forwarded_seq = signal.seq
         participant.is_catching_up = False
 
-    async def _handle_peer_dropped(self, socket_id: str, participant: Participant, joins: int) -> None:
+    async def handle_peer_dropped(self, socket_id: str, participant: Participant, joins: int) -> None:
         if (joins, True) <= (participant.peer_joins, participant.is_peer_away):
             return
         participant.mark_peer_away(joins)
@@ -263,13 +266,19 @@ class SignalingService:
             raise
 
     async def drop(
-        self, user_id: str, room_id: str, socket_id: str, saved_state: bytes = b""
+        self,
+        user_id: str,
+        room_id: str,
+        socket_id: str,
+        saved_state: bytes = b"",
+        *,
+        last_known: timedelta | None = None,
     ) -> PartnerCancelled | PeerLeft | None:
         """Interrupt a call, or end a match, of a socket that is gone.
 
-        `socket_id` may be a dead web process's id and a dot.
+        `socket_id` may be a dead web process's id and a dot. `last_known` is that of `Rooms.drop`.
         """
-        match await self._rooms.drop(room_id, user_id, socket_id, saved_state):
+        match await self._rooms.drop(room_id, user_id, socket_id, saved_state, last_known=last_known):
             case ParticipantAway(peer_socket_id, joins):
                 if peer_socket_id:
                     await PEER_AWAY.send_if_there(self._bus, peer_socket_id, room_id, joins)
@@ -290,18 +299,19 @@ class SignalingService:
         await self._finish_call(closed)
         return [PeerLeft(each.socket_id, "timeout") for each in closed.participants if each.socket_id]
 
-    def list_participants_by_room(self) -> dict[str, list[tuple[str, Participant]]]:
-        """List the sockets of this web process that are in a room, by room id."""
-        found: dict[str, list[tuple[str, Participant]]] = {}
-        for socket_id, participant in self._participants.items():
-            if not participant.closed:
-                found.setdefault(participant.room_id, []).append((socket_id, participant))
-        return found
+    def list_participants(self) -> list[tuple[str, Participant]]:
+        """List the sockets of this web process that are in a room."""
+        return [(socket_id, each) for socket_id, each in self._participants.items() if not each.closed]
 
-    def close_participants(self, room_id: str) -> None:
-        """Close the participants that this web process has in a room that is over."""
-        for _, participant in self.list_participants_by_room().get(room_id, []):
-            participant.close()
+    def find_participant(self, socket_id: str) -> Participant | None:
+        """Return the participant of a socket in a room; None also while Redis has not answered its next join."""
+        participant = self._participants.get(socket_id)
+        return None if participant is None or participant.closed or socket_id in self._joining else participant
+
+    def is_in_room(self, socket_id: str, room_id: str) -> bool:
+        """Whether a socket of this web process is in a room, or is about to join it."""
+        participant = self._get_participant(socket_id, room_id)
+        return socket_id in self._joining or (participant is not None and not participant.closed)
 
     async def _finish_leave(
         self, user_id: str, closed: ClosedRoom, reason: LeaveReason
@@ -313,7 +323,5 @@ class SignalingService:
         return PeerLeft(peer.socket_id, reason) if peer.socket_id else None
 
     async def _finish_call(self, closed: ClosedRoom) -> None:
-        for participant in closed.participants:
-            if participant.socket_id:
-                await ROOM_LEFT.send_if_there(self._bus, participant.socket_id, closed.room_id, None)
-        await self._records.record_end(closed.end)
+        await close_participants(self._bus, closed)
+        await self._records.record_end(closed.end, is_late=closed.is_backdated)

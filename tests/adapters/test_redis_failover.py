@@ -288,7 +288,7 @@ async def test_replica_is_not_ready_and_doctor_names_it(
 ) -> None:
     there = settings.model_copy(update={"redis_host": "127.0.0.1", "redis_port": pair[1].port})
     client = connect(there)
-    ready = HealthService(container.database, client, container.storage)
+    ready = HealthService(container.database, client, container.storage, asyncio.Event())
     with pytest.raises(Exception, match="redis is a replica"):
         await ready.check_ready()
     findings = {each.check: each for each in await DoctorService(there, []).examine()}

@@ -1,4 +1,4 @@
-"""Model of matchmaking: users on workers that die, what they do at random, and what must hold of all that Redis keeps.
+"""Model of matchmaking: users on workers that die or are suspended, a Redis that loses data, and what must hold.
 
 The services and their scripts are real, over a real Valkey; what PostgreSQL would answer comes from the model, which
 knows who exists, who must not meet whom and which calls are open.
@@ -14,8 +14,9 @@ from typing import Literal
 
 import errors
 from adapters.redis_pipeline import RedisPipeline
-from services.calls.outcomes import Match, PartnerCancelled, PeerLeft, SearchExpired, Searching
+from services.calls.outcomes import Match, PartnerCancelled, PeerLeft, SearchExpired, Searching, SocketReplaced
 from services.calls.rooms import LEVELS, Rooms
+from testing.redis_copies import RedisCopy
 from tests.services.model_processes import Rows, Worker
 
 USERS, WORKERS = 48, 3
@@ -34,15 +35,22 @@ class Held:
 class Model:
     """Users with up to two sockets each, on workers that share one Redis; `random` chooses what happens."""
 
-    def __init__(self, scripts: RedisPipeline, seed: int) -> None:
+    def __init__(self, scripts: RedisPipeline, seed: int, port: int) -> None:
+        """`port` is that of the Redis of `scripts`."""
         self.random = random.Random(seed)
         self.scripts = scripts
+        self.port = port
         self.rooms = Rooms(scripts)
         self.rows = Rows()
         self.workers: dict[str, Worker] = {}
         #: Those that Redis knows of.
         self.known: set[str] = set()
         self.unnoticed: list[str] = []
+        #: Workers that do nothing for a while, and are declared dead meanwhile.
+        self.suspended: set[str] = set()
+        #: The last copy of Redis's data; and whether Redis has lost data that not all workers have restored yet.
+        self.copy: RedisCopy | None = None
+        self.is_data_lost = False
         self.users = [str(uuid.UUID(int=self.random.getrandbits(128), version=4)) for _ in range(USERS)]
         self.enemies: dict[str, set[str]] = {user: set() for user in self.users}
         for _ in range(USERS * 2):
@@ -77,7 +85,7 @@ class Model:
         return self.workers[socket.partition(".")[0]]
 
     def any_worker(self) -> Worker:
-        return self.workers[self.random.choice(sorted(self.workers))]
+        return self.workers[self.random.choice(sorted(self.workers.keys() - self.suspended))]
 
     # --- Outcomes ----------------------------------------------------------------------------------------
 
@@ -86,23 +94,31 @@ class Model:
             case Match() as found:
                 self.check_match(found)
                 for side in (found.waiting, found.seeker):
-                    if side.socket_id in self.sockets:
+                    if self.is_reachable(side.socket_id):
                         self.belief[side.socket_id] = found.room_id
             case Searching(socket, wait):
                 assert 0 < wait <= 300
-                if socket in self.sockets:
+                if self.is_reachable(socket):
                     self.belief[socket] = "searching"
-            case SearchExpired(socket) | PeerLeft(socket, _):
-                self.belief.pop(socket, None)
+            case SearchExpired(socket) | PeerLeft(socket, _) | SocketReplaced(socket):
+                if self.is_reachable(socket):
+                    self.belief.pop(socket, None)
             case PartnerCancelled(socket, then):
-                self.belief.pop(socket, None)
+                if self.is_reachable(socket):
+                    self.belief.pop(socket, None)
                 self.apply(then)
         self.counts[type(outcome).__name__] += outcome is not None
+
+    def is_reachable(self, socket: str) -> bool:
+        """Whether an event reaches a socket: a worker that is declared dead is sent nothing."""
+        return socket in self.sockets and socket.partition(".")[0] not in self.suspended
 
     def check_match(self, found: Match) -> None:
         one, other = found.waiting.user_id, found.seeker.user_id
         assert one != other, "met themselves"
         assert other not in self.enemies[one], "met whom they must not meet"
+        if self.is_data_lost or not {one, other} <= self.asked.keys():
+            return  # the search may be one of a copy, of which nobody knows any more
         levels = {self.asked[one][0], self.asked[other][0]}
         assert len(levels - {"all"}) <= 1, f"met across levels: {levels}"
         topics = {self.asked[one][1], self.asked[other][1]} - {""}
@@ -120,7 +136,16 @@ class Model:
             worker.matchmaking.connect(socket)
 
     def a_socket(self) -> str | None:
-        return self.random.choice(list(self.sockets)) if self.sockets else None
+        there = [each for each in self.sockets if each.partition(".")[0] not in self.suspended]
+        return self.random.choice(there) if there else None
+
+    def sockets_in_rooms(self) -> list[str]:
+        """The sockets that believe to be in a room, and can say so."""
+        return [
+            socket
+            for socket, belief in self.belief.items()
+            if belief != "searching" and socket.partition(".")[0] not in self.suspended
+        ]
 
     async def find(self, socket: str | None = None) -> None:
         if (socket := socket or self.a_socket()) is None:
@@ -132,6 +157,7 @@ class Model:
             outcome = await self.find_process(socket).matchmaking.find_partner(user, socket, level=level, topic=topic)
         except (errors.AlreadySearching, errors.AlreadyInRoom) as refusal:
             assert expected == refusal.code, (expected, refusal.code)
+            del self.asked[user]
             if before:
                 self.asked[user] = before
             return
@@ -189,12 +215,15 @@ class Model:
 
     async def join(self) -> None:
         """A matched user joins the room, at times with their other device."""
-        in_rooms = [socket for socket, belief in self.belief.items() if belief != "searching"]
-        if not in_rooms:
+        if not (in_rooms := self.sockets_in_rooms()):
             return
         socket = self.random.choice(in_rooms)
         room, user = self.belief[socket], self.sockets[socket]
-        others = [other for other, owner in self.sockets.items() if owner == user]
+        others = [
+            other
+            for other, owner in self.sockets.items()
+            if owner == user and other.partition(".")[0] not in self.suspended
+        ]
         socket = self.random.choice(others) if self.random.random() < 0.2 else socket
         try:
             joined = await self.find_process(socket).signaling.join_room(user, socket, room)
@@ -208,8 +237,7 @@ class Model:
         self.counts["joined"] += 1
 
     async def hang_up(self) -> None:
-        in_rooms = [socket for socket, belief in self.belief.items() if belief != "searching"]
-        if not in_rooms:
+        if not (in_rooms := self.sockets_in_rooms()):
             return
         socket = self.random.choice(in_rooms)
         user = self.sockets[socket]
@@ -235,7 +263,7 @@ class Model:
 
     async def kill_worker(self) -> None:
         """A worker dies with its sockets; no other process has noticed yet."""
-        process_id = self.random.choice(sorted(self.workers))
+        process_id = self.any_worker().id
         del self.workers[process_id]
         self.known.discard(process_id)
         await self.scripts.execute("DEL", f"worker:{{match}}:{process_id}")
@@ -249,28 +277,85 @@ class Model:
     async def notice(self) -> None:
         """Every process learns of the dead ones, as at its next heartbeat."""
         for process_id in self.unnoticed:
-            for worker in list(self.workers.values())[:2]:
-                async for outcome in worker.recovery.recover_process(process_id):
-                    self.apply(outcome)
+            await self.declare_dead(process_id)
         self.unnoticed.clear()
 
-    async def forget_everything(self) -> None:
-        """Redis loses its data; at the next heartbeat each worker finds out."""
-        await self.scripts.execute("FLUSHALL")
+    async def declare_dead(self, process_id: str) -> None:
+        for worker in [each for each in self.workers.values() if each.id not in self.suspended][:2]:
+            async for outcome in worker.recovery.recover_process(process_id):
+                self.apply(outcome)
+
+    async def suspend_worker(self) -> None:
+        """A worker stands still for long enough to be declared dead; its sockets stay."""
+        if len(self.workers) - len(self.suspended) < 2:
+            return
+        worker = self.any_worker()
+        self.suspended.add(worker.id)
+        self.known.discard(worker.id)
+        await self.scripts.execute("DEL", f"worker:{worker.id}")
+        await self.declare_dead(worker.id)
+        self.counts["workers suspended"] += 1
+
+    async def resume_workers(self) -> None:
+        """Suspended workers go on, and learn that they were declared dead."""
+        if not self.suspended:
+            return
+        for process_id in sorted(self.suspended):
+            self.suspended.discard(process_id)
+            worker = self.workers[process_id]
+            await self.introduce(worker)
+            async for outcome in worker.recovery.begin_restoring():
+                self.apply(outcome)
+            async for outcome in worker.recovery.finish_restoring():
+                self.apply(outcome)
+        await self.check_rooms()
+
+    async def check_rooms(self) -> None:
+        """Every worker compares its rooms with Redis, as it does each second: a difference is repaired."""
+        for _ in range(6):
+            for worker in self.workers.values():
+                async for outcome in worker.recovery.check_rooms():
+                    self.apply(outcome)
+
+    async def take_copy(self) -> None:
+        await self.notice()
+        self.copy = await RedisCopy.take(self.port)
+
+    async def lose_data(self, copy: RedisCopy | None = None) -> None:
+        """Redis loses its data, or has an older copy of it; at the next heartbeat each worker finds out."""
+        await self.resume_workers()
+        self.is_data_lost = True
         self.known.clear()
-        for worker in self.random.sample(sorted(self.workers.values(), key=lambda each: each.id), len(self.workers)):
+        await self.scripts.execute("FLUSHALL")
+        if copy is not None:
+            await copy.restore()
+            for key in await self.scripts.execute("KEYS", "worker:*"):
+                # A heartbeat lasts for seconds.
+                process_id = key.partition(":")[2]
+                await (self.introduce(self.workers[process_id]) if process_id in self.workers else self.forget_key(key))
+        in_order = self.random.sample(sorted(self.workers.values(), key=lambda each: each.id), len(self.workers))
+        for worker in in_order:
             for _ in range(self.random.choice((0, 0, 1, 3))):
                 await self.random.choice(
                     (self.find_before_notice, self.find_before_notice, self.hang_up, self.cancel)
                 )()
             await self.introduce(worker)
-            async for outcome in worker.recovery.restore_data():
+            async for outcome in worker.recovery.begin_restoring():
                 self.apply(outcome)
+        for worker in in_order:
+            async for outcome in worker.recovery.finish_restoring():
+                self.apply(outcome)
+        await self.check_rooms()
+        self.is_data_lost = False
+        self.asked.clear()
         held = await self.held()
         for user, (level, topic, *_) in held.searching.items():
             fits = await self.expected_partner(user, level, topic, holding=held)
             assert fits is None, f"{user} and {fits} wait, and fit each other"
-        self.counts["flushed"] += 1
+        self.counts["flushed" if copy is None else "older copies"] += 1
+
+    async def forget_key(self, key: str) -> None:
+        await self.scripts.execute("DEL", key)
 
     async def find_before_notice(self) -> None:
         """Search, while Redis has forgotten everything; not beside the user's other device, whose search will go on."""
@@ -290,9 +375,17 @@ class Model:
         if chance < 0.0015:
             await self.kill_worker()
         elif chance < 0.002:
-            await self.forget_everything()
+            await self.lose_data()
+        elif chance < 0.003:
+            await self.suspend_worker()
+        elif chance < 0.005:
+            await self.take_copy()
+        elif chance < 0.0055 and self.copy is not None:
+            await self.lose_data(self.copy)
         if self.unnoticed and self.random.random() < 0.1:
             await self.notice()
+        if self.suspended and self.random.random() < 0.03:
+            await self.resume_workers()
 
     # --- What must hold ---------------------------------------------------------------------------------
 
@@ -310,6 +403,7 @@ class Model:
 
     async def audit(self) -> None:
         await self.notice()
+        await self.resume_workers()
         held = await self.held()
         assert not held.searching.keys() & held.in_room.keys(), "searches, and is in a room"
         for room in set(held.in_room.values()):
@@ -341,4 +435,24 @@ class Model:
         for socket, belief in self.belief.items():
             if belief == "searching":
                 assert held.searching.get(self.sockets[socket], ("", "", ""))[2] == socket, "a search that was lost"
+        self.check_participants(held)
         self.counts["audits"] += 1
+
+    def check_participants(self, held: Held) -> None:
+        """No call is half-open: the workers of both participants and Redis know the same of each other."""
+        there = set()
+        for worker in self.workers.values():
+            for socket, participant in worker.signaling.list_participants():
+                meta = held.rooms.get(participant.room_id, {})
+                me, peer = participant.user_id, participant.peer_id
+                here = "" if participant.is_peer_away else participant.peer_socket_id or ""
+                known = socket, participant.joins, here, participant.peer_joins
+                kept = (
+                    *(meta.get(f"socket:{me}"), int(meta.get(f"joins:{me}", 0))),
+                    *(meta.get(f"socket:{peer}", ""), int(meta.get(f"joins:{peer}", 0))),
+                )
+                assert known == kept, f"a participant of whom Redis has something else: {known} {kept}"
+                there.add(socket)
+        for room, meta in held.rooms.items():
+            bound = {value for key, value in meta.items() if key.startswith("socket:")}
+            assert bound <= there, f"a participant of {room} who is in no worker"

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import uuid
 from collections import Counter
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import errors
-from models import CallSession, Level
+from models import CallSession, EndedBy, Level
 from services.calls.call_history import CallHistoryService
 from services.calls.call_records import CallRecords
 from services.calls.matchmaking import MatchmakingService
 from services.calls.outcomes import Partner, PeerReconnected, PeerReconnecting
+from services.calls.reconciliation import Reconciliation
 from services.calls.recovery import RecoveryService
+from services.calls.room_checks import RoomChecks
+from services.calls.room_state import CallState
 from services.calls.rooms import Rooms
 from services.calls.signaling import SignalingService
 from testing.calls import LocalBus
@@ -27,6 +31,7 @@ class Rows(CallHistoryService):
 
     def __init__(self) -> None:
         self.open: dict[str, CallSession] = {}
+        self.ended: dict[str, CallSession] = {}
         self.ends: Counter[str] = Counter()
 
     async def start(
@@ -43,13 +48,26 @@ class Rows(CallHistoryService):
             self.open[room_id].connected_at = datetime.now(UTC)
 
     async def end(self, room_id: str, *, ended_by: str, **_: Any) -> bool:
-        if self.open.pop(room_id, None) is None:
+        if (call := self.open.pop(room_id, None)) is None:
             return False
+        call.ended_by = EndedBy(ended_by) if ended_by in ("timeout", "error") else EndedBy.USER_A
+        self.ended[room_id] = call
         self.ends[room_id] += 1
         return True
 
-    async def list_open_calls(self) -> list[CallSession]:
-        return list(self.open.values())
+    async def list_open_calls(self) -> list[CallState]:
+        return [_build_state(call) for call in self.open.values()]
+
+    async def list_calls_of_rooms(self, room_ids: Iterable[str]) -> list[CallState]:
+        found = [self.open.get(room_id) or self.ended.get(room_id) for room_id in room_ids]
+        return [_build_state(call) for call in found if call is not None]
+
+
+def _build_state(call: CallSession) -> CallState:
+    now = datetime.now(UTC)
+    call_age = now - call.connected_at if call.connected_at else None
+    user_ids = str(call.user_a_id), str(call.user_b_id)
+    return CallState(call.room_id, str(call.id), user_ids, now - call.started_at, call_age, call.ended_by)
 
 
 class Matchmaking(MatchmakingService):
@@ -72,7 +90,7 @@ class Network(LocalBus):
 
     async def send(self, socket: str, kind: str, *arguments: Any) -> None:
         worker = self._model.workers.get(socket.partition(".")[0])
-        if worker is None:
+        if worker is None or worker.id in self._model.suspended:
             raise errors.Unavailable()
         await worker.bus._handlers[kind](socket, *arguments)
 
@@ -89,8 +107,12 @@ class Worker:
         self.signaling = SignalingService(self.bus, model.rooms, rows, self.matchmaking)
         self.signaling.on_peer_change(self._move)
         self._apply = model.apply
+        self.checks = RoomChecks(self.bus, model.rooms, rows, model.rows, self.matchmaking, self.signaling)
+        reconciliation = Reconciliation(
+            model.rooms, model.rows, self.matchmaking, self.signaling, self.checks, process_id
+        )
         self.recovery = RecoveryService(
-            model.rooms, rows, model.rows, self.matchmaking, self.signaling, rejoin_seconds=0
+            model.rooms, rows, self.matchmaking, self.signaling, reconciliation, self.checks
         )
 
     async def _emit(self, socket: str, name: str, payload: Any) -> None: ...

@@ -25,7 +25,7 @@ AUDIT_EVERY = 200
 @pytest.fixture
 async def model(settings: Settings, own_valkey: dict[str, str]) -> AsyncIterator[Model]:
     scripts = RedisPipeline(settings.model_copy(update={"redis_port": int(own_valkey["REDIS_PORT"])}), LUA_DIRECTORY)
-    made = Model(scripts, SEED)
+    made = Model(scripts, SEED, int(own_valkey["REDIS_PORT"]))
     await made.begin()
     yield made
     await scripts.execute("FLUSHALL")
@@ -52,5 +52,7 @@ async def test_random_operations_agree_with_a_model(model: Model) -> None:
             "PeerReconnected",
             "PeerLeft",
             "flushed",
+            "older copies",
+            "workers suspended",
         ):
             assert model.counts[expected] > 10, f"the run has too little of {expected}"

@@ -14,7 +14,9 @@ from container import Container
 from services.calls.call_records import CallRecords
 from services.calls.matchmaking import MatchmakingService
 from services.calls.outcomes import Match, PartnerCancelled, Searching
+from services.calls.reconciliation import Reconciliation
 from services.calls.recovery import RecoveryService
+from services.calls.room_checks import RoomChecks
 from services.calls.room_state import PartnerCard, QueueEntry
 from services.calls.rooms import Rooms
 from services.calls.signaling import SignalingService
@@ -43,7 +45,7 @@ class Patient(SignalingService):
         self.seen: list[str] = []
         self._others = asyncio.Event()
 
-    async def drop(self, user_id: str, room_id: str, socket: str, sent: bytes = b"") -> PartnerCancelled:
+    async def drop(self, user_id: str, *_: Any, **__: Any) -> PartnerCancelled:
         self.seen.append(user_id)
         if len(self.seen) == 1:
             await self._others.wait()
@@ -62,7 +64,9 @@ async def test_outcomes_are_emitted_as_they_happen(container: Container) -> None
     rows = CallRecords(rooms, container.call_history)
     matchmaking = MatchmakingService(bus, container.database, rooms, container.call_history, rows)
     signaling = Patient(bus, rooms, rows, matchmaking)
-    recovery = RecoveryService(rooms, rows, container.call_history, matchmaking, signaling)
+    checks = RoomChecks(bus, rooms, rows, container.call_history, matchmaking, signaling)
+    reconciliation = Reconciliation(rooms, container.call_history, matchmaking, signaling, checks, bus.process_id)
+    recovery = RecoveryService(rooms, rows, matchmaking, signaling, reconciliation, checks)
     for _ in range(2):
         user_id = str(uuid.uuid4())
         await rooms.find_partner(

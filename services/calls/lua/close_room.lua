@@ -3,8 +3,8 @@
 -- KEYS[1] {match}:room:{room}:meta   KEYS[2] {match}:room:{room}:users   KEYS[3] {match}:due
 -- ARGV    user ('' for neither), room, condition: '' | 'unjoined', while it is no call | 'away', while the user is,
 --         and their grace is over | 'socket:' and the socket the room must still have for the user; who ended it
--- returns {'not_in_room'} | {for how many ms it was a call, -1 where it was none, now (ms),
---         1 where `match_found` was about to be emitted,
+-- returns {'not_in_room'} | {for how many ms it was a call, -1 where it was none, when it ended (ms): now, or when its
+--         participants were last known to be there, 1 where `match_found` was about to be emitted, ms since it ended,
 --         then for each participant: user id, socket or '' where they had not joined, queue entry or ''}
 --
 -- The same step adds a deadline for ending the call's row: where this process dies before, another one does it.
@@ -35,9 +35,10 @@ elseif condition ~= '' then
   if 'socket:' .. (socket or '') ~= condition then return {'not_in_room'} end
 end
 
-local lasted = meta[3] and string.format('%.0f', math.max(0, now - meta[3])) or '-1'
-local ended = string.format('%.0f', now)
-local answer = {lasted, ended, redis.call('HEXISTS', KEYS[1], 'announced')}
+local ended_ms = math.min(now, tonumber(redis.call('HGET', KEYS[1], 'until') or now))
+local lasted = meta[3] and string.format('%.0f', math.max(0, ended_ms - meta[3])) or '-1'
+local ended = string.format('%.0f', ended_ms)
+local answer = {lasted, ended, redis.call('HEXISTS', KEYS[1], 'announced'), string.format('%.0f', now - ended_ms)}
 for index = 1, 2 do
   local user = meta[index]
   local entry_json, is_here = entry_of(user)
@@ -50,7 +51,7 @@ end
 -- For how long the two meet again only when nobody else waits (seconds).
 local one, other = meta[1], meta[2]
 if other < one then one, other = other, one end
-redis.call('SET', '{match}:recent:' .. one .. ':' .. other, '1', 'EX', 600)
+redis.call('SET', '{match}:recent:' .. one .. ':' .. other, room, 'EX', 600)
 redis.call('DEL', KEYS[1], KEYS[2])
 redis.call('ZREM', KEYS[3], 'join:' .. room, 'room:' .. room)
 redis.call('ZADD', KEYS[3], now + 5000, table.concat({'end', room, ARGV[4], lasted, ended}, ':'))

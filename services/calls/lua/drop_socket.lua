@@ -1,7 +1,8 @@
 -- A participant's socket is gone: a call waits for the user within the grace, a match that was not joined is over.
 --
 -- KEYS[1] {match}:room:{room}:meta   KEYS[2] {match}:due
--- ARGV    user, room, socket (or, ending in '.', the web process that died with it), grace ms, saved state (JSON, or '')
+-- ARGV    user, room, socket (or, ending in '.', the web process that died with it), grace ms, saved state (JSON, or ''),
+--         ms since the participant was last known to be there ('' where that is now)
 -- returns {'not_here'} | {'unjoined'} | {'away', peer's socket or '', how many times the user has joined}
 
 local me = ARGV[1]
@@ -23,6 +24,7 @@ local deadline = clock[1] * 1000 + math.floor(clock[2] / 1000) + ARGV[4]
 redis.call('HDEL', KEYS[1], 'socket:' .. me)
 redis.call('HSET', KEYS[1], 'away:' .. me, string.format('%.0f', deadline))
 if ARGV[5] ~= '' then redis.call('HSET', KEYS[1], 'log:' .. me, ARGV[5]) end
+if ARGV[6] ~= '' then redis.call('HSETNX', KEYS[1], 'until', string.format('%.0f', deadline - ARGV[4] - ARGV[6])) end
 redis.call('ZADD', KEYS[2], deadline, 'grace:' .. ARGV[2] .. ':' .. me)
 local found = redis.call('HMGET', KEYS[1], 'socket:' .. peer, 'joins:' .. me)
 return {'away', found[1] or '', tonumber(found[2] or 0)}

@@ -1,32 +1,40 @@
 -- Bind a participant's socket to the room; the first to join is the caller.
 --
 -- KEYS[1] {match}:room:{room}:meta   KEYS[2] {match}:room:{room}:users   KEYS[3] {match}:due
--- ARGV    user, socket, room, the last `seq` that the user has received ('' or a number)
--- returns {'not_in_room'} | {role, peer's user id, peer's socket or '', now (ms) where this join makes the room a call, else 0,
---         1 where it already was one, the socket this one replaces or '', how many times the user has joined,
---         the user's saved state ('' or JSON), ms that an absent peer still has, how many times the peer has joined,
---         the last `seq` that the peer had received by then ('' or a number)}
+-- ARGV    user, socket, room, the last `seq` that the user has received ('' or a number), joins of the user and of the peer
+--         that the process knows (0 for none), 1 where it restores the binding of a socket
+-- A join is counted unless the socket repeats the one that its process knows. A count exceeds all that are known, also
+-- those that Redis has lost.
+-- returns {'not_in_room'} | {'replaced'}, where another socket has joined since the binding to restore
+--         | {role, peer's user id, peer's socket or '', now (ms) where this join makes the room a call, else 0, 1 where it
+--         already was one, the socket this one replaces or '', how many times the user has joined, the user's saved state
+--         ('' or JSON), ms that an absent peer still has, how many times the peer has joined, the last `seq` that the peer
+--         had received by then ('' or a number)}
 
 if redis.call('SISMEMBER', KEYS[2], ARGV[1]) == 0 then return {'not_in_room'} end
 local me, room = ARGV[1], ARGV[3]
 local meta = redis.call('HMGET', KEYS[1], 'userAId', 'userBId', 'caller', 'connected', 'socket:' .. me, 'log:' .. me)
 local peer = meta[1] == me and meta[2] or meta[1]
-local role = 'receiver'
-if not meta[3] or meta[3] == me then
-  role = 'caller'
-  redis.call('HSET', KEYS[1], 'caller', me)
-end
+local role = (not meta[3] or meta[3] == me) and 'caller' or 'receiver'
 local replaced = ''
 if meta[5] and meta[5] ~= ARGV[2] then replaced = meta[5] end
 local joins = tonumber(redis.call('HGET', KEYS[1], 'joins:' .. me) or 0)
-if meta[5] ~= ARGV[2] then joins = redis.call('HINCRBY', KEYS[1], 'joins:' .. me, 1) end
+local known, is_restored = tonumber(ARGV[5]), ARGV[7] == '1'
+if is_restored and replaced ~= '' and joins >= known then return {'replaced'} end
+if role == 'caller' then redis.call('HSET', KEYS[1], 'caller', me) end
+if is_restored or meta[5] ~= ARGV[2] or joins ~= known then
+  joins = math.max(joins, known) + 1
+  redis.call('HSET', KEYS[1], 'joins:' .. me, joins)
+end
 redis.call('HSET', KEYS[1], 'socket:' .. me, ARGV[2], 'heard:' .. me, ARGV[4])
-redis.call('HDEL', KEYS[1], 'away:' .. me, 'log:' .. me)
+redis.call('HDEL', KEYS[1], 'away:' .. me, 'log:' .. me, 'until')
 redis.call('ZREM', KEYS[3], 'grace:' .. room .. ':' .. me)
 
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local peers = redis.call('HMGET', KEYS[1], 'socket:' .. peer, 'away:' .. peer, 'joins:' .. peer, 'heard:' .. peer)
+local peer_joins = math.max(tonumber(peers[3] or 0), tonumber(ARGV[6]))
+if peer_joins > tonumber(peers[3] or 0) then redis.call('HSET', KEYS[1], 'joins:' .. peer, peer_joins) end
 local connects = 0
 if not meta[4] and peers[1] then
   connects = string.format('%.0f', now)
@@ -39,5 +47,5 @@ if not meta[4] and peers[1] then
 end
 local left = 0
 if peers[2] then left = math.max(0, peers[2] - now) end
-return {role, peer, peers[1] or '', connects, meta[4] and 1 or 0, replaced, joins, meta[6] or '', left, tonumber(peers[3] or 0),
+return {role, peer, peers[1] or '', connects, meta[4] and 1 or 0, replaced, joins, meta[6] or '', left, peer_joins,
   peers[4] or ''}

@@ -7,7 +7,7 @@ import uuid
 from datetime import timedelta
 
 from container import Container
-from services.calls.room_state import ClosedRoom, ParticipantAway, PresentParticipant
+from services.calls.room_state import CallState, ClosedRoom, ParticipantAway
 from services.calls.rooms import Rooms
 from testing.calls import empty_queue
 from testing.rooms import MakeEntry, begin_call, find, match_entries
@@ -50,7 +50,7 @@ async def test_deadline_is_taken_once_and_repeats_until_done(brief: Rooms, make_
     unjoined = await match_entries(brief, *(make_entry("intermediate", worker="here") for _ in range(2)))
     await asyncio.sleep(0.1)  # until all three, of milliseconds, are due
     taken = await asyncio.gather(*(brief.take_deadlines() for _ in range(5)))
-    due = sorted(":".join(entry) for entries in taken for entry in entries)
+    due = sorted(":".join(entry) for entries in taken for entry in entries or [])
     assert due == sorted([f"search:{alone['userId']}", f"grace:{room_id}:{one['userId']}", f"join:{unjoined}"])
     assert await brief.leave_queue(alone["userId"])
     closed = await brief.close(room_id, one["userId"], condition="away")
@@ -74,21 +74,20 @@ async def test_lost_room_is_restored_once(container: Container, rooms: Rooms, ma
     one, other = make_entry(), make_entry()
     room_id = await begin_call(rooms, one, other)
     await empty_queue(container)
-    both = one["userId"], other["userId"]
     hour = timedelta(hours=1)
-    present = PresentParticipant(one["userId"], "w.one", joins=1)
-    await rooms.restore_room(room_id, "session", both, is_call=True, remaining=hour, participant=present)
-    assert await rooms.restore_room(room_id, "session", both, is_call=True, remaining=hour)
+    lost = CallState(room_id, "session", (one["userId"], other["userId"]), hour, hour, None)
+    assert await rooms.restore_room(lost) == "restored"
+    await rooms.join(room_id, one["userId"], "w.one", joins=1, is_restored=True)
+    assert await rooms.restore_room(lost) == "restored"
     joined = await rooms.join(room_id, other["userId"], "w.other")
-    assert joined.was_call and joined.peer_socket_id == "w.one"
+    assert joined.was_call and (joined.peer_socket_id, joined.peer_joins) == ("w.one", 2)
     assert await container.redis.zrange("{match}:due", 0, -1) == [f"room:{room_id}"]
     # One that was closed a moment ago stays so.
     await rooms.close(room_id, one["userId"])
-    present = PresentParticipant(other["userId"], "w.other")
-    await rooms.restore_room(room_id, "session", both, is_call=True, remaining=hour, participant=present)
+    assert await rooms.restore_room(lost) == "closed"
     assert await rooms.get_room_id(one["userId"]) is None and await rooms.get_room_id(other["userId"]) is None
     # A user who is in another room by now is not put back into this one.
     await find(rooms, third := make_entry("advanced"))
-    elsewhere = (third["userId"], str(uuid.uuid4()))
-    assert not await rooms.restore_room("another", "session", elsewhere, is_call=True, remaining=hour)
+    another = CallState("another", "session", (third["userId"], str(uuid.uuid4())), hour, hour, None)
+    assert await rooms.restore_room(another) == "busy"
     assert await rooms.get_room_id(third["userId"]) is None

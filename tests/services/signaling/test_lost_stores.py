@@ -103,7 +103,7 @@ async def test_lost_room_ends_when_a_member_searches_again(container: Container,
     await stack.signaling.disconnect(other, "w.other")
     container.matchmaking.connect(socket := f"{container.bus.process_id}.again")
     await container.matchmaking.find_partner(other, socket, level="all", topic=None)
-    assert [outcome async for outcome in stack.recovery.restore_data()] == []
+    assert [outcome async for outcome in stack.recovery.restore_data()] == [PeerLeft("w.one", "disconnected")]
     ended = await call_row(container, room_id)
     assert ended is not None and ended.ended_by is EndedBy.ERROR
     with pytest.raises(errors.RoomClosed):

@@ -32,8 +32,8 @@ async def test_peer_joining_during_own_join_is_known(container: Container, match
     class Slow(Rooms):
         """Rooms whose answer to the first to join is late: the second has joined, and said so."""
 
-        async def join(self, room_id: str, user_id: str, socket: str, after: int | None = None) -> Any:
-            joined = await super().join(room_id, user_id, socket, after)
+        async def join(self, room_id: str, user_id: str, *arguments: Any, **counts: Any) -> Any:
+            joined = await super().join(room_id, user_id, *arguments, **counts)
             if user_id == one:
                 await signaling.join_room(other, "w.other", room_id)
                 await bus.release()

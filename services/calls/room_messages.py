@@ -1,0 +1,19 @@
+"""Messages to the web processes of a room's participants: the room is over, or a socket has to join again."""
+
+from __future__ import annotations
+
+from adapters.ports import Bus
+from services.bus_messages import Message
+from services.calls.room_state import ClosedRoom
+
+#: The room is over, or the user's other socket has replaced this one with the join of that number: room, number.
+ROOM_LEFT: Message[[str, int | None]] = Message("unseat")
+#: A web process asks the one that holds the peer to join again: room, user, the count of joins that it knows.
+JOIN_AGAIN: Message[[str, str, int]] = Message("join_again")
+
+
+async def close_participants(bus: Bus, closed: ClosedRoom) -> None:
+    """Let the web processes of a closed room's participants know that it is over."""
+    for participant in closed.participants:
+        if participant.socket_id:
+            await ROOM_LEFT.send_if_there(bus, participant.socket_id, closed.room_id, None)
