@@ -181,7 +181,11 @@ class Container:
         settings = self.settings
         self.call_history = CallHistoryService(self.database)
         self._rooms = rooms = Rooms(
-            self.scripts, search=settings.search_expiry, join=settings.join_deadline, grace=settings.reconnect_grace
+            self.scripts,
+            search=settings.search_expiry,
+            join=settings.join_deadline,
+            grace=settings.reconnect_grace,
+            process_loss_grace=settings.process_loss_grace,
         )
         records = CallRecords(rooms, self.call_history)
         self.matchmaking = MatchmakingService(self.bus, self.database, rooms, self.call_history, records)

@@ -35,8 +35,8 @@ log = logging.getLogger("parlance.events")
 
 #: Minimum bytes that a waiting frame counts: 64 small ones pause reading as one of 64 KB does.
 _MIN_WAITING_BYTES = MAX_FRAME_BYTES // FRAMES_PER_TURN
-#: Seconds between two pings, and timeout of the answer.
-PING_INTERVAL_SECONDS, PING_TIMEOUT_SECONDS = 20, 15
+#: Seconds between two pings, and timeout of the answer: a client misses the first after both, well within the grace.
+PING_INTERVAL_SECONDS, PING_TIMEOUT_SECONDS = 5, 5
 
 #: The name under which a request finds the engine in uvicorn's state.
 ENGINE = "parlance.engine"

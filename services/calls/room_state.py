@@ -129,8 +129,9 @@ class ClosedRoom:
 class ParticipantAway(NamedTuple):
     """A participant of a call whose socket is gone; `peer_socket_id` is empty where the peer is away too.
 
-    `joins` is how often the participant had joined.
+    `joins` is how often the participant had joined, `grace` how long they have to come back.
     """
 
     peer_socket_id: str
     joins: int
+    grace: timedelta

@@ -63,13 +63,16 @@ class Rooms:
         search: timedelta = timedelta(minutes=5),
         join: timedelta = timedelta(seconds=20),
         grace: timedelta = timedelta(seconds=10),
+        process_loss_grace: timedelta = timedelta(seconds=30),
     ) -> None:
-        """Set how long a search lasts, a match waits for both to join, and a call for a dropped participant."""
+        """Set how long a search lasts, a match waits for both to join, and a call for a dropped participant.
+
+        `process_loss_grace` is for participants whose web process died: their clients notice it late.
+        """
         self._pipeline = pipeline
-        self.search, self.join_deadline, self.grace = search, join, grace
-        self._search_ms, self._join_ms, self._grace_ms = (
-            int(each / timedelta(milliseconds=1)) for each in (search, join, grace)
-        )
+        self.search, self.join_deadline = search, join
+        self._grace, self._process_loss_grace = grace, process_loss_grace
+        self._search_ms, self._join_ms = _milliseconds(search), _milliseconds(join)
 
     async def _run(self, script: str, keys: list[str], *arguments: str | bytes | int) -> Any:
         return await self._pipeline.call(script, keys, arguments, idempotent=script in _IDEMPOTENT_SCRIPTS)
@@ -149,12 +152,13 @@ class Rooms:
         """Note that a participant's socket is gone; None where the room knows another one, or is not there.
 
         A call waits for the participant to come back; a match that was not joined by both is closed. `socket_id` may
-        also be the id of a dead web process and a dot.
+        also be the id of a dead web process and a dot, for which the grace is longer.
         """
         keys = [f"match:room:{room_id}:meta", "match:due"]
-        match await self._run("drop_socket", keys, user_id, room_id, socket_id, self._grace_ms, saved_state):
+        grace = self._process_loss_grace if socket_id.endswith(".") else self._grace
+        match await self._run("drop_socket", keys, user_id, room_id, socket_id, _milliseconds(grace), saved_state):
             case ["away", peer_socket_id, joins]:
-                return ParticipantAway(peer_socket_id, int(joins))
+                return ParticipantAway(peer_socket_id, int(joins), grace)
             case ["unjoined"]:
                 return await self.close(room_id, user_id, condition="unjoined")
         return None
@@ -199,7 +203,8 @@ class Rooms:
 
         Returns False where its participants have gone on to another one.
         """
-        grace = self._grace_ms if is_call else self._join_ms
+        # The web process of a participant who is not there may have died with Redis's data.
+        grace = _milliseconds(self._process_loss_grace) if is_call else self._join_ms
         seconds = max(1, int(remaining.total_seconds()))
         restored = await self._run(
             "restore_room",
@@ -262,6 +267,10 @@ class Rooms:
                     yield key, value
             if cursor == "0":
                 return
+
+
+def _milliseconds(duration: timedelta) -> int:
+    return duration // timedelta(milliseconds=1)
 
 
 def _serialize_entry(entry: QueueEntry) -> bytes:

@@ -35,8 +35,8 @@ P = ParamSpec("P")
 
 #: The peer has joined: room, its socket, its joins, the last `seq` it has, whether it repeats the join.
 PEER_HERE: Message[[str, str, int, int | None, bool]] = Message("peer_here")
-#: The peer's connection dropped: room, how often the peer had joined.
-PEER_AWAY: Message[[str, int]] = Message("peer_away")
+#: The peer's connection dropped: room, how often the peer had joined, seconds that it has to come back.
+PEER_AWAY: Message[[str, int, int]] = Message("peer_away")
 #: The room is over, or the user's other socket has replaced this one with the join of that number: room, number.
 ROOM_LEFT: Message[[str, int | None]] = Message("unseat")
 #: The role that may send a signal; a candidate may come from both.
@@ -156,11 +156,13 @@ class SignalingService:
                 participant.forwarded_seq = signal.seq
         participant.is_catching_up = False
 
-    async def _handle_peer_dropped(self, socket_id: str, participant: Participant, joins: int) -> None:
+    async def _handle_peer_dropped(
+        self, socket_id: str, participant: Participant, joins: int, grace_seconds: int
+    ) -> None:
         if (joins, True) <= (participant.peer_joins, participant.is_peer_away):
             return
         participant.mark_peer_away(joins)
-        await self._notify_listeners(PeerReconnecting(socket_id, math.ceil(self._rooms.grace.total_seconds())))
+        await self._notify_listeners(PeerReconnecting(socket_id, grace_seconds))
 
     async def _handle_room_left(self, socket_id: str, participant: Participant, joins: int | None = None) -> None:
         """Close a participant: its room is over, or, with `joins`, the user's other socket replaced it by that join."""
@@ -270,9 +272,10 @@ class SignalingService:
         `socket_id` may be a dead web process's id and a dot.
         """
         match await self._rooms.drop(room_id, user_id, socket_id, saved_state):
-            case ParticipantAway(peer_socket_id, joins):
+            case ParticipantAway(peer_socket_id, joins, grace):
                 if peer_socket_id:
-                    await PEER_AWAY.send_if_there(self._bus, peer_socket_id, room_id, joins)
+                    seconds = math.ceil(grace.total_seconds())
+                    await PEER_AWAY.send_if_there(self._bus, peer_socket_id, room_id, joins, seconds)
             case ClosedRoom() as closed:
                 return await self._finish_leave(user_id, closed, "disconnected")
         return None
