@@ -220,6 +220,7 @@ class Container:
         finally:
             await tasks.end(*running)
             await self.login_revocations.stop()
+            await self.signaling.forwarding.stop()
             await self.user_sockets.stop()
             await self.metrics.stop()
             await self.bus.stop()

@@ -10,6 +10,7 @@
     match:room:{roomId}:users     its two participants
     match:room:{roomId}:meta      createdAt topic level sessionId userAId userBId caller announced connected, and of
                                   each socket:{userId} joins:{userId} heard:{userId} away:{userId} log:{userId}
+    match:room:{roomId}:signals:{userId}  signals that the peer of a participant did not get yet
     match:due                     deadlines, scored by their time (ms): search:{userId} join:{roomId}
                                   begin:{roomId}:{ms} grace:{roomId}:{userId} room:{roomId}
                                   end:{roomId}:{by}:{lasted ms, -1 for no call}:{ms}
@@ -51,7 +52,15 @@ LEVELS: tuple[Level, ...] = get_args(Level)
 #: A deadline that was taken, and not removed, is taken again after this time; and how many are taken at once.
 DEADLINE_LEASE_MS, DEADLINE_BATCH_SIZE = 5000, 100
 #: Scripts that may run twice, after a connection that broke before their answer.
-_IDEMPOTENT_SCRIPTS = {"requeue", "announce_match", "join_room", "take_deadlines", "restore_room"}
+_IDEMPOTENT_SCRIPTS = {
+    "requeue",
+    "announce_match",
+    "join_room",
+    "store_signals",
+    "discard_signals",
+    "take_deadlines",
+    "restore_room",
+}
 LUA_DIRECTORY = Path(__file__).parent / "lua"
 
 
@@ -129,9 +138,8 @@ class Rooms:
         answer = await self._run("join_room", _room_keys(room_id), user_id, socket_id, room_id, received)
         if answer[0] == "not_in_room":
             raise errors.NotInRoom()
-        role, peer_id, peer_socket_id, connected, was_call, replaced, joins, state, grace, peer_joins, peer_after = (
-            answer
-        )
+        role, peer_id, peer_socket_id, connected, was_call, replaced, joins, state, grace, peer_joins, *rest = answer
+        peer_after, signals = rest
         return JoinResult(
             role,
             peer_id,
@@ -144,7 +152,22 @@ class Rooms:
             timedelta(milliseconds=int(grace)),
             int(peer_joins),
             int(peer_after) if peer_after else None,
+            signals,
         )
+
+    async def store_signals(
+        self, room_id: str, user_id: str, socket_id: str, signals: Iterable[bytes], *, limit: int
+    ) -> bool:
+        """Store signals of a participant whose peer does not get them now; keep the last `limit`.
+
+        Returns False where the room is gone, or has another socket of the user.
+        """
+        keys = [f"match:room:{room_id}:meta"]
+        return bool(await self._run("store_signals", keys, user_id, socket_id, limit, *signals))
+
+    async def discard_signals(self, room_id: str, user_id: str, seq: int) -> None:
+        """Discard what is stored of a participant's signals up to `seq`: the peer has them."""
+        await self._run("discard_signals", [f"match:room:{room_id}:meta"], user_id, seq)
 
     async def drop(
         self, room_id: str, user_id: str, socket_id: str, saved_state: bytes = b""

@@ -63,7 +63,9 @@ async def test_dead_process_ends_matches_and_suspends_calls(rooms: Rooms, make_e
     one, other = make_entry(worker="11111111"), make_entry()
     room_id = await begin_call(rooms, other, one)
     assert await rooms.drop(room_id, other["userId"], "11111111.") is None, "lives elsewhere"
-    assert await rooms.drop(room_id, one["userId"], "11111111.") == ParticipantAway(other["socket"], 1, timedelta(seconds=30))
+    assert await rooms.drop(room_id, one["userId"], "11111111.") == ParticipantAway(
+        other["socket"], 1, timedelta(seconds=30)
+    )
     one, other = make_entry(worker="11111111"), make_entry()
     room_id = await match_entries(rooms, other, one)
     closed = await rooms.drop(room_id, one["userId"], "11111111.")
