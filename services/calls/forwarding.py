@@ -246,6 +246,8 @@ class Forwarding:
                 elif not participant.closed:
                     participant.forget_signals(max(after, participant.confirmed_seq), last)
                     self._refuse(participant, last, errors.Unavailable())
+                    if participant.confirmed_seq >= participant.last_seq:
+                        participant.is_stalled = False  # nothing is left that the next one would have to follow
                 if not participant.is_peer_away and not participant.is_stalled:
                     break
         finally:
