@@ -83,7 +83,7 @@ class Forwarding:
         if not participant.is_peer_away and not participant.is_stalled and peer_socket_id is not None:
             if not peer_socket_id.startswith(self._id_prefix):
                 self._post(participant, peer_socket_id, previous, participant.recorded_signals[-1])
-            elif self._hand_over_new(participant, peer_socket_id, name, content):
+            elif self._write_new(participant, peer_socket_id, name, content):
                 participant.confirmed_seq = seq
                 return True
             else:
@@ -124,9 +124,9 @@ class Forwarding:
         except errors.Unavailable:
             participant.is_stalled = True
 
-    def _hand_over_new(self, participant: Participant, peer_socket_id: str, name: str, content: bytes) -> bool:
+    def _write_new(self, participant: Participant, peer_socket_id: str, name: str, content: bytes) -> bool:
         try:
-            return self._hand_over(peer_socket_id, participant.room_id, participant.seq, name, content)
+            return self._write_once(peer_socket_id, participant.room_id, participant.seq, name, content)
         except Exception:
             participant.forget_signals(participant.seq - 1, participant.seq)
             raise
@@ -142,7 +142,7 @@ class Forwarding:
                 previous = read_seq(signal)
             else:
                 seq, name, payload = orjson.loads(signal)
-                if self._hand_over(peer_socket_id, participant.room_id, seq, name, orjson.dumps(payload)):
+                if self._write_once(peer_socket_id, participant.room_id, seq, name, orjson.dumps(payload)):
                     participant.confirmed_seq = seq
                 else:
                     participant.is_stalled = True
@@ -160,14 +160,14 @@ class Forwarding:
             return
         seq, name, payload = signal
         is_gap = previous > participant.received_seq
-        if not is_gap and not self._hand_over(socket_id, room_id, seq, name, orjson.dumps(payload)):
+        if not is_gap and not self._write_once(socket_id, room_id, seq, name, orjson.dumps(payload)):
             return
         if not self._written:
             # After the write of this iteration, which was scheduled before.
             asyncio.get_running_loop().call_soon(self._report_written)
         self._written[sender] = participant, is_gap
 
-    def _hand_over(self, socket_id: str, room_id: str, seq: int, name: str, content: bytes) -> bool:
+    def _write_once(self, socket_id: str, room_id: str, seq: int, name: str, content: bytes) -> bool:
         """Write a signal to a socket of this process, unless it has it; return False where it is not connected."""
         participant = self._find(socket_id, room_id)
         if participant is None:

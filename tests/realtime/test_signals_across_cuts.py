@@ -1,4 +1,4 @@
-"""Acknowledged signals arrive once and in order, whatever breaks between the web processes of a call.
+"""Acknowledged signals arrive once and in order when something breaks between the web processes of a call.
 
 Two real processes, as on two hosts, or on one with a proxy between their Unix sockets. A learner sends signals, twenty
 on their way at a time, and sends again what was refused or not acknowledged; something breaks in the middle.

@@ -331,7 +331,7 @@ async def test_signals_are_refused_when_the_room_closes(call: Call, network: Net
 
 
 async def test_late_confirmation_of_an_earlier_socket_is_ignored(call: Call, network: Network) -> None:
-    """What the old connection was written may be lost with it: only the new one's confirmation counts."""
+    """What the old connection was written may be lost with it: only the confirmation of the new one counts."""
     call.send(3)
     network.deliver()
     await eventually(lambda: network.waiting)
