@@ -187,7 +187,11 @@ class Container:
         settings = self.settings
         self.call_history = CallHistoryService(self.database)
         self._rooms = rooms = Rooms(
-            self.scripts, search=settings.search_expiry, join=settings.join_deadline, grace=settings.reconnect_grace
+            self.scripts,
+            search=settings.search_expiry,
+            join=settings.join_deadline,
+            grace=settings.reconnect_grace,
+            process_loss_grace=settings.process_loss_grace,
         )
         records = CallRecords(rooms, self.call_history)
         self.matchmaking = MatchmakingService(self.bus, self.database, rooms, self.call_history, records)
@@ -226,6 +230,7 @@ class Container:
         finally:
             await tasks.end(*running)
             await self.login_revocations.stop()
+            await self.signaling.forwarding.stop()
             await self.user_sockets.stop()
             await self.metrics.stop()
             await self.bus.stop()

@@ -104,6 +104,7 @@ class Settings(BaseSettings):
     search_expiry: Annotated[Duration, between("1s", "1h")] = timedelta(minutes=5)
     join_deadline: Annotated[Duration, between("1s", "5m")] = timedelta(seconds=20)
     reconnect_grace: Annotated[Duration, between("1s", "5m")] = timedelta(seconds=10)
+    process_loss_grace: Annotated[Duration, between("1s", "5m")] = timedelta(seconds=30)
 
     # Payments: the provider of new orders, and the accounts of both
     payment_provider: Literal["stripe", "razorpay"] = "stripe"

@@ -11,6 +11,8 @@ import secrets
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
+import orjson
+
 import errors
 from adapters import logs
 from contract import problems, schemas
@@ -44,6 +46,7 @@ def build(services: Container) -> Server:
 
     emitter = Emitter(services, server, bindings)
     services.bus.on("emit", emitter.deliver)
+    services.signaling.forwarding.on_signal(emitter.write_signal)
     services.bus.on("notification", emitter.notify)
     services.bus.on("replace", emitter.replace)
 
@@ -60,7 +63,7 @@ def build(services: Container) -> Server:
         server.on(name, handlers.handler(name))
     if settings.events_fast_lane:
         validators = {name: validator for name, (_, validator) in bindings.receives.items()}
-        server.eio.lane = FastLane(services, server, validators, None if settings.is_production else bindings.sends)
+        server.eio.lane = FastLane(services, server, validators)
     return server
 
 
@@ -93,8 +96,18 @@ class Emitter:
             raise ContractError(f"the payload of {event.name} does not match asyncapi.yaml: {problem}")
         await self._services.bus.send(socket_id, "emit", event.name, event.payload)
 
-    async def deliver(self, socket_id: str, name: str, payload: dict[str, Any]) -> None:
+    def deliver(self, socket_id: str, name: str, payload: dict[str, Any]) -> None:
         self._server.send_event(socket_id, name, payload)
+
+    def write_signal(self, socket_id: str, name: str, content: bytes) -> bool:
+        """Write a signal, given its payload as JSON, to a socket of this process; return whether it is connected."""
+        if self._sends is not None and (problem := self._sends[name](orjson.loads(content))):
+            raise ContractError(f"the payload of {name} does not match asyncapi.yaml: {problem}")
+        socket = self._server.directory.sockets.get(socket_id)
+        if socket is None or socket.closing or not socket.connection.is_writable:
+            return False
+        socket.write(b'42["%b",%b]' % (name.encode(), content))
+        return True
 
     async def replace(self, socket_id: str) -> None:
         """Disconnect a socket whose user has opened too many since."""

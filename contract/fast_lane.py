@@ -16,7 +16,6 @@ import errors
 from adapters import logs
 from contract import problems, schemas
 from contract.frames import text_frame
-from contract.operations import ContractError
 from contract.socket_server import Server
 from contract.transport import Socket
 
@@ -30,6 +29,8 @@ _NUL = b"\\u0000"
 _OK = b'[{"ok":true}]'
 #: The events, and the relayed field of each.
 _FIELDS = {"webrtc_offer": "sdp", "webrtc_answer": "sdp", "webrtc_ice": "candidate"}
+#: A socket, the id of the ack if one is requested, the event and the outcome to count.
+_Argument = tuple[Socket, bytes | None, tuple[str, str]]
 
 
 class FastLane:
@@ -40,21 +41,11 @@ class FastLane:
         services: Container,
         server: Server,
         receives: dict[str, schemas.Validator],
-        sends: dict[str, schemas.Validator] | None,
     ) -> None:
-        """`sends` are the validators of what is emitted; None leaves that unchecked."""
         self._relay = services.signaling.relay
-        self._take_back = services.signaling.forget_signal
-        self._post = services.bus.post
-        self._id_prefix = f"{services.bus.process_id}."
-        self._sockets = server.directory.sockets
         self._server = server
-        self._sends = sends
         self._counts = services.metrics.events
-        self._events = {
-            name.encode(): (name, field, receives[name], b'42["%b",' % name.encode(), (name, "ok"))
-            for name, field in _FIELDS.items()
-        }
+        self._events = {name.encode(): (name, field, receives[name], (name, "ok")) for name, field in _FIELDS.items()}
 
     def __call__(self, socket: Socket, frame: bytes) -> bool:
         """Answer a frame of an idle socket; return False, with nothing changed, for the ordinary path."""
@@ -63,7 +54,7 @@ class FastLane:
         if match is None or connection is None or socket.closing or _NUL in frame or socket.binary_parts:
             return False
         ack_id, event, content = match.groups()
-        name, field, validate, head, outcome = self._events[event]
+        name, field, validate, outcome = self._events[event]
         try:
             body = orjson.loads(content)
         except orjson.JSONDecodeError:
@@ -71,32 +62,38 @@ class FastLane:
         if validate(body) is not None or not socket.rate.spend(self._server.limit):
             return False
         payload: Any = {field: body[field]}
+        argument = socket, ack_id, outcome
         try:
-            peer = self._relay(connection.socket_id, body["roomId"], name, payload)
+            is_done = self._relay(
+                connection.socket_id, body["roomId"], name, payload, self._acknowledge_later, argument
+            )
         except errors.ProductError:
             socket.rate.give_back()
             return False
-        try:
-            if peer is not None:
-                self._send(peer, name, payload, head)
-            ack = _OK
-        except Exception as exception:  # numbered already, so it must not take the ordinary path
-            self._take_back(connection.socket_id, payload["seq"])
-            token = logs.request_id.set(connection.socket_id)
-            problem = problems.socket_problem(exception)
+        except Exception as exception:  # it may be numbered, so it must not take the ordinary path
+            self._acknowledge(argument, exception)
+            return True
+        if is_done:
+            self._acknowledge(argument, None)
+        else:
+            socket.defer_ack()
+        return True
+
+    def _acknowledge_later(self, argument: _Argument, error: errors.ProductError | None) -> None:
+        self._acknowledge(argument, error)
+        argument[0].settle_ack()
+
+    def _acknowledge(self, argument: _Argument, error: Exception | None) -> None:
+        socket, ack_id, outcome = argument
+        ack = _OK
+        if error is not None:
+            token = logs.request_id.set(socket.id or socket.sid)
+            problem = problems.socket_problem(error)
             logs.request_id.reset(token)
-            outcome = name, problem["code"]
-            self._server.send_refusal(connection.socket_id, problem)
+            outcome = outcome[0], problem["code"]
+            if socket.id is not None:
+                self._server.send_refusal(socket.id, problem)
             ack = orjson.dumps([{"ok": False, "error": problem}])
         self._counts[outcome] += 1
         if ack_id is not None:
             socket.connection.write(text_frame(b"43%b%b" % (ack_id, ack)))
-        return True
-
-    def _send(self, peer: str, name: str, payload: dict[str, Any], head: bytes) -> None:
-        if self._sends is not None and (problem := self._sends[name](payload)):
-            raise ContractError(f"the payload of {name} does not match asyncapi.yaml: {problem}")
-        if not peer.startswith(self._id_prefix):
-            self._post(peer, "emit", name, payload)
-        elif (partner := self._sockets.get(peer)) is not None:
-            partner.connection.write(text_frame(b"%b%b]" % (head, orjson.dumps(payload))))

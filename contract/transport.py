@@ -35,8 +35,8 @@ log = logging.getLogger("parlance.events")
 
 #: Minimum bytes that a waiting frame counts: 64 small ones pause reading as one of 64 KB does.
 _MIN_WAITING_BYTES = MAX_FRAME_BYTES // FRAMES_PER_TURN
-#: Seconds between two pings, and timeout of the answer.
-PING_INTERVAL_SECONDS, PING_TIMEOUT_SECONDS = 20, 15
+#: Seconds between two pings, and timeout of the answer: a client misses the first after both, well within the grace.
+PING_INTERVAL_SECONDS, PING_TIMEOUT_SECONDS = 5, 5
 
 #: The name under which a request finds the engine in uvicorn's state.
 ENGINE = "parlance.engine"
@@ -54,7 +54,9 @@ class Socket:
         "_frame_rate",
         "_inbox",
         "_reason",
+        "_settled",
         "_unanswered",
+        "_unsettled",
         "binary_parts",
         "closed",
         "closing",
@@ -81,6 +83,9 @@ class Socket:
         self.binary_parts = 0
         self._inbox: deque[Any] | None = None
         self._unanswered = 0
+        #: Events that were handled at once and are acknowledged later; ends when there is none.
+        self._unsettled = 0
+        self._settled: asyncio.Future[None] | None = None
         self._reason: str = engine.reason.TRANSPORT_CLOSE
 
     def receive(self, frame: bytes) -> None:
@@ -123,6 +128,18 @@ class Socket:
             if self._unanswered > MAX_FRAME_BYTES:
                 self.connection.pause_reading()
 
+    def defer_ack(self) -> None:
+        """Note an event that is acknowledged later; what the lane leaves waits for it."""
+        self._unsettled += 1
+
+    def settle_ack(self) -> None:
+        """Note that an event is acknowledged whose ack was deferred."""
+        self._unsettled -= 1
+        if not self._unsettled and self._settled is not None:
+            if not self._settled.done():
+                self._settled.set_result(None)
+            self._settled = None
+
     async def _work(self) -> None:
         """Answer what is in the inbox, one frame after another."""
         inbox = self._inbox
@@ -132,6 +149,9 @@ class Socket:
                 await self.close(abort=True, reason=self._reason)
             else:
                 self._unanswered -= max(len(frame), _MIN_WAITING_BYTES)
+                if self._unsettled:
+                    self._settled = self.connection.loop.create_future()
+                    await self._settled
                 if not self.closed:
                     await self._answer(frame)
             if self._unanswered <= MAX_FRAME_BYTES:

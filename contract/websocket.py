@@ -246,6 +246,11 @@ class Connection(WebSocketsSansIOProtocol):
             self.read_paused = False
             self._proceed_soon()
 
+    @property
+    def is_writable(self) -> bool:
+        """Whether what is written now is sent, as far as is known."""
+        return self.is_open and not self.transport.is_closing()
+
     def pause_writing(self) -> None:
         self.is_congested = True
 

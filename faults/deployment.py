@@ -23,7 +23,7 @@ from testing.shop import SUBSCRIBED
 ROOT = Path(__file__).resolve().parent.parent
 STORES = ("postgres", "valkey", "s3")
 #: Seconds that a dropped member of a call has, and that a match waits for both.
-GRACE, JOIN = 10, 20
+GRACE, PROCESS_LOSS_GRACE, JOIN = 10, 30, 20
 
 
 class FaultDeployment:
@@ -50,6 +50,7 @@ class FaultDeployment:
             "MAIL_DIRECTORY": str(directory / "mail"),
             "TURN_SECRET": "turn-secret-of-the-faults",
             "RECONNECT_GRACE": f"{GRACE}s",
+            "PROCESS_LOSS_GRACE": f"{PROCESS_LOSS_GRACE}s",
             "JOIN_DEADLINE": f"{JOIN}s",
             "SOCKETS_PER_USER": "1000",
         }

@@ -26,7 +26,7 @@ import psycopg
 import redis
 
 from container import Container
-from faults.deployment import GRACE, ROOT, FaultDeployment
+from faults.deployment import PROCESS_LOSS_GRACE, ROOT, FaultDeployment
 from faults.invariants import INVARIANTS, Stores, broken
 from faults.load import Claims
 from faults.scenarios import DISKS, SCENARIOS, small_disk
@@ -116,8 +116,8 @@ def play(deployment: FaultDeployment, name: str, course: str) -> Result:
             deployment.stand_ins,
             claims,
         )
+        time.sleep(PROCESS_LOSS_GRACE + 2)
         deadline = time.monotonic() + SETTLE
-        time.sleep(GRACE + 2)
         while (lost := broken(stores)) and time.monotonic() < deadline:
             time.sleep(1)
     verified = subprocess.run(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypedDict
 
-import errors
 from realtime import emit
 from realtime.connection import SocketConnection
 from realtime.emit import Event
@@ -51,13 +50,7 @@ async def webrtc_ice(services: Container, connection: SocketConnection, body: ev
 
 
 async def _relay(services: Container, connection: SocketConnection, room_id: str, signal: Event[SignalPayload]) -> None:
-    peer = services.signaling.relay(connection.socket_id, room_id, signal.name, signal.payload)
-    if peer is not None:
-        try:
-            await connection.emit_to(peer, signal)
-        except errors.Unavailable:
-            services.signaling.forget_signal(connection.socket_id, signal.payload["seq"])
-            raise
+    await services.signaling.relay_and_wait(connection.socket_id, room_id, signal.name, signal.payload)
 
 
 async def end_call(services: Container, connection: SocketConnection, body: events.RoomReference) -> None:

@@ -18,7 +18,7 @@ from testing.containers import load_settings
 from testing.databases import own_database
 from testing.polling import eventually
 from testing.servers import Learner, Phone, Server, dial, start_server, stop_server
-from testing.time_limits import GRACE, limit
+from testing.time_limits import GRACE, PROCESS_LOSS_GRACE, limit
 
 
 @dataclass
@@ -61,6 +61,7 @@ def deployed(environment: dict[str, str], directory: Path, *, grace: str = f"{GR
             **valkey.start(),
             "DB_NAME": own.db_name,
             "RECONNECT_GRACE": grace,
+            "PROCESS_LOSS_GRACE": f"{PROCESS_LOSS_GRACE}s",
             "SEARCH_EXPIRY": "60s",
         }
         deployment = Deployment(variables, directory, valkey)

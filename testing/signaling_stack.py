@@ -5,10 +5,12 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+import orjson
 import sqlalchemy as sa
 import sqlalchemy.exc
 from sqlmodel import col
 
+import errors
 from container import Container
 from models import CallSession
 from services.calls.call_history import CallHistoryService
@@ -69,20 +71,43 @@ class SignalingStack:
             rooms, rows, matchmaking, self.signaling, self.reconciliation, self.checks, rejoin_seconds=0
         )
         self.signaling.on_peer_change(self._move)
+        self.signaling.forwarding.on_signal(self._write)
+        #: Sockets that are not connected any more; the acks that came later, by `seq`, with the code of a refusal.
+        self.gone: set[str] = set()
+        self.acks: dict[int, str] = {}
 
     async def _move(self, moved: PeerReconnecting | PeerReconnected) -> None:
         self.moves.append(moved)
+
+    def _write(self, socket: str, name: str, content: bytes) -> bool:
+        if socket in self.gone:
+            return False
+        self.emitted.append((socket, name, orjson.loads(content)))
+        return True
+
+    def note_ack(self, payload: Any, error: errors.ProductError | None) -> None:
+        self.acks[payload["seq"]] = error.code if error else "ok"
 
     async def _emit(self, socket: str, name: str, payload: Any) -> None:
         self.emitted.append((socket, name, payload))
 
 
-def offer(signaling: SignalingService, socket: str, room_id: str) -> str | None:
-    return signaling.relay(socket, room_id, "webrtc_offer", {"sdp": "v=0", "seq": 0})
+def relay(stack: SignalingStack, socket: str, room_id: str, name: str, payload: Any) -> tuple[int, str | None]:
+    """Relay a signal; return its number, and the socket that it was written to at once, if any."""
+    is_written = stack.signaling.relay(socket, room_id, name, payload, stack.note_ack, payload)
+    return payload["seq"], stack.emitted[-1][0] if is_written else None
 
 
-def answer(signaling: SignalingService, socket: str, room_id: str) -> str | None:
-    return signaling.relay(socket, room_id, "webrtc_answer", {"sdp": "v=0", "seq": 0})
+def offer(stack: SignalingStack, socket: str, room_id: str) -> str | None:
+    return relay(stack, socket, room_id, "webrtc_offer", {"sdp": "v=0", "seq": 0})[1]
+
+
+def answer(stack: SignalingStack, socket: str, room_id: str) -> str | None:
+    return relay(stack, socket, room_id, "webrtc_answer", {"sdp": "v=0", "seq": 0})[1]
+
+
+def candidate(stack: SignalingStack, socket: str, room_id: str) -> tuple[int, str | None]:
+    return relay(stack, socket, room_id, "webrtc_ice", {"candidate": None, "seq": 0})
 
 
 async def lose_room(container: Container, one: str, other: str, room_id: str) -> None:

@@ -28,5 +28,6 @@ def limit(seconds: float) -> float:
     return seconds * SLOWNESS * (_GUARD_FACTOR if seconds >= _GUARD_SECONDS else 1)
 
 
-#: Seconds that servers of the tests give a participant to come back, and a match to be joined.
-GRACE, JOIN = round(4 * SLOWNESS), round(6 * SLOWNESS)
+#: Seconds that servers of the tests give a participant to come back, also after their process died, and a match to be
+#: joined.
+GRACE, PROCESS_LOSS_GRACE, JOIN = round(4 * SLOWNESS), round(12 * SLOWNESS), round(6 * SLOWNESS)

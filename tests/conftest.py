@@ -21,7 +21,7 @@ from devtools.embedded import EmbeddedServices
 from settings import Settings
 from testing.payments import fake_providers, with_payment_accounts
 from testing.servers import Learner, Phone, Server, client, dial, http_client, register, start_server, stop_server
-from testing.time_limits import GRACE, JOIN
+from testing.time_limits import GRACE, JOIN, PROCESS_LOSS_GRACE
 
 
 @pytest.fixture(scope="session")
@@ -41,6 +41,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, 
             "TURN_HOST": "127.0.0.1",
             "JOIN_DEADLINE": f"{JOIN}s",
             "RECONNECT_GRACE": f"{GRACE}s",
+            "PROCESS_LOSS_GRACE": f"{PROCESS_LOSS_GRACE}s",
             # Tests hurry; those of the limits serve with others.
             "SOCKET_EVENTS_PER_SECOND": "100000",
             "SOCKET_EVENT_BURST": "100000",

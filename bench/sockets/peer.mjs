@@ -28,8 +28,8 @@ async function events() {
     allowUpgrades: false,
     serveClient: false,
     perMessageDeflate: false,
-    pingInterval: 20_000,
-    pingTimeout: 15_000,
+    pingInterval: 5_000,
+    pingTimeout: 5_000,
     maxHttpBufferSize: 65_536,
   });
 

@@ -3,35 +3,34 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import Any, Literal
 
 import orjson
 
+import errors
 from services.calls.room_state import Role
 from wire import events
 
 #: Relayed fields of an offer, an answer or a candidate.
 SignalPayload = events.RemoteDescription | events.RemoteCandidate
-#: Signals that a participant keeps for a peer that reconnects: more than a socket may send within the grace.
-MAX_RECORDED_SIGNALS, MAX_RECORDED_BYTES = 512, 512 * 1024
+#: Signals that a participant keeps for a peer that reconnects: more than a socket may send within the longest grace.
+MAX_RECORDED_SIGNALS, MAX_RECORDED_BYTES = 1024, 512 * 1024
 #: `seq` starts at a multiple of this with each join of a room, so that it rises from one web process to the next.
 SEQ_PER_JOIN = 1 << 20
 
-
-class Signal(NamedTuple):
-    seq: int
-    name: str
-    payload: SignalPayload
+#: Ends an event with the argument given with it: acknowledged, or refused by an error.
+Acknowledge = Callable[[Any, errors.ProductError | None], None]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Participant:
     """One socket in a room, in the web process that holds it."""
 
     room_id: str
     user_id: str
+    socket_id: str
     role: Role | Literal[""] = ""
     peer_id: str = ""
     peer_socket_id: str | None = None
@@ -39,63 +38,105 @@ class Participant:
     peer_joins: int = 0
     is_peer_away: bool = False
     closed: bool = False
-    #: Signals that the peer missed are being sent; new ones follow them.
-    is_catching_up: bool = False
     joins: int = 1
+    #: The last number of a signal; the last that is recorded; the last that the peer's connection has.
     seq: int = 0
-    #: The last signal that was forwarded to a peer that is away or catching up.
-    forwarded_seq: int = 0
+    last_seq: int = 0
+    confirmed_seq: int = 0
+    #: The last signal that Redis has for a peer who did not get it, until the peer has it; else 0.
+    stored_seq: int = 0
+    #: The last signal of the peer that was written to this socket.
+    received_seq: int = 0
+    #: Signals as JSON, `[seq, name, payload]`: bytes, which Python's garbage collector does not traverse.
     recorded_signals: deque[bytes] = field(default_factory=deque)
     recorded_bytes: int = 0
+    #: Signals without an ack: `seq`, and what acknowledges it with which argument.
+    unacknowledged: deque[tuple[int, Acknowledge, Any]] = field(default_factory=deque)
+    #: A message of a signal could not be sent: no later one is, before it.
+    is_stalled: bool = False
+    is_storing: bool = False
+    #: Whether the next sweep looks at it; what was sent when the last did; sweeps until signals are sent again.
+    is_watched: bool = False
+    swept_seq: int = 0
+    sweeps_left: int = 1
+    sweep_pause: int = 1
+    #: `confirmed_seq` when signals were last sent again because one was missing.
+    repeated_after: int = -1
     #: Messages of other web processes that came while this one was joining.
     pending_messages: list[Callable[[Participant], Awaitable[None]]] = field(default_factory=list)
 
-    def record(self, seq: int, name: str, payload: SignalPayload) -> None:
-        """Keep a signal for a peer that reconnects; beyond the limit the oldest are dropped."""
-        # As bytes, which Python's garbage collector does not traverse: its pauses make the tail latency.
-        kept = orjson.dumps((seq, name, payload))
-        self.seq = seq
-        self.recorded_signals.append(kept)
+    @property
+    def is_full(self) -> bool:
+        """Whether no signal can be recorded without losing one that the peer does not have."""
+        recorded = self.recorded_signals
+        is_at_limit = len(recorded) >= MAX_RECORDED_SIGNALS or self.recorded_bytes >= MAX_RECORDED_BYTES
+        return is_at_limit and read_seq(recorded[0]) > self.confirmed_seq
+
+    def record(self, name: str, payload: SignalPayload) -> bytes:
+        """Number a signal and keep it for a peer that reconnects; return its payload as JSON.
+
+        Beyond the limit the oldest that the peer has are dropped.
+        """
+        self.seq = payload["seq"] = self.seq + 1
+        content = orjson.dumps(payload)
+        self._keep(self.seq, b'[%d,"%b",%b]' % (self.seq, name.encode(), content))
+        return content
+
+    def _keep(self, seq: int, kept: bytes) -> None:
+        recorded = self.recorded_signals
+        self.last_seq = seq
+        recorded.append(kept)
         self.recorded_bytes += len(kept)
-        while len(self.recorded_signals) > MAX_RECORDED_SIGNALS or self.recorded_bytes > MAX_RECORDED_BYTES:
-            self.recorded_bytes -= len(self.recorded_signals.popleft())
+        while len(recorded) > MAX_RECORDED_SIGNALS or self.recorded_bytes > MAX_RECORDED_BYTES:
+            if read_seq(recorded[0]) > self.confirmed_seq:
+                break
+            self.recorded_bytes -= len(recorded.popleft())
 
-    def signals_after(self, seq: int) -> list[Signal]:
+    def signals_after(self, seq: int) -> list[bytes]:
         """Return the recorded signals with a higher `seq`."""
-        signals = [Signal(*orjson.loads(kept)) for kept in self.recorded_signals]
-        return [signal for signal in signals if signal.seq > seq]
+        found = []
+        for kept in reversed(self.recorded_signals):
+            if read_seq(kept) <= seq:
+                break
+            found.append(kept)
+        return found[::-1]
 
-    def forget(self, seq: int) -> None:
-        """Forget the last signal, if it has this `seq`."""
-        if self.recorded_signals and orjson.loads(self.recorded_signals[-1])[0] == seq:
-            self.recorded_bytes -= len(self.recorded_signals.pop())
+    def forget_signals(self, after: int, last: int) -> None:
+        """Forget the signals with numbers above `after`, up to `last`: their sender has to repeat them."""
+        kept = [each for each in self.recorded_signals if not after < read_seq(each) <= last]
+        self.recorded_signals = deque(kept)
+        self.recorded_bytes = sum(map(len, kept))
+        self.last_seq = read_seq(kept[-1]) if kept else 0
 
     def close(self) -> None:
         """Note that the participant has left the room."""
         self.closed = True
         self.recorded_signals.clear()
 
-    @property
-    def last_forwarded_seq(self) -> int:
-        return self.forwarded_seq if self.is_peer_away or self.is_catching_up else self.seq
-
     def mark_peer_away(self, joins: int) -> None:
         """Note that the connection with which the peer joined is gone."""
-        self.forwarded_seq, self.peer_joins = self.last_forwarded_seq, joins
-        self.is_peer_away, self.is_catching_up = True, False
+        self.peer_joins, self.is_peer_away = joins, True
 
     def serialize(self) -> bytes:
         """Serialize the state that the user's next socket restores."""
         sent = [orjson.Fragment(kept) for kept in self.recorded_signals]
-        return orjson.dumps({"sent": sent, "sentOn": self.last_forwarded_seq, "peerJoins": self.peer_joins})
+        return orjson.dumps({"sent": sent, "sentOn": self.confirmed_seq, "peerJoins": self.peer_joins})
 
-    def restore(self, saved_state: str, joins: int) -> None:
-        """Restore the state of the user's earlier socket, if there is one."""
+    def restore(self, saved_state: str, stored_signals: Iterable[str], joins: int) -> None:
+        """Restore the state of the user's earlier socket, and signals that its web process stored before it died."""
         self.joins, self.seq = joins, joins * SEQ_PER_JOIN
+        signals = {read_seq(kept): kept for kept in (each.encode() for each in stored_signals)}
         if saved_state:
             saved = orjson.loads(saved_state)
-            for each in saved["sent"]:
-                self.record(*each)
-            self.seq = max(self.seq, joins * SEQ_PER_JOIN)
-            # Away in any case: this socket has forwarded nothing yet.
-            self.forwarded_seq, self.peer_joins, self.is_peer_away = saved["sentOn"], saved["peerJoins"], True
+            signals |= {signal[0]: orjson.dumps(signal) for signal in saved["sent"]}
+            # Away in any case: this socket has sent nothing yet.
+            self.confirmed_seq, self.peer_joins, self.is_peer_away = saved["sentOn"], saved["peerJoins"], True
+        for seq in sorted(signals):
+            self._keep(seq, signals[seq])
+        self.stored_seq = self.last_seq
+        self.seq = max(self.seq, self.last_seq)
+
+
+def read_seq(kept: bytes) -> int:
+    """Read the number of a recorded signal."""
+    return int(kept[1 : kept.index(b",")])

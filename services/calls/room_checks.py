@@ -131,7 +131,9 @@ class RoomChecks:
         elif record.peer_joins < participant.peer_joins:
             return False  # which raises the count that Redis has of the peer
         elif record.is_call:
-            await self._signaling.handle_peer_dropped(socket_id, participant, record.peer_joins)
+            grace = await self._rooms.read_grace(participant.room_id, participant.peer_id)
+            seconds = math.ceil(grace.total_seconds())
+            await self._signaling.handle_peer_dropped(socket_id, participant, record.peer_joins, seconds)
         return True
 
     async def _ask_to_join_again(self, participant: Participant, peer_socket_id: str) -> None:
@@ -186,7 +188,7 @@ class RoomChecks:
             elif result == "busy" or participant.closed:
                 continue
             elif not self._is_doubted(socket_id, "over") or is_final:
-                participant.close()
+                self._signaling.forwarding.close(participant)
                 log.warning("participant_closed room_id=%s user_id=%s", participant.room_id, participant.user_id)
                 yield _build_end(socket_id, participant, call)
 
@@ -218,7 +220,7 @@ class RoomChecks:
         except errors.RoomClosed:
             if self._is_doubted(socket_id, "replaced"):
                 return None
-            participant.close()
+            self._signaling.forwarding.close(participant)
             return SocketReplaced(socket_id)
         log.warning("participant_joined_again room_id=%s user_id=%s joins=%d", room_id, user_id, join.joins)
         if not self._signaling.is_in_room(socket_id, room_id):
@@ -234,7 +236,8 @@ class RoomChecks:
                 socket_id, participant, join.peer_socket_id, join.peer_joins, join.peer_after, False
             )
         elif join.was_call:
-            await self._signaling.handle_peer_dropped(socket_id, participant, join.peer_joins)
+            grace_seconds = math.ceil(join.peer_grace.total_seconds())
+            await self._signaling.handle_peer_dropped(socket_id, participant, join.peer_joins, grace_seconds)
         if join.replaced_socket_id:
             await ROOM_LEFT.send_if_there(self._bus, join.replaced_socket_id, room_id, join.joins)
         return Resync(socket_id)

@@ -60,7 +60,7 @@ class JoinResult(NamedTuple):
     `peer_socket_id` is empty while the peer is not there; `peer_joins` is how often it has joined, `peer_after` the
     last signal that it had received by then. `connected_ms`: when this join made the room a call, by Redis's clock, or
     empty; `was_call`: it was one. `replaced_socket_id` is the user's earlier socket in the room, or empty.
-    `saved_state` is what an earlier socket of the user left.
+    `saved_state` is what an earlier socket of the user left, `stored_signals` are those stored since then.
     """
 
     role: Role
@@ -74,6 +74,7 @@ class JoinResult(NamedTuple):
     peer_grace: timedelta
     peer_joins: int
     peer_after: int | None
+    stored_signals: list[str]
 
 
 class CallState(NamedTuple):
@@ -153,8 +154,9 @@ class ClosedRoom:
 class ParticipantAway(NamedTuple):
     """A participant of a call whose socket is gone; `peer_socket_id` is empty where the peer is away too.
 
-    `joins` is how often the participant had joined.
+    `joins` is how often the participant had joined, `grace` how long they have to come back.
     """
 
     peer_socket_id: str
     joins: int
+    grace: timedelta

@@ -13,6 +13,7 @@
     {match}:room:{roomId}:meta      createdAt topic level sessionId userAId userBId caller announced connected, and of
                                     each socket:{userId} joins:{userId} heard:{userId} away:{userId} log:{userId}; and
                                     until: when both were last known to be there (ms), where somebody was lost since
+    {match}:room:{roomId}:signals:{userId}  signals that the peer of a participant did not get yet
     {match}:due                     deadlines, scored by their time (ms): search:{userId} join:{roomId}
                                     begin:{roomId}:{ms} grace:{roomId}:{userId} room:{roomId}
                                     end:{roomId}:{by}:{lasted ms, -1 for no call}:{ms}
@@ -26,19 +27,17 @@ Lua script, atomic, by Redis's clock.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import Iterable
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import orjson
 
 import errors
 from adapters.redis_pipeline import RedisPipeline
-from models import Level
+from services.calls.room_reader import RoomReader
 from services.calls.room_state import (
-    Binding,
     CallEnd,
     CallState,
     ClosedRoom,
@@ -49,20 +48,25 @@ from services.calls.room_state import (
     Queued,
     QueueEntry,
     RestoreResult,
-    RoomRecord,
 )
 
 ROOM_SECONDS = 2 * 60 * 60
-#: The levels of a conversation, each with its queue.
-LEVELS: tuple[Level, ...] = get_args(Level)
 #: A deadline that was taken, and not removed, is taken again after this time; and how many are taken at once.
 DEADLINE_LEASE_MS, DEADLINE_BATCH_SIZE = 5000, 100
 #: Scripts that may run twice, after a connection that broke before their answer.
-_IDEMPOTENT_SCRIPTS = {"requeue", "announce_match", "join_room", "take_deadlines", "restore_room"}
+_IDEMPOTENT_SCRIPTS = {
+    "requeue",
+    "announce_match",
+    "join_room",
+    "store_signals",
+    "discard_signals",
+    "take_deadlines",
+    "restore_room",
+}
 LUA_DIRECTORY = Path(__file__).parent / "lua"
 
 
-class Rooms:
+class Rooms(RoomReader):
     def __init__(
         self,
         pipeline: RedisPipeline,
@@ -70,13 +74,16 @@ class Rooms:
         search: timedelta = timedelta(minutes=5),
         join: timedelta = timedelta(seconds=20),
         grace: timedelta = timedelta(seconds=10),
+        process_loss_grace: timedelta = timedelta(seconds=30),
     ) -> None:
-        """Set how long a search lasts, a match waits for both to join, and a call for a dropped participant."""
-        self._pipeline = pipeline
-        self.search, self.join_deadline, self.grace = search, join, grace
-        self._search_ms, self._join_ms, self._grace_ms = (
-            int(each / timedelta(milliseconds=1)) for each in (search, join, grace)
-        )
+        """Set how long a search lasts, a match waits for both to join, and a call for a dropped participant.
+
+        `process_loss_grace` is for participants whose web process died: their clients notice it late.
+        """
+        super().__init__(pipeline)
+        self.search, self.join_deadline = search, join
+        self._grace, self._process_loss_grace = grace, process_loss_grace
+        self._search_ms, self._join_ms = _milliseconds(search), _milliseconds(join)
 
     async def _run(self, script: str, keys: list[str], *arguments: str | bytes | int) -> Any:
         return await self._pipeline.call(script, keys, arguments, idempotent=script in _IDEMPOTENT_SCRIPTS)
@@ -149,9 +156,8 @@ class Rooms:
             raise errors.NotInRoom()
         if answer[0] == "replaced":
             raise errors.RoomClosed()
-        role, peer_id, peer_socket_id, connected, was_call, replaced, joins, state, grace, peer_joins, peer_after = (
-            answer
-        )
+        role, peer_id, peer_socket_id, connected, was_call, replaced, joins, state, grace, peer_joins, *rest = answer
+        peer_after, signals = rest
         return JoinResult(
             role,
             peer_id,
@@ -164,7 +170,22 @@ class Rooms:
             timedelta(milliseconds=int(grace)),
             int(peer_joins),
             int(peer_after) if peer_after else None,
+            signals,
         )
+
+    async def store_signals(
+        self, room_id: str, user_id: str, socket_id: str, signals: Iterable[bytes], *, limit: int
+    ) -> bool:
+        """Store signals of a participant whose peer does not get them now; keep the last `limit`.
+
+        Returns False where the room is gone, or has another socket of the user.
+        """
+        keys = [f"{{match}}:room:{room_id}:meta"]
+        return bool(await self._run("store_signals", keys, user_id, socket_id, limit, *signals))
+
+    async def discard_signals(self, room_id: str, user_id: str, seq: int) -> None:
+        """Discard what is stored of a participant's signals up to `seq`: the peer has them."""
+        await self._run("discard_signals", [f"{{match}}:room:{room_id}:meta"], user_id, seq)
 
     async def drop(
         self,
@@ -178,13 +199,15 @@ class Rooms:
         """Note that a participant's socket is gone; None where the room knows another one, or is not there.
 
         A call waits for the participant to come back; a match that was not joined by both is closed. `socket_id` may
-        also be the id of a dead web process and a dot. The participant was there until `last_known` ago, now if None.
+        also be the id of a dead web process and a dot, for which the grace is longer. The participant was there until
+        `last_known` ago, now if None.
         """
         keys = [f"{{match}}:room:{room_id}:meta", "{match}:due"]
-        since = _milliseconds(last_known)
-        match await self._run("drop_socket", keys, user_id, room_id, socket_id, self._grace_ms, saved_state, since):
+        grace = self._process_loss_grace if socket_id.endswith(".") else self._grace
+        times = _milliseconds(grace), saved_state, _optional_milliseconds(last_known)
+        match await self._run("drop_socket", keys, user_id, room_id, socket_id, *times):
             case ["away", peer_socket_id, joins]:
-                return ParticipantAway(peer_socket_id, int(joins))
+                return ParticipantAway(peer_socket_id, int(joins), grace)
             case ["unjoined"]:
                 return await self.close(room_id, user_id, condition="unjoined")
         return None
@@ -222,22 +245,13 @@ class Rooms:
 
         Its participants were there until `last_known` ago; None where they are there now.
         """
-        grace = self._join_ms if call.call_age is None else self._grace_ms
+        # The web process of a participant who is not there may have died with Redis's data.
+        grace = self._join_ms if call.call_age is None else _milliseconds(self._process_loss_grace)
         seconds = max(1, ROOM_SECONDS - int(call.age.total_seconds()))
-        user_ids, age, since = call.user_ids, _milliseconds(call.call_age), _milliseconds(last_known)
+        user_ids, age, since = call.user_ids, _optional_milliseconds(call.call_age), _optional_milliseconds(last_known)
         arguments = (call.room_id, call.session_id, *user_ids, age, seconds, grace, caller_id, since)
         result: RestoreResult = await self._run("restore_room", _room_keys(call.room_id), *arguments)
         return result
-
-    async def read_record(self, room_id: str, user_id: str, peer_id: str) -> RoomRecord | None:
-        """Read what Redis has of a room for one participant; None where the room is not there."""
-        each_user = (f"{of}:{user}" for user in (user_id, peer_id) for of in ("socket", "joins"))
-        found, connected, mine, joins, peers, peer_joins = await self._pipeline.execute(
-            "HMGET", f"{{match}}:room:{room_id}:meta", "sessionId", "connected", *each_user, idempotent=True
-        )
-        if found is None:
-            return None
-        return RoomRecord(connected is not None, mine or "", int(joins or 0), peers or "", int(peer_joins or 0))
 
     async def take_deadlines(self, reader: str = "", number: int = 0, answered: int = 0) -> list[list[str]] | None:
         """Take deadlines that have passed, split at their colons; each comes again in 5 s unless it is removed.
@@ -249,76 +263,12 @@ class Rooms:
         entries = await self._run("take_deadlines", keys, DEADLINE_BATCH_SIZE, DEADLINE_LEASE_MS, number, answered)
         return None if entries is None else [entry.split(":") for entry in entries]
 
-    async def read_poll(self, reader: str) -> int:
-        """Read the number of a reader's last poll of the deadlines, 0 where Redis does not know it."""
-        return int(await self._pipeline.execute("GET", f"poll:{{match}}:{reader}", idempotent=True) or 0)
-
-    async def elapsed_since(self, at_ms: str) -> timedelta:
-        """Return the time since a moment of Redis's clock."""
-        seconds, microseconds = await self._pipeline.execute("TIME", idempotent=True)
-        return max(
-            timedelta(), timedelta(seconds=int(seconds), microseconds=int(microseconds), milliseconds=-int(at_ms))
-        )
-
     async def remove_deadline(self, *entry: str) -> None:
         await self._pipeline.execute("ZREM", "{match}:due", ":".join(entry), idempotent=True)
 
-    async def count_searches(self) -> int:
-        """Count the searches in the queues."""
-        return sum((await self.count_searches_by_level()).values())
 
-    async def count_searches_by_level(self) -> dict[str, int]:
-        """Count the searches in the queues, by level."""
-        queues = [self._pipeline.execute("ZCARD", f"{{match}}:queue:{level}", idempotent=True) for level in LEVELS]
-        return dict(zip(LEVELS, await asyncio.gather(*queues), strict=True))
-
-    async def iterate_searches(self) -> AsyncIterator[QueueEntry]:
-        """Iterate over every search."""
-        async for _, value in self._scan("{match}:searching:*"):
-            yield orjson.loads(value.split("\n", 4)[4])
-
-    async def read_search_socket(self, user_id: str) -> str | None:
-        """Read the socket of a user's search; None where there is none."""
-        value: str | None = await self._pipeline.execute("GET", f"{{match}}:searching:{user_id}", idempotent=True)
-        return value.split("\n", 4)[2] if value else None
-
-    async def iterate_participants(self) -> AsyncIterator[tuple[str, str]]:
-        """Iterate over the users in rooms: user and room id."""
-        async for key, value in self._scan("{match}:in_room:*"):
-            yield key.rpartition(":")[2], value.partition("\n")[0]
-
-    async def iterate_bindings(self) -> AsyncIterator[Binding]:
-        """Iterate over the users in rooms, each with the socket by which Redis knows them there."""
-        async for key, value in self._scan("{match}:in_room:*"):
-            user_id, (room_id, _, entry) = key.rpartition(":")[2], value.partition("\n")
-            socket_id, connected = await self._pipeline.execute(
-                "HMGET", f"{{match}}:room:{room_id}:meta", f"socket:{user_id}", "connected", idempotent=True
-            )
-            if socket_id is None and connected is None and entry:
-                yield Binding(user_id, room_id, orjson.loads(entry)["socket"], False, False)
-            else:
-                yield Binding(user_id, room_id, socket_id or "", True, connected is not None)
-
-    async def list_dead_processes(self, process_ids: Iterable[str]) -> set[str]:
-        """List those web processes of which Redis has no heartbeat."""
-        ids = sorted(set(process_ids))
-        found = await asyncio.gather(
-            *(self._pipeline.execute("EXISTS", f"worker:{{match}}:{each}", idempotent=True) for each in ids)
-        )
-        return {each for each, is_there in zip(ids, found, strict=True) if not is_there}
-
-    async def _scan(self, pattern: str) -> AsyncIterator[tuple[str, str]]:
-        cursor = "0"
-        while True:
-            cursor, keys = await self._pipeline.execute(
-                "SCAN", cursor, "MATCH", pattern, "COUNT", 1000, idempotent=True
-            )
-            values = await self._pipeline.execute("MGET", *keys, idempotent=True) if keys else []
-            for key, value in zip(keys, values, strict=True):
-                if value is not None:
-                    yield key, value
-            if cursor == "0":
-                return
+def _milliseconds(duration: timedelta) -> int:
+    return duration // timedelta(milliseconds=1)
 
 
 def _serialize_entry(entry: QueueEntry) -> bytes:
@@ -326,9 +276,9 @@ def _serialize_entry(entry: QueueEntry) -> bytes:
     return orjson.dumps({key: value for key, value in entry.items() if key != "since"})
 
 
-def _milliseconds(duration: timedelta | None) -> int | str:
+def _optional_milliseconds(duration: timedelta | None) -> int | str:
     """Return a duration as scripts take it, empty for None."""
-    return "" if duration is None else int(duration / timedelta(milliseconds=1))
+    return "" if duration is None else _milliseconds(duration)
 
 
 def _room_keys(room_id: str) -> list[str]:

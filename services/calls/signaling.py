@@ -10,6 +10,7 @@ user, and that count orders the messages.
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
@@ -19,6 +20,7 @@ import errors
 from adapters.ports import Bus
 from services.bus_messages import Message
 from services.calls.call_records import CallRecords
+from services.calls.forwarding import Forwarding
 from services.calls.matchmaking import MatchmakingService
 from services.calls.outcomes import (
     LeaveReason,
@@ -28,7 +30,7 @@ from services.calls.outcomes import (
     PeerReconnecting,
     RoomJoined,
 )
-from services.calls.participants import Participant, SignalPayload
+from services.calls.participants import Acknowledge, Participant, SignalPayload
 from services.calls.room_messages import ROOM_LEFT, close_participants
 from services.calls.room_state import ClosedRoom, ParticipantAway, ParticipantRecord
 from services.calls.rooms import Rooms
@@ -37,8 +39,8 @@ P = ParamSpec("P")
 
 #: The peer has joined: room, its socket, its joins, the last `seq` it has, whether it repeats the join.
 PEER_HERE: Message[[str, str, int, int | None, bool]] = Message("peer_here")
-#: The peer's connection dropped: room, how often the peer had joined.
-PEER_AWAY: Message[[str, int]] = Message("peer_away")
+#: The peer's connection dropped: room, how often the peer had joined, seconds that it has to come back.
+PEER_AWAY: Message[[str, int, int]] = Message("peer_away")
 #: The role that may send a signal; a candidate may come from both.
 _SENDER_ROLES = {"webrtc_offer": "caller", "webrtc_answer": "receiver"}
 
@@ -56,6 +58,7 @@ class SignalingService:
         self._participants: dict[str, Participant] = {}
         self._joining: dict[str, Participant] = {}
         self._listeners: list[PeerListener] = []
+        self.forwarding = Forwarding(bus, rooms, self._find_participant)
         PEER_HERE.on(bus, self._dispatch(self.handle_peer_joined))
         PEER_AWAY.on(bus, self._dispatch(self.handle_peer_dropped))
         ROOM_LEFT.on(bus, self._dispatch(self._handle_room_left))
@@ -72,7 +75,7 @@ class SignalingService:
         `after` is the highest `seq` received in this room: what the peer has signalled since is sent again.
         """
         # The peer may join, and publish it, before Redis has answered here: its messages need a participant.
-        joining = self._joining[socket_id] = Participant(room_id, user_id)
+        joining = self._joining[socket_id] = Participant(room_id, user_id, socket_id, received_seq=after or 0)
         before = self._get_participant(socket_id, room_id)
         # The repeated join of a participant who is still here is not counted; any other is, beyond what is known here.
         known = (before.joins if not before.closed else 0, before.peer_joins) if before else (0, 0)
@@ -83,20 +86,22 @@ class SignalingService:
         participant = self._get_participant(socket_id, room_id)
         is_repeated = participant is not None and not participant.closed and participant.joins == join.joins
         if participant is None or not is_repeated:
+            if participant is not None:  # Redis has lost the join of this socket
+                joining.received_seq = max(joining.received_seq, participant.received_seq)
             participant = self._participants[socket_id] = joining
-            participant.restore(join.saved_state, join.joins)
+            participant.restore(join.saved_state, join.stored_signals, join.joins)
             participant.role, participant.peer_id = join.role, join.peer_id
         if join.peer_socket_id and is_repeated:
             await self.handle_peer_joined(
                 socket_id, participant, join.peer_socket_id, join.peer_joins, join.peer_after, False
             )
         elif join.peer_socket_id:
-            since = participant.last_forwarded_seq
+            since = participant.confirmed_seq
             if join.peer_after is not None and join.peer_joins != participant.peer_joins:
                 since = join.peer_after  # it came back while this user was away, and nothing was sent to it
-            await self._bind(participant, join.peer_socket_id, join.peer_joins, since)
+            self.forwarding.bind(participant, join.peer_socket_id, join.peer_joins, since)
         elif join.was_call:
-            participant.mark_peer_away(join.peer_joins)
+            self.forwarding.suspend(participant, join.peer_joins)
             await self._notify_listeners(PeerReconnecting(socket_id, math.ceil(join.peer_grace.total_seconds())))
         if participant is joining:
             for handle in joining.pending_messages:
@@ -141,34 +146,21 @@ class SignalingService:
             await self._notify_listeners(PeerReconnected(socket_id))
         if is_new or (is_repeated and joins == participant.peer_joins and not participant.is_peer_away):
             # Without `after`, another device of the peer is sent nothing again.
-            since = participant.last_forwarded_seq if after is None else after
-            await self._bind(participant, peer_socket_id, joins, since)
+            since = participant.confirmed_seq if after is None else after
+            self.forwarding.bind(participant, peer_socket_id, joins, since)
 
-    async def _bind(self, participant: Participant, peer_socket_id: str, joins: int, since: int) -> None:
-        participant.peer_socket_id, participant.peer_joins = peer_socket_id, joins
-        participant.is_peer_away, participant.is_catching_up, participant.forwarded_seq = False, True, since
-        while missed := participant.signals_after(participant.forwarded_seq):
-            for signal in missed:
-                if participant.is_peer_away or participant.peer_joins != joins:
-                    return  # it dropped again, or another socket has come
-                try:
-                    await self._bus.send(peer_socket_id, "emit", signal.name, signal.payload)
-                except errors.Unavailable:
-                    participant.mark_peer_away(joins - 1)  # as if it had not come
-                    return
-                participant.forwarded_seq = signal.seq
-        participant.is_catching_up = False
-
-    async def handle_peer_dropped(self, socket_id: str, participant: Participant, joins: int) -> None:
+    async def handle_peer_dropped(
+        self, socket_id: str, participant: Participant, joins: int, grace_seconds: int
+    ) -> None:
         if (joins, True) <= (participant.peer_joins, participant.is_peer_away):
             return
-        participant.mark_peer_away(joins)
-        await self._notify_listeners(PeerReconnecting(socket_id, math.ceil(self._rooms.grace.total_seconds())))
+        self.forwarding.suspend(participant, joins)
+        await self._notify_listeners(PeerReconnecting(socket_id, grace_seconds))
 
     async def _handle_room_left(self, socket_id: str, participant: Participant, joins: int | None = None) -> None:
         """Close a participant: its room is over, or, with `joins`, the user's other socket replaced it by that join."""
         if joins is None or participant.joins < joins:
-            participant.close()
+            self.forwarding.close(participant)
 
     async def _notify_listeners(self, change: PeerReconnecting | PeerReconnected) -> None:
         for listener in self._listeners:
@@ -178,12 +170,27 @@ class SignalingService:
         participant = self._participants.get(socket_id)
         return participant if participant is not None and participant.room_id == room_id else None
 
+    def _find_participant(self, socket_id: str, room_id: str) -> Participant | None:
+        """Return the participant of a socket in a room, also while it joins."""
+        participant = self._get_participant(socket_id, room_id) or self._joining.get(socket_id)
+        return participant if participant is not None and participant.room_id == room_id else None
+
     # --- Relaying -----------------------------------------------------------------------------------
 
-    def relay(self, socket_id: str, room_id: str, name: str, payload: SignalPayload) -> str | None:
-        """Number and record a signal; return the socket to forward it to, None while the peer is away.
+    def relay(
+        self,
+        socket_id: str,
+        room_id: str,
+        name: str,
+        payload: SignalPayload,
+        acknowledge: Acknowledge,
+        argument: object,
+    ) -> bool:
+        """Number, record and forward a signal; return whether the peer's connection has it.
 
-        Raises NotInRoom, RoomClosed, BadRole or PeerNotReady. `payload` is given its `seq`.
+        If not, `acknowledge(argument, error)` is called when it has, or when Redis has stored it for the peer, with an
+        error when neither could be. Raises NotInRoom, RoomClosed, BadRole, PeerNotReady, or Unavailable where too much
+        waits for the peer. `payload` is given its `seq`.
         """
         participant = self._participants.get(socket_id)
         if participant is None or participant.room_id != room_id:
@@ -195,16 +202,13 @@ class SignalingService:
             raise errors.BadRole()
         if participant.peer_socket_id is None and not participant.is_peer_away:
             raise errors.PeerNotReady()
-        seq = participant.seq + 1
-        payload["seq"] = seq
-        participant.record(seq, name, payload)
-        return None if participant.is_peer_away or participant.is_catching_up else participant.peer_socket_id
+        return self.forwarding.forward(participant, name, payload, acknowledge, argument)
 
-    def forget_signal(self, socket_id: str, seq: int) -> None:
-        """Forget the last signal of a socket: it was not forwarded, and its sender has to repeat it."""
-        participant = self._participants.get(socket_id)
-        if participant is not None:
-            participant.forget(seq)
+    async def relay_and_wait(self, socket_id: str, room_id: str, name: str, payload: SignalPayload) -> None:
+        """Relay a signal, and return when it may be acknowledged."""
+        done = asyncio.get_running_loop().create_future()
+        if not self.relay(socket_id, room_id, name, payload, _end, done):
+            await done
 
     def check_room(self, socket_id: str, room_id: str) -> None:
         """Raise NotInRoom or RoomClosed unless the socket is in that room."""
@@ -251,6 +255,8 @@ class SignalingService:
         room_id = await self._rooms.get_room_id(user_id)
         # The participant stays until Redis has recorded it; the connection's cleanup calls this again.
         participant = self._participants.pop(socket_id, None)
+        if participant is not None:
+            self.forwarding.release(participant)
         if room_id is None:
             return None
         try:
@@ -279,9 +285,10 @@ class SignalingService:
         `socket_id` may be a dead web process's id and a dot. `last_known` is that of `Rooms.drop`.
         """
         match await self._rooms.drop(room_id, user_id, socket_id, saved_state, last_known=last_known):
-            case ParticipantAway(peer_socket_id, joins):
+            case ParticipantAway(peer_socket_id, joins, grace):
                 if peer_socket_id:
-                    await PEER_AWAY.send_if_there(self._bus, peer_socket_id, room_id, joins)
+                    seconds = math.ceil(grace.total_seconds())
+                    await PEER_AWAY.send_if_there(self._bus, peer_socket_id, room_id, joins, seconds)
             case ClosedRoom() as closed:
                 return await self._finish_leave(user_id, closed, "disconnected")
         return None
@@ -325,3 +332,13 @@ class SignalingService:
     async def _finish_call(self, closed: ClosedRoom) -> None:
         await close_participants(self._bus, closed)
         await self._records.record_end(closed.end, is_late=closed.is_backdated)
+
+
+def _end(done: asyncio.Future[None], error: errors.ProductError | None) -> None:
+    """Acknowledge or refuse the signal that `relay_and_wait` waits for."""
+    if done.done():
+        return
+    if error is None:
+        done.set_result(None)
+    else:
+        done.set_exception(error)

@@ -409,11 +409,11 @@ async def test_pings_keep_a_quiet_socket_open(client: MakeClient, edge: Nginx, s
                 return opening, False
 
     with (
-        nginx(tmp_path / "room", api, socket_timeout="23s") as room,
-        nginx(tmp_path / "none", api, socket_timeout="5s") as none,
+        nginx(tmp_path / "room", api, socket_timeout="8s") as room,
+        nginx(tmp_path / "none", api, socket_timeout="2s") as none,
     ):
         (opening, deployed), (_, with_room), (_, without) = await asyncio.gather(
-            lives(edge, 1), lives(room, 30), lives(none, 30)
+            lives(edge, 1), lives(room, 17), lives(none, 17)
         )
     assert deployed and with_room and not without
     section = re.search(r"location /socket.io/ \{(.*?)\}", edge.configuration.read_text(), re.S)

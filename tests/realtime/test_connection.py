@@ -278,7 +278,7 @@ async def test_handshake_answers_the_same_on_each_path(server: Server, path: str
         "connection": "upgrade",
         "sec-websocket-accept": "s3pplmbitxaq9kygzzhzrbk+xoo=",
     }
-    assert rest.startswith('0{"sid":"') and json.loads(rest[1:])["pingInterval"] == 20_000
+    assert rest.startswith('0{"sid":"') and json.loads(rest[1:])["pingInterval"] == 5_000
 
 
 @pytest.mark.parametrize(

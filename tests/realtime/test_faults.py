@@ -17,7 +17,7 @@ from testing.containers import load_settings
 from testing.deployment import Deployment, ReconnectingClient, deployed
 from testing.polling import eventually
 from testing.servers import dial, http_client, register, start_server, stop_server
-from testing.time_limits import limit
+from testing.time_limits import GRACE, PROCESS_LOSS_GRACE, limit
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,10 @@ async def test_killed_process_interrupts_calls_and_frees_searches(
     searcher = await make_client(at=0)  # type: ignore[misc]
     assert await searcher.phone.send("find_partner", {"level": "beginner"}) == {"ok": True}
     deployment.kill(0)
-    await bob.wait_for("peer_reconnecting")
+    assert await bob.phone.wait_for("peer_reconnecting") == {"graceSeconds": PROCESS_LOSS_GRACE}
+    deadline = await services.redis.zscore("match:due", f"grace:{room['roomId']}:{ada.learner.id}")
+    seconds, _ = await services.redis.time()
+    assert deadline is not None and GRACE < deadline / 1000 - seconds <= PROCESS_LOSS_GRACE + 1
     await send_candidate(bob, room, "while you were away")
     assert await ada.rejoin(room) == "ok"
     await asyncio.to_thread(deployment.start, 0)

@@ -15,7 +15,8 @@ from typing import Literal
 import errors
 from adapters.redis_pipeline import RedisPipeline
 from services.calls.outcomes import Match, PartnerCancelled, PeerLeft, SearchExpired, Searching, SocketReplaced
-from services.calls.rooms import LEVELS, Rooms
+from services.calls.room_reader import LEVELS
+from services.calls.rooms import Rooms
 from testing.redis_copies import RedisCopy
 from tests.services.model_processes import Rows, Worker
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
 from typing import Any
 
+import orjson
 import pytest
 from sqlmodel import col, select
 
@@ -49,6 +50,12 @@ class Link(LocalBus):
             raise errors.Unavailable()
         await self._others[process_id]._handlers[kind](socket_id, *arguments)
 
+    def post(self, socket_id: str, kind: str, *arguments: Any) -> None:
+        process_id = socket_id.partition(".")[0]
+        if process_id not in self._others:
+            raise errors.Unavailable()
+        self._others[process_id]._handlers[kind](socket_id, *orjson.loads(orjson.dumps(arguments)))
+
 
 class Deployment:
     """Web processes without sockets, over a Redis of their own."""
@@ -64,11 +71,11 @@ class Deployment:
     async def start(self, process_id: str) -> None:
         link = Link(process_id, self.links)
         self.processes[process_id] = SignalingStack(self.container, bus=link, history=self.history)
-        await self.container.redis.set(f"worker:{process_id}", 1)
+        await self.container.redis.set(f"worker:{{match}}:{process_id}", 1)
 
     async def kill(self, process_id: str) -> None:
         del self.links[process_id], self.processes[process_id]
-        await self.container.redis.delete(f"worker:{process_id}")
+        await self.container.redis.delete(f"worker:{{match}}:{process_id}")
 
     def process(self, socket_id: str) -> SignalingStack:
         return self.processes[socket_id.partition(".")[0]]
@@ -98,7 +105,7 @@ class Deployment:
         await copy.restore()
         outcomes: list[Any] = []
         for process_id in self.processes:
-            await self.container.redis.set(f"worker:{process_id}", 1)
+            await self.container.redis.set(f"worker:{{match}}:{process_id}", 1)
         for part in ("begin", "finish"):
             for process in self.processes.values():
                 outcomes += [each async for each in getattr(process.reconciliation, part)(last_known)]
@@ -110,8 +117,11 @@ class Deployment:
         return [outcome for process in rounds async for outcome in process.recovery.check_rooms()]
 
     def check_both_ways(self, room_id: str, sockets: tuple[str, str]) -> None:
-        assert offer(self.process(sockets[0]).signaling, sockets[0], room_id) == sockets[1]
-        assert answer(self.process(sockets[1]).signaling, sockets[1], room_id) == sockets[0]
+        caller, receiver = self.process(sockets[0]), self.process(sockets[1])
+        offer(caller, sockets[0], room_id)
+        assert receiver.emitted[-1][:2] == (sockets[1], "webrtc_offer")
+        answer(receiver, sockets[1], room_id)
+        assert caller.emitted[-1][:2] == (sockets[0], "webrtc_answer")
 
 
 @pytest.fixture
@@ -199,7 +209,7 @@ async def test_join_since_the_copy_leaves_no_half_open_call(deployment: Deployme
     await deployment.restore(copy)
     deployment.check_both_ways(room_id, (SOCKETS[0], "two.laptop"))
     with pytest.raises(errors.RoomClosed):
-        answer(deployment.processes["two"].signaling, SOCKETS[1], room_id)
+        answer(deployment.processes["two"], SOCKETS[1], room_id)
 
 
 async def test_peer_lost_since_the_copy_is_away(deployment: Deployment, users: list[str]) -> None:
@@ -210,11 +220,11 @@ async def test_peer_lost_since_the_copy_is_away(deployment: Deployment, users: l
     room_id = await deployment.call(ada, bob, sockets)
     copy = await RedisCopy.take(deployment.port)
     await deployment.kill("three")
-    copy.keys.pop(b"worker:three")  # a heartbeat lasts for seconds
+    copy.keys.pop(b"worker:{match}:three")  # a heartbeat lasts for seconds
     await deployment.restore(copy)
     assert await is_away(deployment.container, {"roomId": room_id}, bob)
     assert deployment.processes["one"].moves == [PeerReconnecting(sockets[0], 10)]
-    assert offer(deployment.processes["one"].signaling, sockets[0], room_id) is None, "it is kept for the peer"
+    assert offer(deployment.processes["one"], sockets[0], room_id) is None, "it is kept for the peer"
 
 
 async def test_socket_that_left_since_the_copy_is_away(deployment: Deployment, users: list[str]) -> None:
@@ -243,7 +253,7 @@ async def test_search_since_the_copy_waits_or_expires(deployment: Deployment, us
     # Where the user's other device is in a call by now, the search is over, and its client informed.
     await copy.restore()
     for process_id in deployment.processes:
-        await deployment.container.redis.set(f"worker:{process_id}", 1)
+        await deployment.container.redis.set(f"worker:{{match}}:{process_id}", 1)
     await deployment.match(bob, ada, (SOCKETS[1], "two.tablet"))
     assert await deployment.check() == [SearchExpired(SOCKETS[0])]
     with pytest.raises(errors.AlreadyInRoom):
@@ -269,7 +279,7 @@ async def test_outage_is_not_counted_as_practice(deployment: Deployment, users: 
         await deployment.container.redis.hset(meta, "connected", int(began) - 682_000)
         copy = await RedisCopy.take(deployment.port)
     await deployment.kill("three")
-    copy.keys.pop(b"worker:three")
+    copy.keys.pop(b"worker:{match}:three")
     await deployment.restore(copy, last_known=timedelta(seconds=680))
     for user_id in (ada, bob):
         assert await is_away(deployment.container, {"roomId": room_id}, user_id)

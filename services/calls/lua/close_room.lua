@@ -47,6 +47,7 @@ for index = 1, 2 do
   answer[#answer + 1] = entry_json
   if is_here then redis.call('DEL', '{match}:in_room:' .. user) end
   redis.call('ZREM', KEYS[3], 'grace:' .. room .. ':' .. user)
+  redis.call('DEL', (string.gsub(KEYS[1], 'meta$', 'signals:' .. user)))
 end
 -- For how long the two meet again only when nobody else waits (seconds).
 local one, other = meta[1], meta[2]

@@ -9,7 +9,7 @@
 --         | {role, peer's user id, peer's socket or '', now (ms) where this join makes the room a call, else 0, 1 where it
 --         already was one, the socket this one replaces or '', how many times the user has joined, the user's saved state
 --         ('' or JSON), ms that an absent peer still has, how many times the peer has joined, the last `seq` that the peer
---         had received by then ('' or a number)}
+--         had received by then ('' or a number), the user's stored signals}
 
 if redis.call('SISMEMBER', KEYS[2], ARGV[1]) == 0 then return {'not_in_room'} end
 local me, room = ARGV[1], ARGV[3]
@@ -27,7 +27,9 @@ if is_restored or meta[5] ~= ARGV[2] or joins ~= known then
   redis.call('HSET', KEYS[1], 'joins:' .. me, joins)
 end
 redis.call('HSET', KEYS[1], 'socket:' .. me, ARGV[2], 'heard:' .. me, ARGV[4])
-redis.call('HDEL', KEYS[1], 'away:' .. me, 'log:' .. me, 'until')
+-- State and signals stay until the peer has them: the process of this socket may die before that.
+redis.call('HDEL', KEYS[1], 'away:' .. me, 'until')
+local signals = redis.call('LRANGE', (string.gsub(KEYS[1], 'meta$', 'signals:' .. me)), 0, -1)
 redis.call('ZREM', KEYS[3], 'grace:' .. room .. ':' .. me)
 
 local clock = redis.call('TIME')
@@ -48,4 +50,4 @@ end
 local left = 0
 if peers[2] then left = math.max(0, peers[2] - now) end
 return {role, peer, peers[1] or '', connects, meta[4] and 1 or 0, replaced, joins, meta[6] or '', left, peer_joins,
-  peers[4] or ''}
+  peers[4] or '', signals}

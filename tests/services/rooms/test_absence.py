@@ -18,7 +18,7 @@ async def test_call_waits_for_a_dropped_participant(container: Container, rooms:
     room_id = await begin_call(rooms, one, other)
     assert await rooms.drop(room_id, one["userId"], "w.another") is None
     assert await rooms.drop(room_id, one["userId"], one["socket"], b"what it sent") == ParticipantAway(
-        other["socket"], joins=1
+        other["socket"], 1, timedelta(seconds=10)
     )
     assert await rooms.drop(room_id, one["userId"], one["socket"]) is None, "dropped twice"
     assert await rooms.close(room_id, one["userId"], condition="away") is None, "before its time is over"
@@ -37,7 +37,7 @@ async def test_both_away_each_learns_the_others_deadline(rooms: Rooms, make_entr
     one, other = make_entry(), make_entry()
     room_id = await begin_call(rooms, one, other)
     await rooms.drop(room_id, one["userId"], one["socket"])
-    assert await rooms.drop(room_id, other["userId"], other["socket"]) == ParticipantAway(peer_socket_id="", joins=1)
+    assert await rooms.drop(room_id, other["userId"], other["socket"]) == ParticipantAway("", 1, timedelta(seconds=10))
     joined = await rooms.join(room_id, one["userId"], "w.new")
     assert joined.peer_socket_id == "" and timedelta(seconds=8) < joined.peer_grace <= timedelta(seconds=10)
 
@@ -63,7 +63,9 @@ async def test_dead_process_ends_matches_and_suspends_calls(rooms: Rooms, make_e
     one, other = make_entry(worker="11111111"), make_entry()
     room_id = await begin_call(rooms, other, one)
     assert await rooms.drop(room_id, other["userId"], "11111111.") is None, "lives elsewhere"
-    assert await rooms.drop(room_id, one["userId"], "11111111.") == ParticipantAway(other["socket"], joins=1)
+    assert await rooms.drop(room_id, one["userId"], "11111111.") == ParticipantAway(
+        other["socket"], 1, timedelta(seconds=30)
+    )
     one, other = make_entry(worker="11111111"), make_entry()
     room_id = await match_entries(rooms, other, one)
     closed = await rooms.drop(room_id, one["userId"], "11111111.")

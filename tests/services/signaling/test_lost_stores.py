@@ -83,7 +83,7 @@ async def test_peer_returning_to_a_restored_room_is_known(
     assert [outcome async for outcome in stack.recovery.restore_data()] == []
     await stack.signaling.join_room(other, "w.back", room_id)
     assert stack.moves[-1] == PeerReconnected("w.one")
-    assert offer(stack.signaling, "w.one", room_id) == "w.back"
+    assert offer(stack, "w.one", room_id) == "w.back"
 
 
 async def test_hang_up_of_a_lost_room_ends_the_call(container: Container, interrupted: Interrupted) -> None:
@@ -107,6 +107,6 @@ async def test_lost_room_ends_when_a_member_searches_again(container: Container,
     ended = await call_row(container, room_id)
     assert ended is not None and ended.ended_by is EndedBy.ERROR
     with pytest.raises(errors.RoomClosed):
-        offer(stack.signaling, "w.one", room_id)
+        offer(stack, "w.one", room_id)
     with pytest.raises(errors.NotInRoom):
         await stack.signaling.join_room(one, "w.one", room_id)

@@ -39,23 +39,25 @@ async def test_peer_joining_during_own_join_is_known(container: Container, match
                 await bus.release()
             return joined
 
-    signaling = SignalingStack(container, bus=bus, rooms=Slow(container.scripts)).signaling
+    stack = SignalingStack(container, bus=bus, rooms=Slow(container.scripts))
+    signaling = stack.signaling
     joined = await signaling.join_room(one, "w.one", room_id)
     assert joined.role == "caller"
-    assert offer(signaling, "w.one", room_id) == "w.other"
-    assert answer(signaling, "w.other", room_id) == "w.one"
+    assert offer(stack, "w.one", room_id) == "w.other"
+    assert answer(stack, "w.other", room_id) == "w.one"
 
 
 async def test_failed_join_keeps_the_current_room(container: Container, matched: Matched) -> None:
     one, other, room_id = matched
     bus = HeldBus()
-    signaling = SignalingStack(container, bus=bus).signaling
+    stack = SignalingStack(container, bus=bus)
+    signaling = stack.signaling
     await signaling.join_room(one, "w.one", room_id)
     with pytest.raises(errors.NotInRoom):
         await signaling.join_room(one, "w.one", str(uuid.uuid4()))
     await signaling.join_room(other, "w.other", room_id)
     await bus.release()
-    assert offer(signaling, "w.one", room_id) == "w.other"
+    assert offer(stack, "w.one", room_id) == "w.other"
 
 
 async def test_disconnect_of_another_device_is_ignored(container: Container, matched: Matched) -> None:
@@ -68,7 +70,7 @@ async def test_disconnect_of_another_device_is_ignored(container: Container, mat
     await bus.release()
     for socket in ("w.tablet", f"{container.bus.process_id}.{one}"):
         assert await signaling.disconnect(one, socket) is None
-    assert bus.held == [] and offer(signaling, "w.one", room_id) == "w.other"
+    assert bus.held == [] and offer(stack, "w.one", room_id) == "w.other"
     made = await call_row(container, room_id)
     assert made is not None and made.ended_at is None
     assert await signaling.disconnect(one, "w.one") is None
@@ -103,35 +105,37 @@ async def test_late_away_message_is_ignored(container: Container, matched: Match
     bus.held[:] = late
     await bus.release()
     assert stack.moves == back, "a present peer is reported as away"
-    assert offer(signaling, "w.one", room_id) == "w.second"
+    assert offer(stack, "w.one", room_id) == "w.second"
 
 
 async def test_reordered_join_events_last_wins(container: Container, matched: Matched) -> None:
     """A user joins with three sockets, and the messages of it arrive in reverse order."""
     one, other, room_id = matched
     bus = HeldBus()
-    signaling = SignalingStack(container, bus=bus).signaling
+    stack = SignalingStack(container, bus=bus)
+    signaling = stack.signaling
     await signaling.join_room(one, "w.one", room_id)
     for number in range(3):
         await signaling.join_room(other, f"w.{number}", room_id)
     assert [kind for _, kind, _ in bus.held] == ["peer_here", "peer_here", "unseat", "peer_here", "unseat"]
     bus.held.reverse()
     await bus.release()
-    assert offer(signaling, "w.one", room_id) == "w.2"
+    assert offer(stack, "w.one", room_id) == "w.2"
     # A late message about its earlier replacement does not remove a device that resumed the call.
     await signaling.join_room(other, "w.1", room_id)
     replaced = [("w.1", "unseat", (room_id, 3)), *bus.held]
     bus.held[:] = replaced
     await bus.release()
-    assert answer(signaling, "w.1", room_id) == "w.one"
+    assert answer(stack, "w.1", room_id) == "w.one"
     with pytest.raises(errors.RoomClosed):
-        answer(signaling, "w.2", room_id)
+        answer(stack, "w.2", room_id)
 
 
 async def test_second_hang_up_ends_nothing(container: Container, matched: Matched) -> None:
     one, other, room_id = matched
     bus = HeldBus()
-    signaling = SignalingStack(container, bus=bus).signaling
+    stack = SignalingStack(container, bus=bus)
+    signaling = stack.signaling
     for user_id, socket in ((one, "w.one"), (other, "w.other")):
         await signaling.join_room(user_id, socket, room_id)
     await bus.release()

@@ -6,13 +6,15 @@ import pytest
 
 from container import Container
 from services.calls.outcomes import PeerReconnecting
-from services.calls.participants import Participant
+from services.calls.participants import Participant, read_seq
 from testing.calls import (
     LocalBus,
 )
 from testing.signaling_stack import (
     Matched,
     SignalingStack,
+    candidate,
+    relay,
 )
 from wire import events
 
@@ -30,10 +32,7 @@ async def test_replay_after_both_dropped(
         await signaling.join_room(user_id, socket, room_id)
 
     def signal(socket: str) -> int:
-        payload: events.RemoteCandidate = {"candidate": None, "seq": 0}
-        if (peer := signaling.relay(socket, room_id, "webrtc_ice", payload)) is not None:
-            stack.emitted.append((peer, "webrtc_ice", payload))
-        return int(payload["seq"])
+        return candidate(stack, socket, room_id)[0]
 
     sent = [signal("w.one")]
     await signaling.disconnect(other, "w.other")
@@ -65,16 +64,16 @@ async def test_replay_resends_what_was_lost_in_transit(container: Container, mat
     for user_id, socket in ((one, "w.one"), (other, "w.other")):
         await signaling.join_room(user_id, socket, room_id)
     for _ in range(5):
-        payload: events.RemoteCandidate = {"candidate": None, "seq": 0}
-        signaling.relay("w.one", room_id, "webrtc_ice", payload)
+        last, _ = candidate(stack, "w.one", room_id)
+    stack.emitted.clear()
     await signaling.disconnect(one, "w.one")
     await signaling.disconnect(other, "w.other")
-    await signaling.join_room(other, "w.other again", room_id, after=payload["seq"] - 2)
+    await signaling.join_room(other, "w.other again", room_id, after=last - 2)
     assert stack.emitted == []
     await signaling.join_room(one, "w.one again", room_id)
     assert [(socket, received["seq"]) for socket, _, received in stack.emitted] == [
-        ("w.other again", payload["seq"] - 1),
-        ("w.other again", payload["seq"]),
+        ("w.other again", last - 1),
+        ("w.other again", last),
     ]
 
 
@@ -92,9 +91,9 @@ async def test_replay_when_both_return_with_new_sockets(
 
     def signal(number: int, socket: str) -> None:
         payload: events.RemoteCandidate = {"candidate": {"candidate": str(number)}, "seq": 0}
-        if signaling.relay(socket, room_id, "webrtc_ice", payload) is not None:
-            received.append(payload["seq"])
-            stack.emitted.append(("direct", "webrtc_ice", payload))
+        seq, written_to = relay(stack, socket, room_id, "webrtc_ice", payload)
+        if written_to is not None:
+            received.append(seq)
 
     for number in range(10):
         signal(number, "w.one")
@@ -124,35 +123,39 @@ async def test_replay_to_a_replaced_socket(container: Container, matched: Matche
     for user_id, socket in ((one, "w.one"), (other, "w.other")):
         await stack.signaling.join_room(user_id, socket, room_id)
     for _ in range(5):
-        payload: events.RemoteCandidate = {"candidate": None, "seq": 0}
-        assert stack.signaling.relay("w.one", room_id, "webrtc_ice", payload) == "w.other"
+        last, written_to = candidate(stack, "w.one", room_id)
+        assert written_to == "w.other"
+    stack.emitted.clear()
     # Of the five the peer received two, and returned before the drop was noticed.
-    joined = await stack.signaling.join_room(other, "w.new", room_id, after=payload["seq"] - 3)
+    joined = await stack.signaling.join_room(other, "w.new", room_id, after=last - 3)
     assert (joined.replaced_socket_id, joined.is_reconnect) == ("w.other", True)
     assert [(socket, received["seq"]) for socket, _, received in stack.emitted] == [
-        ("w.new", payload["seq"] - back) for back in (2, 1, 0)
+        ("w.new", last - back) for back in (2, 1, 0)
     ]
 
 
-async def test_failed_signal_is_not_replayed(container: Container, matched: Matched) -> None:
-    """A signal that could not be relayed was refused to its sender, who sends it again."""
-    one, other, room_id = matched
-    stack = SignalingStack(container, bus=LocalBus())
-    for user_id, socket in ((one, "w.one"), (other, "w.other")):
-        await stack.signaling.join_room(user_id, socket, room_id)
-    payload: events.RemoteCandidate = {"candidate": None, "seq": 0}
-    stack.signaling.relay("w.one", room_id, "webrtc_ice", payload)
-    stack.signaling.forget_signal("w.one", payload["seq"])
-    await stack.signaling.join_room(other, "w.new", room_id, after=0)
-    assert stack.emitted == []
-
-
 async def test_kept_signals_are_bounded() -> None:
-    """At most 512 signals, and no more than half a megabyte of them."""
-    kept = Participant("room", "user")
-    for number in range(1000):
-        kept.record(number, "webrtc_ice", {"candidate": None, "seq": number})
-    assert [signal.seq for signal in kept.signals_after(0)] == list(range(488, 1000))
-    for number in range(100):
-        kept.record(1000 + number, "webrtc_offer", {"sdp": "v" * 32700, "seq": number})
-    assert [signal.seq for signal in kept.signals_after(0)] == list(range(1084, 1100))
+    """At most 1,024 signals, and no more than half a megabyte of them: the oldest that the peer has are dropped."""
+    kept = Participant("room", "user", "w.one")
+
+    def numbers() -> list[int]:
+        return [read_seq(signal) for signal in kept.signals_after(0)]
+
+    for number in range(2000):
+        kept.record("webrtc_ice", {"candidate": None, "seq": 0})
+        kept.confirmed_seq = number + 1
+    assert numbers() == list(range(977, 2001)) and not kept.is_full
+    for number in range(2000, 2100):
+        kept.record("webrtc_offer", {"sdp": "v" * 32700, "seq": 0})
+        kept.confirmed_seq = number + 1
+    assert numbers() == list(range(2085, 2101)) and not kept.is_full
+
+
+@pytest.mark.parametrize(("size", "count"), [(0, 1024), (32700, 17)])
+async def test_signals_that_the_peer_lacks_are_not_dropped(size: int, count: int) -> None:
+    kept = Participant("room", "user", "w.one")
+    while not kept.is_full:
+        kept.record("webrtc_offer", {"sdp": "v" * size, "seq": 0})
+    assert [read_seq(signal) for signal in kept.signals_after(0)] == list(range(1, count + 1))
+    kept.confirmed_seq = 1
+    assert not kept.is_full
