@@ -25,7 +25,8 @@ from adapters.redis import UNAVAILABLE
 from adapters.tasks import BackgroundTasks
 from services.bus_messages import Message
 from services.calls.matchmaking import WAIT_BUCKETS_SECONDS, MatchmakingService
-from services.calls.rooms import LEVELS, ROOM_SECONDS, Rooms
+from services.calls.room_reader import LEVELS
+from services.calls.rooms import ROOM_SECONDS, Rooms
 from services.payments.webhooks import WebhooksService
 
 log = logging.getLogger("parlance.metrics")
