@@ -5,7 +5,7 @@ sockets that is in a room, bound when it joins and when its peer joins, so that 
 participant's recorded signals are sent to a peer that reconnects, on any web process.
 
 A participant receives messages about its room from several processes, in any order. Redis counts the joins of each
-user, and that count orders the messages.
+user, and that count orders the messages; services/calls/room_checks.py compares what they led to with Redis.
 """
 
 from __future__ import annotations
