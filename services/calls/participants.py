@@ -84,6 +84,10 @@ class Participant:
         self.forwarded_seq, self.peer_joins = self.last_forwarded_seq, joins
         self.is_peer_away, self.is_catching_up = True, False
 
+    def join_again(self, joins: int) -> None:
+        """Note that this socket has joined with a higher count."""
+        self.joins, self.seq = joins, max(self.seq, joins * SEQ_PER_JOIN)
+
     def serialize(self) -> bytes:
         """Serialize the state that the user's next socket restores."""
         sent = [orjson.Fragment(kept) for kept in self.recorded_signals]

@@ -55,6 +55,8 @@ ROOM_SECONDS = 2 * 60 * 60
 LEVELS: tuple[Level, ...] = get_args(Level)
 #: A deadline that was taken, and not removed, is taken again after this time; and how many are taken at once.
 DEADLINE_LEASE_MS, DEADLINE_BATCH_SIZE = 5000, 100
+#: Rooms that are read at once.
+READ_BATCH_SIZE = 200
 #: Scripts that may run twice, after a connection that broke before their answer.
 _IDEMPOTENT_SCRIPTS = {"requeue", "announce_match", "join_room", "take_deadlines", "restore_room"}
 LUA_DIRECTORY = Path(__file__).parent / "lua"
@@ -285,17 +287,25 @@ class Rooms:
         async for key, value in self._scan("match:in_room:*"):
             yield key.rpartition(":")[2], value.partition("\n")[0]
 
-    async def iterate_bindings(self) -> AsyncIterator[Binding]:
-        """Iterate over the users in rooms, each with the socket by which Redis knows them there."""
-        async for key, value in self._scan("match:in_room:*"):
-            user_id, (room_id, _, entry) = key.rpartition(":")[2], value.partition("\n")
-            socket_id, connected = await self._pipeline.execute(
-                "HMGET", f"match:room:{room_id}:meta", f"socket:{user_id}", "connected", idempotent=True
+    async def list_bindings(self) -> list[Binding]:
+        """List the users in rooms, each with the socket by which Redis knows them there."""
+        held = [(key.rpartition(":")[2], *value.split("\n", 1)) async for key, value in self._scan("match:in_room:*")]
+        found: list[Binding] = []
+        for begin in range(0, len(held), READ_BATCH_SIZE):
+            batch = held[begin : begin + READ_BATCH_SIZE]
+            metas = await asyncio.gather(
+                *(
+                    self._pipeline.execute(
+                        "HMGET", f"match:room:{room_id}:meta", f"socket:{user_id}", "connected", idempotent=True
+                    )
+                    for user_id, room_id, *_ in batch
+                )
             )
-            if socket_id is None and connected is None and entry:
-                yield Binding(user_id, room_id, orjson.loads(entry)["socket"], False, False)
-            else:
-                yield Binding(user_id, room_id, socket_id or "", True, connected is not None)
+            for (user_id, room_id, *entry), (socket_id, connected) in zip(batch, metas, strict=True):
+                is_joined = bool(socket_id or connected or not entry)
+                socket_id = socket_id or ("" if is_joined else orjson.loads(entry[0])["socket"])
+                found.append(Binding(user_id, room_id, socket_id, is_joined, connected is not None))
+        return found
 
     async def list_dead_processes(self, process_ids: Iterable[str]) -> set[str]:
         """List those web processes of which Redis has no heartbeat."""

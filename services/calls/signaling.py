@@ -81,11 +81,14 @@ class SignalingService:
         finally:
             del self._joining[socket_id]
         participant = self._get_participant(socket_id, room_id)
-        is_repeated = participant is not None and not participant.closed and participant.joins == join.joins
-        if participant is None or not is_repeated:
+        is_repeated = False
+        if participant is None or participant.closed:
             participant = self._participants[socket_id] = joining
             participant.restore(join.saved_state, join.joins)
             participant.role, participant.peer_id = join.role, join.peer_id
+        else:  # it keeps its signals, also where Redis had lost its binding
+            is_repeated = participant.joins == join.joins
+            participant.join_again(join.joins)
         if join.peer_socket_id and is_repeated:
             await self.handle_peer_joined(
                 socket_id, participant, join.peer_socket_id, join.peer_joins, join.peer_after, False
