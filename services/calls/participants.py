@@ -117,6 +117,10 @@ class Participant:
         """Note that the connection with which the peer joined is gone."""
         self.peer_joins, self.is_peer_away = joins, True
 
+    def join_again(self, joins: int) -> None:
+        """Note that this socket has joined with a higher count."""
+        self.joins, self.seq = joins, max(self.seq, joins * SEQ_PER_JOIN)
+
     def serialize(self) -> bytes:
         """Serialize the state that the user's next socket restores."""
         sent = [orjson.Fragment(kept) for kept in self.recorded_signals]

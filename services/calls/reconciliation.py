@@ -75,7 +75,7 @@ class Reconciliation:
         for entry in searches:
             if _process_of(entry["socket"]) in dead:
                 await self._rooms.leave_queue(entry["userId"], entry["socket"])
-        bindings = [each async for each in self._rooms.iterate_bindings()]
+        bindings = await self._rooms.list_bindings()
         there = Counter(each.room_id for each in bindings if each.socket_id and each.is_call)
         still_open = {call.room_id: call for call in await self._history.list_open_calls()}
         for call in self._open_calls:
@@ -91,7 +91,7 @@ class Reconciliation:
 
     async def _correct_rooms(self, last_known: timedelta | None) -> None:
         """Remove the rooms of calls that have ended, whose statistics are counted; make matches the calls they are."""
-        rooms = {each.room_id: each.is_call async for each in self._rooms.iterate_bindings()}
+        rooms = {each.room_id: each.is_call for each in await self._rooms.list_bindings()}
         for batch in _batches(rooms, CALL_BATCH_SIZE):
             for call in await self._history.list_calls_of_rooms(batch):
                 if call.ended_by is None:
@@ -117,7 +117,7 @@ class Reconciliation:
 
     async def _drop_absent(self, last_known: timedelta | None, *, only_own: bool) -> AsyncIterator[Outcome]:
         """Drop participants whose socket is not with its web process any more, or whose process is dead."""
-        bindings = [each async for each in self._rooms.iterate_bindings() if each.socket_id]
+        bindings = [each for each in await self._rooms.list_bindings() if each.socket_id]
         if only_own:
             absent = [each for each in bindings if self._is_absent(each)]
         else:

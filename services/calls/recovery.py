@@ -145,9 +145,10 @@ class RecoveryService:
 
     async def begin_restoring(self) -> AsyncIterator[Outcome]:
         """Restore what this web process has; all others do the same."""
-        is_lost = await self._rooms.read_poll(self._reader) < self._answered
-        elapsed = timedelta(seconds=asyncio.get_running_loop().time() - self._answered_at)
-        self._last_known, self._answered = elapsed if is_lost else None, 0
+        if self._answered:  # else an attempt to restore the same loss has failed
+            is_lost = await self._rooms.read_poll(self._reader) < self._answered
+            elapsed = timedelta(seconds=asyncio.get_running_loop().time() - self._answered_at)
+            self._last_known, self._answered = elapsed if is_lost else None, 0
         async for outcome in self._reconciliation.begin(self._last_known):
             yield outcome
 

@@ -23,7 +23,7 @@ from services.calls.call_history import CallHistoryService
 from services.calls.call_records import CallRecords
 from services.calls.matchmaking import MatchmakingService
 from services.calls.outcomes import Outcome, PartnerCancelled, PeerLeft, Resync, SocketReplaced
-from services.calls.participants import SEQ_PER_JOIN, Participant
+from services.calls.participants import Participant
 from services.calls.room_messages import JOIN_AGAIN, ROOM_LEFT
 from services.calls.room_state import CallState, QueueEntry, RestoreResult, RoomRecord
 from services.calls.rooms import Rooms
@@ -227,7 +227,7 @@ class RoomChecks:
             # It went while Redis was asked.
             await self._signaling.drop(user_id, room_id, socket_id, participant.serialize())
             return None
-        participant.joins, participant.seq = join.joins, max(participant.seq, join.joins * SEQ_PER_JOIN)
+        participant.join_again(join.joins)
         if join.connected_ms:
             await self._records.record_connected(room_id, join.connected_ms)
         if join.peer_socket_id:

@@ -15,6 +15,8 @@ from services.calls.room_state import Binding, QueueEntry, RoomRecord
 
 #: The levels of a conversation, each with its queue.
 LEVELS: tuple[Level, ...] = get_args(Level)
+#: Rooms that are read at once.
+READ_BATCH_SIZE = 200
 
 
 class RoomReader:
@@ -75,17 +77,26 @@ class RoomReader:
         async for key, value in self._scan("{match}:in_room:*"):
             yield key.rpartition(":")[2], value.partition("\n")[0]
 
-    async def iterate_bindings(self) -> AsyncIterator[Binding]:
-        """Iterate over the users in rooms, each with the socket by which Redis knows them there."""
-        async for key, value in self._scan("{match}:in_room:*"):
-            user_id, (room_id, _, entry) = key.rpartition(":")[2], value.partition("\n")
-            socket_id, connected = await self._pipeline.execute(
-                "HMGET", f"{{match}}:room:{room_id}:meta", f"socket:{user_id}", "connected", idempotent=True
+    async def list_bindings(self) -> list[Binding]:
+        """List the users in rooms, each with the socket by which Redis knows them there."""
+        scan = self._scan("{match}:in_room:*")
+        held = [(key.rpartition(":")[2], *value.split("\n", 1)) async for key, value in scan]
+        found: list[Binding] = []
+        for begin in range(0, len(held), READ_BATCH_SIZE):
+            batch = held[begin : begin + READ_BATCH_SIZE]
+            metas = await asyncio.gather(
+                *(
+                    self._pipeline.execute(
+                        "HMGET", f"{{match}}:room:{room_id}:meta", f"socket:{user_id}", "connected", idempotent=True
+                    )
+                    for user_id, room_id, *_ in batch
+                )
             )
-            if socket_id is None and connected is None and entry:
-                yield Binding(user_id, room_id, orjson.loads(entry)["socket"], False, False)
-            else:
-                yield Binding(user_id, room_id, socket_id or "", True, connected is not None)
+            for (user_id, room_id, *entry), (socket_id, connected) in zip(batch, metas, strict=True):
+                is_joined = bool(socket_id or connected or not entry)
+                socket_id = socket_id or ("" if is_joined else orjson.loads(entry[0])["socket"])
+                found.append(Binding(user_id, room_id, socket_id, is_joined, connected is not None))
+        return found
 
     async def list_dead_processes(self, process_ids: Iterable[str]) -> set[str]:
         """List those web processes of which Redis has no heartbeat."""

@@ -12,7 +12,7 @@
     {match}:room:{roomId}:users     its two participants
     {match}:room:{roomId}:meta      createdAt topic level sessionId userAId userBId caller announced connected, and of
                                     each socket:{userId} joins:{userId} heard:{userId} away:{userId} log:{userId}; and
-                                    until: when both were last known to be there (ms), where somebody was lost since
+                                    until: when both were last known to be there (ms), where one of them was lost since
     {match}:room:{roomId}:signals:{userId}  signals that the peer of a participant did not get yet
     {match}:due                     deadlines, scored by their time (ms): search:{userId} join:{roomId}
                                     begin:{roomId}:{ms} grace:{roomId}:{userId} room:{roomId}

@@ -5,7 +5,7 @@ sockets that is in a room, bound when it joins and when its peer joins, so that 
 participant's recorded signals are sent to a peer that reconnects, on any web process.
 
 A participant receives messages about its room from several processes, in any order. Redis counts the joins of each
-user, and that count orders the messages.
+user, and that count orders the messages; services/calls/room_checks.py compares what they led to with Redis.
 """
 
 from __future__ import annotations
@@ -84,13 +84,16 @@ class SignalingService:
         finally:
             del self._joining[socket_id]
         participant = self._get_participant(socket_id, room_id)
-        is_repeated = participant is not None and not participant.closed and participant.joins == join.joins
-        if participant is None or not is_repeated:
-            if participant is not None:  # Redis has lost the join of this socket
+        is_repeated = False
+        if participant is None or participant.closed:
+            if participant is not None:
                 joining.received_seq = max(joining.received_seq, participant.received_seq)
             participant = self._participants[socket_id] = joining
             participant.restore(join.saved_state, join.stored_signals, join.joins)
             participant.role, participant.peer_id = join.role, join.peer_id
+        else:  # it keeps its signals, also where Redis had lost its binding
+            is_repeated = participant.joins == join.joins
+            participant.join_again(join.joins)
         if join.peer_socket_id and is_repeated:
             await self.handle_peer_joined(
                 socket_id, participant, join.peer_socket_id, join.peer_joins, join.peer_after, False

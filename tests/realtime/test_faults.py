@@ -65,7 +65,7 @@ async def test_killed_process_interrupts_calls_and_frees_searches(
     assert await searcher.phone.send("find_partner", {"level": "beginner"}) == {"ok": True}
     deployment.kill(0)
     assert await bob.phone.wait_for("peer_reconnecting") == {"graceSeconds": PROCESS_LOSS_GRACE}
-    deadline = await services.redis.zscore("match:due", f"grace:{room['roomId']}:{ada.learner.id}")
+    deadline = await services.redis.zscore("{match}:due", f"grace:{room['roomId']}:{ada.learner.id}")
     seconds, _ = await services.redis.time()
     assert deadline is not None and GRACE < deadline / 1000 - seconds <= PROCESS_LOSS_GRACE + 1
     await send_candidate(bob, room, "while you were away")

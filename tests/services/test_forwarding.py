@@ -144,7 +144,7 @@ async def unreachable(container: Container) -> AsyncIterator[RedisPipeline]:
 
 
 async def stored(container: Container, call: Call) -> list[int]:
-    key = f"match:room:{call.room_id}:signals:{call.sender_id}"
+    key = f"{{match}}:room:{call.room_id}:signals:{call.sender_id}"
     found: Any = await container.redis.lrange(key, 0, -1)
     return [orjson.loads(each)[0] for each in found]
 

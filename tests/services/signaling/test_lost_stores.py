@@ -11,6 +11,7 @@ from container import Container
 from models import EndedBy
 from services.calls.outcomes import PeerLeft, PeerReconnected
 from testing.calls import (
+    LocalBus,
     call_row,
     make_due,
 )
@@ -20,6 +21,7 @@ from testing.signaling_stack import (
     SignalingStack,
     UnavailableHistory,
     age_room,
+    answer,
     backdate_match,
     lose_room,
     offer,
@@ -110,3 +112,19 @@ async def test_lost_room_ends_when_a_member_searches_again(container: Container,
         offer(stack, "w.one", room_id)
     with pytest.raises(errors.NotInRoom):
         await stack.signaling.join_room(one, "w.one", room_id)
+
+
+async def test_join_before_the_restore_keeps_signals(container: Container, matched: Matched) -> None:
+    """The process of the sender is declared dead; the client joins again before the process finds out."""
+    one, other, room_id = matched
+    stack = SignalingStack(container, bus=LocalBus())
+    for user_id, socket_id in ((one, "w.one"), (other, "w.other")):
+        await stack.signaling.join_room(user_id, socket_id, room_id)
+    await stack.signaling.disconnect(other, "w.other")
+    assert offer(stack, "w.one", room_id) is None
+    await stack.signaling.drop(one, room_id, "w.")
+    await stack.signaling.join_room(one, "w.one", room_id)
+    await stack.signaling.join_room(other, "w.back", room_id)
+    assert [(socket_id, name) for socket_id, name, _ in stack.emitted] == [("w.back", "webrtc_offer")]
+    assert offer(stack, "w.one", room_id) == "w.back"
+    assert answer(stack, "w.back", room_id) == "w.one"
