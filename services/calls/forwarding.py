@@ -261,7 +261,9 @@ class Forwarding:
         except (*UNAVAILABLE, TimeoutError) as error:
             log.warning("signals_not_stored room_id=%s socket_id=%s error=%r", ids[0], ids[2], error)
             return False
-        log.info("signals_stored room_id=%s socket_id=%s signals=%d", ids[0], ids[2], len(signals))
+        log.info(
+            "signals_stored room_id=%s socket_id=%s signals=%d is_stored=%s", ids[0], ids[2], len(signals), is_stored
+        )
         return is_stored
 
     async def _discard(self, participant: Participant, seq: int) -> None:

@@ -15,6 +15,7 @@ from testing.calls import (
     call_row,
     make_due,
 )
+from testing.polling import eventually
 from testing.signaling_stack import (
     Interrupted,
     Matched,
@@ -122,6 +123,7 @@ async def test_join_before_the_restore_keeps_signals(container: Container, match
         await stack.signaling.join_room(user_id, socket_id, room_id)
     await stack.signaling.disconnect(other, "w.other")
     assert offer(stack, "w.one", room_id) is None
+    assert await eventually(lambda: list(stack.acks.values())) == ["ok"]
     await stack.signaling.drop(one, room_id, "w.")
     await stack.signaling.join_room(one, "w.one", room_id)
     await stack.signaling.join_room(other, "w.back", room_id)
