@@ -21,6 +21,7 @@ from procrastinate.exceptions import ConnectorException
 from structlog.processors import EventRenamer, format_exc_info
 from structlog.typing import EventDict, Processor
 
+import spans
 from settings import Settings
 
 #: Id of the current request, event (its socket and a number) or job, which has the id of the request that enqueued it.
@@ -90,6 +91,8 @@ def request(method: str, path: str, status: int, seconds: float) -> None:
     }
     if line["user_id"] is None:
         del line["user_id"]
+    if (ids := spans.ids()) is not None:
+        line["trace_id"], line["span_id"] = ids
     _json_lines.add(orjson.dumps(line).decode())
 
 
@@ -114,6 +117,8 @@ def _add_ids(_logger: object, _method: str, line: EventDict) -> EventDict:
     for variable in (job_id, socket_id, user_id):
         if (value := variable.get()) is not None:
             line[variable.name] = value
+    if (ids := spans.ids()) is not None:
+        line["trace_id"], line["span_id"] = ids
     return line
 
 

@@ -29,7 +29,7 @@ _FRAME = re.compile(rb'42(0|[1-9][0-9]{0,15})?\["(webrtc_(?:offer|answer|ice))",
 _NUL = b"\\u0000"
 _OK = b'[{"ok":true}]'
 #: The events, and the relayed field of each.
-_FIELDS = {"webrtc_offer": "sdp", "webrtc_answer": "sdp", "webrtc_ice": "candidate"}
+FIELDS = {"webrtc_offer": "sdp", "webrtc_answer": "sdp", "webrtc_ice": "candidate"}
 
 
 class FastLane:
@@ -53,7 +53,7 @@ class FastLane:
         self._counts = services.metrics.events
         self._events = {
             name.encode(): (name, field, receives[name], b'42["%b",' % name.encode(), (name, "ok"))
-            for name, field in _FIELDS.items()
+            for name, field in FIELDS.items()
         }
 
     def __call__(self, socket: Socket, frame: bytes) -> bool:

@@ -7,6 +7,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Iterable
 from typing import TYPE_CHECKING
 
+import errors
 from realtime import emit
 from realtime.connection import EmitTo
 from realtime.outcomes import emit_outcome
@@ -20,8 +21,16 @@ log = logging.getLogger("parlance.background")
 DEADLINE_POLL_SECONDS = 0.5
 
 
-async def run(services: Container, emit_to: EmitTo, list_socket_ids: Callable[[], Iterable[str]]) -> None:
-    """Handle deadlines for as long as the server runs; `list_socket_ids` names the sockets of this web process."""
+async def run(
+    services: Container,
+    emit_to: EmitTo,
+    list_socket_ids: Callable[[], Iterable[str]],
+    classify: Callable[[Exception], errors.ProductError],
+) -> None:
+    """Handle deadlines for as long as the server runs; `list_socket_ids` names the sockets of this web process.
+
+    `classify` returns the error of any exception, and logs one that is no outage with its traceback.
+    """
 
     async def emit_all(outcomes: AsyncIterator[Outcome]) -> None:
         async for outcome in outcomes:
@@ -50,5 +59,5 @@ async def run(services: Container, emit_to: EmitTo, list_socket_ids: Callable[[]
         try:
             await emit_all(services.recovery.handle_deadlines())
         except Exception as error:  # probably an outage of Redis
-            log.warning("deadlines_not_read error=%r", error)
+            log.warning("deadlines_not_read error=%r code=%s", error, classify(error).code)
             await asyncio.sleep(DEADLINE_POLL_SECONDS)

@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 
 import orjson
 
+import spans
 from services.calls.room_state import Role
 from wire import events
 
@@ -49,6 +50,8 @@ class Participant:
     recorded_bytes: int = 0
     #: Messages of other web processes that came while this one was joining.
     pending_messages: list[Callable[[Participant], Awaitable[None]]] = field(default_factory=list)
+    #: From the join to the end of this participant, where tracing is on.
+    span: spans.PendingSpan | None = None
 
     def record(self, seq: int, name: str, payload: SignalPayload) -> None:
         """Keep a signal for a peer that reconnects; beyond the limit the oldest are dropped."""
@@ -74,6 +77,27 @@ class Participant:
         """Note that the participant has left the room."""
         self.closed = True
         self.recorded_signals.clear()
+        self.end_span("left")
+
+    def note(self, event: str) -> None:
+        """Add an event to the span."""
+        if self.span is not None:
+            self.span.note(event)
+
+    def end_span(self, outcome: Literal["left", "disconnected"]) -> None:
+        """Record the span; its signals are counted here, because a span for each would cost more than the signal."""
+        span, self.span = self.span, None
+        if span is not None:
+            sent = max(0, self.seq - self.joins * SEQ_PER_JOIN)
+            span.end(
+                self.room_id,
+                {
+                    "parlance.role": self.role,
+                    "parlance.joins": self.joins,
+                    "parlance.signals": sent,
+                    "parlance.outcome": outcome,
+                },
+            )
 
     @property
     def last_forwarded_seq(self) -> int:
@@ -83,6 +107,7 @@ class Participant:
         """Note that the connection with which the peer joined is gone."""
         self.forwarded_seq, self.peer_joins = self.last_forwarded_seq, joins
         self.is_peer_away, self.is_catching_up = True, False
+        self.note("peer_away")
 
     def serialize(self) -> bytes:
         """Serialize the state that the user's next socket restores."""

@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable
 from typing import Concatenate, Literal, ParamSpec
 
 import errors
+import spans
 from adapters.ports import Bus
 from services.bus_messages import Message
 from services.calls.call_records import CallRecords
@@ -83,6 +84,7 @@ class SignalingService:
             participant = self._participants[socket_id] = joining
             participant.restore(join.saved_state, join.joins)
             participant.role, participant.peer_id = join.role, join.peer_id
+            participant.span = spans.begin("participant")
         if join.peer_socket_id and is_repeated:
             await self._handle_peer_joined(
                 socket_id, participant, join.peer_socket_id, join.peer_joins, join.peer_after, False
@@ -142,6 +144,7 @@ class SignalingService:
             await self._bind(participant, peer_socket_id, joins, since)
 
     async def _bind(self, participant: Participant, peer_socket_id: str, joins: int, since: int) -> None:
+        participant.note("peer_here")
         participant.peer_socket_id, participant.peer_joins = peer_socket_id, joins
         participant.is_peer_away, participant.is_catching_up, participant.forwarded_seq = False, True, since
         while missed := participant.signals_after(participant.forwarded_seq):
@@ -194,6 +197,8 @@ class SignalingService:
             raise errors.PeerNotReady()
         seq = participant.seq + 1
         payload["seq"] = seq
+        if role is not None:
+            participant.note(name)
         participant.record(seq, name, payload)
         return None if participant.is_peer_away or participant.is_catching_up else participant.peer_socket_id
 
@@ -248,6 +253,8 @@ class SignalingService:
         room_id = await self._rooms.get_room_id(user_id)
         # The participant stays until Redis has recorded it; the connection's cleanup calls this again.
         participant = self._participants.pop(socket_id, None)
+        if participant is not None:
+            participant.end_span("disconnected")
         if room_id is None:
             return None
         try:
