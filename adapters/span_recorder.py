@@ -98,7 +98,8 @@ class OpenTelemetryRecorder:
             recorded.fail(type(error).__name__)
             raise
         finally:
-            contexts.detach(token)
+            if kind != "consumer":  # the task of a job is its own, and logs the outcome afterwards
+                contexts.detach(token)
             started.end()
 
     def begin(self, name: str) -> _Pending:
