@@ -37,6 +37,8 @@ class Server:
     measured: tuple[str, ...] = ()
     port: int = 0
     pid: int = 0
+    #: The checkout whose code it runs.
+    folder: Path = ROOT
 
 
 def install_peers(directory: Path) -> None:
@@ -76,7 +78,7 @@ def start(server: Server, directory: Path) -> subprocess.Popen[bytes]:
     process = subprocess.Popen(
         [*server.command, str(server.port)] if python else server.command,
         env={**os.environ, **server.environment, "PORT": str(server.port), "NODE_ENV": "production"},
-        cwd=ROOT,
+        cwd=server.folder,
         stdout=log,
         stderr=log,
     )

@@ -210,11 +210,12 @@ async def make_call(one: Server, other: Server) -> dict[str, str]:
         ada, bob = await register(first), await register(second)
         phones = [await dial(one.url, ada), await dial(other.url, bob)]
         room = await call(*phones)
-        for phone, peer, answered in ((*phones, "webrtc_offer"), (*phones[::-1], "webrtc_answer")):
+        caller, receiver = phones
+        for phone, peer, relayed in ((caller, receiver, "webrtc_offer"), (receiver, caller, "webrtc_answer")):
             assert (await negotiate(phone, room))["webrtc_ice"] == "ok"
-            await peer.wait_for(answered)
-        assert await phones[0].send("end_call", room) == {"ok": True}
-        await phones[1].wait_for("peer_left")
+            await peer.wait_for(relayed)
+        assert await caller.send("end_call", room) == {"ok": True}
+        await receiver.wait_for("peer_left")
         for phone in phones:
             await phone.client.disconnect()
     return room

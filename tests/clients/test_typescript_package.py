@@ -224,7 +224,7 @@ async def test_client_reconnects_unless_its_login_ended(
 async def test_client_leaves_a_dead_connection(
     node_project: Path, version: str, server: Server, container: Container
 ) -> None:
-    """The connection stays open and delivers nothing: the client is back in its call, and has sent again what is safe."""
+    """The connection stays open and delivers nothing: the client rejoins its call, and sends again what is safe."""
     await empty_queue(container)
     assert await run_program(node_project, version, "half_open", server) == {
         "acks": [True, True],
