@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 #: Seconds for which the end of a process waits until the reports that are left are sent.
 FLUSH_SECONDS = 2.0
 
+#: Loggers of what sends traces and reports: a receiver that is away is no error of the product.
+_TELEMETRY = ("opentelemetry", "sentry_sdk")
+
 _reports: ErrorReports | None = None
 
 
@@ -70,6 +73,8 @@ class ErrorReports(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         import sentry_sdk
 
+        if record.name.startswith(_TELEMETRY):
+            return
         try:
             with sentry_sdk.new_scope() as scope:
                 scope.set_tag("logger", record.name)
