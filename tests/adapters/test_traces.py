@@ -89,7 +89,7 @@ async def test_request_job_and_vendor_are_one_trace(
 
 
 async def test_client_cannot_choose_its_trace(variables: dict[str, str], collector: Collector, tmp_path: Path) -> None:
-    """`traceparent` counts from TRUSTED_PROXIES alone, whatever the client adds to it."""
+    """`traceparent` counts from TRUSTED_PROXIES alone, also where the client forges a proxy."""
     server = start_server(variables, tmp_path / "server.log", workers=1)
     headers = {"traceparent": f"00-{TRACE}-{PARENT}-01", "X-Forwarded-For": "127.0.0.1"}
     transport = httpx.AsyncHTTPTransport(local_address=own_address())

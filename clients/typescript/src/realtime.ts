@@ -52,8 +52,8 @@ export class RealtimeClient {
   #room: string | undefined;
   /** The number of the last signal received in this room, so that the server can send what was missed. */
   #lastSeq: number | undefined;
-  /** When the server was last heard, in milliseconds. */
-  #heardAt = 0;
+  /** When something last came from the server, in milliseconds. */
+  #receivedAt = 0;
   /** The join that is in progress. */
   #entering: Promise<unknown> | undefined;
   /** Called when the socket is connected, or closed for good. */
@@ -77,7 +77,7 @@ export class RealtimeClient {
       this.#rejoin();
       for (const { resolve } of this.#waiting.splice(0)) resolve();
     });
-    this.socket.io.on("ping", () => this.#heard());
+    this.socket.io.on("ping", () => this.#received());
     this.socket.on("resync", () => this.#rejoin());
     this.socket.on("connect_error", ({ message }) => this.#refused(message));
     this.socket.on("disconnect", (reason) => {
@@ -87,7 +87,7 @@ export class RealtimeClient {
       else this.#connectLater();
     });
     this.socket.onAny((event: string, payload: unknown) => {
-      this.#heard();
+      this.#received();
       this.#lastEvent = event;
       if (ROOM_ENDS.includes(event)) this.#leave();
       if (typeof payload === "object" && payload !== null && "seq" in payload && typeof payload.seq === "number") {
@@ -154,9 +154,9 @@ export class RealtimeClient {
     const sentAt = performance.now();
     return new Promise((resolve) => {
       const acknowledged = (late: Error | null, answer: Ack<E>) => {
-        if (!late) this.#heard();
+        if (!late) this.#received();
         // Only if nothing came: a server that is slow would be slower with all its clients reconnecting.
-        else if (id !== undefined && this.socket.id === id && this.#heardAt < sentAt) this.#connectLater();
+        else if (id !== undefined && this.socket.id === id && this.#receivedAt < sentAt) this.#connectLater();
         resolve(late ? undefined : answer);
       };
       // TypeScript cannot relate the two through E; the signature above does.
@@ -164,8 +164,8 @@ export class RealtimeClient {
     });
   }
 
-  #heard(): void {
-    this.#heardAt = performance.now();
+  #received(): void {
+    this.#receivedAt = performance.now();
   }
 
   /** Wait until the socket is connected; throw ParlanceError when it is closed. */

@@ -61,7 +61,7 @@ final class RealtimeClient {
         }
       })
       ..onAny(_received)
-      ..io.on('ping', (_) => _heard())
+      ..io.on('ping', (_) => _noteReceived())
       ..connect();
   }
 
@@ -92,7 +92,7 @@ final class RealtimeClient {
   /// The number of the last signal received in this room, so that the server can send what was missed.
   int? _lastSeq;
 
-  /// How often the connection was made, and the time since the server was last heard.
+  /// How often the connection was made, and the time since something came from the server.
   int _connections = 0;
   final _silence = Stopwatch()..start();
 
@@ -142,7 +142,7 @@ final class RealtimeClient {
     _socket.timeout(_ackTimeoutMs).emitWithAck(event.name, event.payload.toJson(), ack: ([Object? late, Object? answer]) {
       if (acknowledged.isCompleted) return;
       if (answer is Map<String, dynamic>) {
-        _heard();
+        _noteReceived();
         acknowledged.complete(answer);
         return;
       }
@@ -201,7 +201,7 @@ final class RealtimeClient {
 
   static const _wasClosed = ParlanceException('disconnected', 'The connection was closed.');
 
-  void _heard() => _silence.reset();
+  void _noteReceived() => _silence.reset();
 
   /// Wait until the socket is connected; throw [ParlanceException] when it is closed.
   Future<void> _connected() {
@@ -245,7 +245,7 @@ final class RealtimeClient {
   }
 
   void _received(String name, dynamic payload) {
-    _heard();
+    _noteReceived();
     _lastEvent = name;
     final json = payload is Map<String, dynamic> ? payload : const <String, dynamic>{};
     // The partner left, or another socket of this account replaced this one.
