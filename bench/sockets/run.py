@@ -183,11 +183,11 @@ class Load:
         return found
 
 
-def measure(server: Server, what: str, tokens: list[str], rate: float) -> Sample:
+def measure(server: Server, what: str, tokens: list[str], rate: float, seconds: float = SECONDS) -> Sample:
     if what == CONNECT:
         load = Load(server, tokens, CONNECT, str(CONNECTS))
     else:
-        load = Load(server, tokens, server.play, str(SECONDS), str(rate if what == PACED else 0))
+        load = Load(server, tokens, server.play, str(seconds), str(rate if what == PACED else 0))
     load.says()
     before = server.cpu_seconds
     load.go()
