@@ -151,6 +151,11 @@ bench-counting: env ## Benchmark the cost of metrics (about ten seconds).
 	$(BIN)/python -m bench.counting.run
 	@$(BIN)/python -m bench.performance
 
+.PHONY: bench-tracing
+bench-tracing: env ## Benchmark the cost of tracing (about four minutes; ARGS="--base DIR" adds another checkout).
+	$(BIN)/python -m bench.tracing.run $(ARGS)
+	@$(BIN)/python -m bench.performance
+
 .PHONY: faults
 faults: env ## Inject faults into the running product, and check what was lost (ARGS="redis-flushed").
 	$(BIN)/python -m faults.run $(ARGS)

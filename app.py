@@ -5,7 +5,7 @@ from typing import Any
 from starlette.types import ASGIApp
 
 import settings as configuration
-from adapters import logs
+from adapters import error_reports, logs, tracing
 from container import Container
 from contract import (
     admin_page,
@@ -17,6 +17,7 @@ from contract import (
     pages,
     practice_page,
     problem_pages,
+    request_traces,
     rest,
     schemas,
     socket_server,
@@ -28,6 +29,8 @@ def create(container: Container | None = None, openapi: dict[str, Any] | None = 
     """Compose the app; uvicorn calls this in each web process. Benchmarks pass their own `openapi`."""
     services = container or Container(configuration.load())
     logs.configure(services.settings)
+    error_reports.configure(services.settings)
+    tracing.configure(services.settings, process="web")
     openapi, asyncapi = openapi or schemas.load(schemas.OPENAPI), schemas.load(schemas.ASYNCAPI)
     documents = [*docs.routes(openapi, asyncapi), *problem_pages.routes(openapi, asyncapi)]
     practice = practice_page.routes(services.storage.public_origin, services.storage.signed_origin)
@@ -35,10 +38,11 @@ def create(container: Container | None = None, openapi: dict[str, Any] | None = 
     api = tus.Protocol(rest.build(services, openapi).middleware, openapi)
     routes = [*documents, *guide.routes(), *admin_page.routes(), *practice]
     http = pages.Pages(routes, api, openapi["paths"])
-    return middleware.wrap(
+    wrapped = middleware.wrap(
         socket_server.App(events.build(services), http),
         services.settings,
         services.metrics.count_request,
         deprecations.read_headers(openapi),
         services.stopping,
     )
+    return request_traces.wrap(wrapped, services.settings, openapi)

@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 from adapters import bus as buses
-from adapters import redis, tasks
+from adapters import error_reports, redis, tasks, tracing
 from adapters.database import Database
 from adapters.ffmpeg import Ffmpeg
 from adapters.jobs import Jobs
@@ -241,7 +241,7 @@ class Container:
         await self._redis_link.watch()
 
     async def close(self) -> None:
-        """Close every connection."""
+        """Close every connection, and send the spans and error reports that are left."""
         self._passwords.close()
         for provider in self._providers.values():
             await provider.close()
@@ -251,6 +251,8 @@ class Container:
         await self.redis.aclose()
         await self._redis_link.close()
         await self.database.close()
+        await asyncio.to_thread(tracing.stop)
+        await asyncio.to_thread(error_reports.stop)
 
 
 def build_doctor(settings: Settings, revisions: Sequence[str]) -> DoctorService:

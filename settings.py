@@ -127,6 +127,15 @@ class Settings(BaseSettings):
     firebase_api_url: Site = "https://fcm.googleapis.com"
     firebase_token_url: str = Field("https://oauth2.googleapis.com/token", pattern=r"^https?://")
 
+    # Traces: sent where there is an endpoint, the base of a collector's OTLP over HTTP; its headers, `name=value` with
+    # commas between; the share of traces that is sampled. Names and meaning are OpenTelemetry's.
+    otel_exporter_otlp_endpoint: str | None = Field(None, pattern=r"^https?://")
+    otel_exporter_otlp_headers: SecretStr | None = None
+    otel_traces_sampler_arg: float = Field(1.0, ge=0, le=1)
+
+    # Error reports: sent to Sentry, or what speaks its protocol, where there is a DSN
+    sentry_dsn: SecretStr | None = None
+
     # Pruning, every night: how long rows are kept after they were read, expired, were handled or failed. Providers
     # repeat events for days.
     prune_notifications_after: Duration = Field(timedelta(days=90), ge=timedelta(days=1))
@@ -166,6 +175,15 @@ class Settings(BaseSettings):
         if not (pem.startswith("-----BEGIN PRIVATE KEY-----") and pem.endswith("-----END PRIVATE KEY-----")):
             raise ValueError("should be the private_key of the service account's JSON file, with its \\n")
         return SecretStr(pem + "\n")
+
+    @field_validator("sentry_dsn")
+    @classmethod
+    def _require_dsn(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not re.fullmatch(
+            r"https?://[0-9A-Za-z]+@[^/@]+(/[^/]+)*/[0-9]+", value.get_secret_value()
+        ):
+            raise ValueError("should be the DSN of a Sentry project, such as https://KEY@sentry.example.com/1")
+        return value
 
     @field_validator("bus_directory")
     @classmethod

@@ -18,6 +18,7 @@ from procrastinate.jobs import Status
 from procrastinate.manager import JobManager
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+import spans
 from adapters import logs
 from instants import utc_now
 from jobs import Job
@@ -33,12 +34,15 @@ STALLED_AFTER_SECONDS = 10
 _STORE_OUTCOME_SECONDS = 300
 #: The argument that carries the id of the request or event that enqueued a job.
 _REQUEST_ID = "request_id"
+#: The argument that carries the span in which a job was enqueued, which the job's span continues.
+_TRACEPARENT = "traceparent"
 
 
 def _named(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Add the id of the request, or of the event, that is being served."""
-    name = logs.request_id.get()
-    return {**arguments, _REQUEST_ID: name} if name else {**arguments}
+    """Add the id of the request, or of the event, that is being served, and its span."""
+    name, traceparent = logs.request_id.get(), spans.traceparent()
+    named = {**arguments, _REQUEST_ID: name} if name else {**arguments}
+    return {**named, _TRACEPARENT: traceparent} if traceparent else named
 
 
 async def under_its_name(call_next: Callable[[], Awaitable[Any]], context: JobContext, _worker: object) -> Any:
@@ -48,11 +52,18 @@ async def under_its_name(call_next: Callable[[], Awaitable[Any]], context: JobCo
     # Not reset: each job runs in a task of its own, which logs the outcome afterwards.
     logs.request_id.set(str(name or f"job-{job.id}"))
     logs.job_id.set(job.id)
-    result = await call_next()
+    parent = job.task_kwargs.pop(_TRACEPARENT, None)
+    parent = parent if isinstance(parent, str) else None
+    with spans.span(f"job {job.task_name}", "consumer", parent=parent, attributes=_describe(job)):
+        result = await call_next()
     if name:
         milliseconds = round((time.perf_counter() - began) * 1000, 1)
         log.info("job_done job=%s", job.task_name, extra={"milliseconds": milliseconds})
     return result
+
+
+def _describe(job: JobRow) -> dict[str, spans.Value]:
+    return {"parlance.job_id": job.id or 0, "parlance.attempt": job.attempts, "parlance.queue": job.queue}
 
 
 #: Enqueues over the connections of transactions; it is never opened.

@@ -21,6 +21,7 @@ from procrastinate.exceptions import ConnectorException
 from structlog.processors import EventRenamer, format_exc_info
 from structlog.typing import EventDict, Processor
 
+import spans
 from settings import Settings
 
 #: Id of the current request, event (its socket and a number) or job, which has the id of the request that enqueued it.
@@ -30,6 +31,8 @@ socket_id: ContextVar[str | None] = ContextVar("socket_id", default=None)
 user_id: ContextVar[str | None] = ContextVar("user_id", default=None)
 
 _requests = logging.getLogger("parlance.http")
+#: Seconds until a failed export of traces is logged again.
+_REPEAT_EXPORT_LOG_SECONDS = 60
 
 
 class Lines(logging.StreamHandler[TextIO]):
@@ -90,6 +93,8 @@ def request(method: str, path: str, status: int, seconds: float) -> None:
     }
     if line["user_id"] is None:
         del line["user_id"]
+    if (ids := spans.ids()) is not None:
+        line["trace_id"], line["span_id"] = ids
     _json_lines.add(orjson.dumps(line).decode())
 
 
@@ -114,6 +119,8 @@ def _add_ids(_logger: object, _method: str, line: EventDict) -> EventDict:
     for variable in (job_id, socket_id, user_id):
         if (value := variable.get()) is not None:
             line[variable.name] = value
+    if (ids := spans.ids()) is not None:
+        line["trace_id"], line["span_id"] = ids
     return line
 
 
@@ -174,6 +181,21 @@ class Outages(logging.Filter):
         return not (record.name.startswith("procrastinate") and isinstance(error, ConnectorException))
 
 
+class Exports(logging.Filter):
+    """Filter that passes one line of OpenTelemetry a minute: its exporter logs each attempt to reach a collector."""
+
+    _next = 0.0
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if not record.name.startswith("opentelemetry"):
+            return True
+        now = time.monotonic()
+        if now < self._next:
+            return False
+        self._next = now + _REPEAT_EXPORT_LOG_SECONDS
+        return True
+
+
 def configure(settings: Settings) -> None:
     """Send every logger to standard error, at LOG_LEVEL; libraries log from warning on."""
     global _json_lines
@@ -187,8 +209,9 @@ def configure(settings: Settings) -> None:
                 "without_query": {"()": WithoutQuery},
                 "failed_jobs": {"()": FailedJobs},
                 "outages": {"()": Outages},
+                "exports": {"()": Exports},
             },
-            "handlers": {"stderr": {"()": lambda: lines, "formatter": "line", "filters": ["outages"]}},
+            "handlers": {"stderr": {"()": lambda: lines, "formatter": "line", "filters": ["outages", "exports"]}},
             "root": {"level": "WARNING", "handlers": ["stderr"]},
             "loggers": {
                 "parlance": {"level": settings.log_level.upper()},

@@ -20,6 +20,7 @@ from minio.deleteobjects import DeleteObject
 from minio.error import MinioException, S3Error
 
 import errors
+import spans
 from adapters.multipart import Multipart, MultipartUpload
 from settings import Settings
 
@@ -208,7 +209,8 @@ class Storage:
     @staticmethod
     async def _run(work: Callable[..., Any], *arguments: Any) -> Any:
         try:
-            return await asyncio.to_thread(work, *arguments)
+            with spans.vendor("s3", work.__name__):
+                return await asyncio.to_thread(work, *arguments)
         except S3Error as error:
             if error.code == "NoSuchKey":
                 raise errors.NotFound() from None

@@ -15,7 +15,7 @@ from bench.day.report import LOAD, OTHERS, PRODUCT
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "performance.md"
 IMAGES = ROOT / "docs" / "images"
-BENCHES = ("rest", "sockets", "matching", "bus", "webhooks", "upload", "admin", "counting", "day")
+BENCHES = ("rest", "sockets", "matching", "bus", "webhooks", "upload", "admin", "counting", "tracing", "day")
 
 
 def _number(value: float) -> str:

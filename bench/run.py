@@ -25,6 +25,7 @@ LIMITS = {
     "webhooks": 220,
     "upload": 120,
     "counting": 60,
+    "tracing": 300,
     "day": 600,
     "admin": 500,
 }

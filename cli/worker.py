@@ -39,7 +39,7 @@ def worker() -> None:
     Example: parlance worker
     """
     # Imported here: the other commands should not wait for the whole product.
-    from adapters import logs
+    from adapters import error_reports, logs, tracing
     from cli import migrations
     from container import Container
     from services.operations import startup
@@ -47,6 +47,8 @@ def worker() -> None:
     settings = configuration.load()
     settings.require_services()
     logs.configure(settings)
+    error_reports.configure(settings)
+    tracing.configure(settings, process="worker")
     asyncio.run(startup.wait_until_ready(settings, migrations.revisions(settings)))
     asyncio.run(_work(Container(settings)))
 

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 import errors
+import spans
 from adapters import logs
-from contract import problems, schemas
+from contract import fast_lane, problems, schemas
 from contract.event_bindings import COMMON_CODES, EventBindings
 from contract.event_rate import EventLimit
 from contract.fast_lane import FastLane
@@ -55,7 +56,9 @@ def build(services: Container) -> Server:
     server.on("disconnect", connections.disconnect)
     services.login_revocations.on_ended(connections.end_logins)
     services.bus.on_data_lost(connections.record_again)
-    services.background.append(lambda: background.run(services, emitter.emit, connections.present))
+    services.background.append(
+        lambda: background.run(services, emitter.emit, connections.present, problems.as_product_error)
+    )
 
     handlers = Handlers(services, server, bindings)
     server.on("*", handlers.refuse_unknown)
@@ -136,7 +139,16 @@ class Handlers:
 
         async def handle(socket_id: str, *arguments: Any) -> dict[str, Any]:
             logs.request_id.set(f"{socket_id}/{next(self._numbers)}")
-            return await self._answer(socket_id, name, arguments)
+            if spans.recorder is None or name in fast_lane.FIELDS:  # a span takes longer than a signal
+                return await self._answer(socket_id, name, arguments)
+            attributes: dict[str, spans.Value] = {"parlance.socket_id": socket_id}
+            with spans.span(name, "server", call=_room_id(arguments), attributes=attributes) as span:
+                ack = await self._answer(socket_id, name, arguments)
+                if not ack["ok"]:
+                    span.set("parlance.code", ack["error"]["code"])
+                    if ack["error"]["code"] == errors.Internal.code:
+                        span.fail(errors.Internal.code)
+                return ack
 
         return handle
 
@@ -179,6 +191,12 @@ class Handlers:
 
 def _refusal(exception: Exception) -> dict[str, Any]:
     return {"ok": False, "error": problems.socket_problem(exception)}
+
+
+def _room_id(arguments: tuple[Any, ...]) -> str | None:
+    """Return the room that an unchecked payload names, for its span."""
+    named = arguments[0].get("roomId") if arguments and isinstance(arguments[0], dict) else None
+    return named if isinstance(named, str) else None
 
 
 def _payload(arguments: tuple[Any, ...]) -> Any:

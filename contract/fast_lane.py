@@ -28,7 +28,7 @@ _FRAME = re.compile(rb'42(0|[1-9][0-9]{0,15})?\["(webrtc_(?:offer|answer|ice))",
 _NUL = b"\\u0000"
 _OK = b'[{"ok":true}]'
 #: The events, and the relayed field of each.
-_FIELDS = {"webrtc_offer": "sdp", "webrtc_answer": "sdp", "webrtc_ice": "candidate"}
+FIELDS = {"webrtc_offer": "sdp", "webrtc_answer": "sdp", "webrtc_ice": "candidate"}
 #: A socket, the id of the ack if one is requested, the event and the outcome to count.
 _Argument = tuple[Socket, bytes | None, tuple[str, str]]
 
@@ -45,7 +45,7 @@ class FastLane:
         self._relay = services.signaling.relay
         self._server = server
         self._counts = services.metrics.events
-        self._events = {name.encode(): (name, field, receives[name], (name, "ok")) for name, field in _FIELDS.items()}
+        self._events = {name.encode(): (name, field, receives[name], (name, "ok")) for name, field in FIELDS.items()}
 
     def __call__(self, socket: Socket, frame: bytes) -> bool:
         """Answer a frame of an idle socket; return False, with nothing changed, for the ordinary path."""

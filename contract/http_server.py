@@ -26,7 +26,7 @@ import errors
 from contract import handshake, middleware
 from contract.http_exchange import Exchange, check_head, refusal, split_target, unreadable
 from contract.http_limits import BodyRate, Flow, Limits, Timer
-from contract.operations import WHOLE
+from contract.operations import PEER, WHOLE
 from contract.transport import ENGINE
 from contract.websocket import Connection
 
@@ -195,6 +195,7 @@ class HttpProtocol(HttpToolsProtocol):
         scope["path"] = self.root_path + (unquote(path) if "%" in path else path)
         scope["raw_path"] = self.root_path.encode("ascii") + raw_path if self.root_path else raw_path
         scope["query_string"] = query
+        scope["state"][PEER] = scope["client"]
         if scope["method"] != "HEAD":
             scope["extensions"] = {WHOLE: {}}  # connexion notes there which operation a request is for
         earlier = self.cycle

@@ -43,6 +43,8 @@ UNKNOWN_CLIENT = (client_addresses.UNKNOWN, 0)
 
 #: The name in a request's scope of a list with one item: the id of the operation that answers it, for metrics.
 OPERATION = "parlance.operation"
+#: The name in a request's state of the other end of its connection, which may be a proxy, as ASGI's (host, port).
+PEER = "parlance.peer"
 #: An ASGI extension, and its message: an answer's `status` and its `body` of JSON; `middleware.py` adds `head`, further
 #: header lines. One write in place of two, without uvicorn's checks of headers that are always the same.
 WHOLE = "parlance.response.whole"

@@ -7,6 +7,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Iterable
 from typing import TYPE_CHECKING
 
+import errors
 from realtime import emit
 from realtime.connection import EmitTo
 from realtime.outcomes import emit_outcome
@@ -24,10 +25,16 @@ DEADLINE_POLL_SECONDS = 0.5
 MAX_RESTORE_ATTEMPTS, RESTORE_RETRY_SECONDS = 60, 1.0
 
 
-async def run(services: Container, emit_to: EmitTo, list_socket_ids: Callable[[], Iterable[str]]) -> None:
+async def run(
+    services: Container,
+    emit_to: EmitTo,
+    list_socket_ids: Callable[[], Iterable[str]],
+    classify: Callable[[Exception], errors.ProductError],
+) -> None:
     """Handle deadlines and check rooms for as long as the server runs.
 
-    `list_socket_ids` names the sockets of this web process.
+    `list_socket_ids` names the sockets of this web process. `classify` returns the error of any exception, and logs one
+    that is no outage with its traceback.
     """
     # No deadline is handled while lost data is restored.
     lock = asyncio.Lock()
@@ -51,7 +58,7 @@ async def run(services: Container, emit_to: EmitTo, list_socket_ids: Callable[[]
                 try:
                     return await emit_all(services.recovery.restore_data())
                 except Exception as error:  # probably an outage of PostgreSQL or Redis
-                    log.warning("restore_repeated error=%r", error)
+                    log.warning("restore_repeated error=%r code=%s", error, classify(error).code)
                     await asyncio.sleep(RESTORE_RETRY_SECONDS)
         finally:
             for socket_id in list_socket_ids():
@@ -66,7 +73,7 @@ async def run(services: Container, emit_to: EmitTo, list_socket_ids: Callable[[]
             except DataLost:
                 await handle_data_lost()
             except Exception as error:  # probably an outage of Redis
-                log.warning("deadlines_not_read error=%r", error)
+                log.warning("deadlines_not_read error=%r code=%s", error, classify(error).code)
                 await asyncio.sleep(DEADLINE_POLL_SECONDS)
 
     async def check_rooms() -> None:
@@ -75,7 +82,7 @@ async def run(services: Container, emit_to: EmitTo, list_socket_ids: Callable[[]
             try:
                 await emit_all(services.recovery.check_rooms())
             except Exception as error:  # probably an outage of Redis or PostgreSQL
-                log.warning("rooms_not_checked error=%r", error)
+                log.warning("rooms_not_checked error=%r code=%s", error, classify(error).code)
 
     async def handle_peer_change(outcome: Outcome) -> None:
         await emit_outcome(services, emit_to, outcome)

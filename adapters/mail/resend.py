@@ -9,6 +9,7 @@ import resend
 from resend.exceptions import ResendError
 from resend.http_client_requests import RequestsClient
 
+import spans
 from adapters.ports import Mail
 from settings import Settings
 
@@ -33,7 +34,8 @@ class ResendMailer:
             "html": mail.html,
             "text": mail.text,
         }
-        await asyncio.to_thread(resend.Emails.send, message, {"idempotency_key": idempotency_key})
+        with spans.vendor("resend", "send"):
+            await asyncio.to_thread(resend.Emails.send, message, {"idempotency_key": idempotency_key})
 
     async def domains(self) -> dict[str, str] | None:
         """Return each domain of the account with its status; None if the key may only send.

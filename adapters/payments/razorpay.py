@@ -14,6 +14,7 @@ import requests
 from razorpay.errors import BadRequestError, SignatureVerificationError
 
 import errors
+import spans
 from adapters.payments import reading
 from adapters.payments.reading import Unreadable
 from adapters.ports import Checkout, CheckoutFact, DisputeFact, Fact, ProviderEvent, Purchase, RefundFact
@@ -118,7 +119,7 @@ class RazorpayProvider:
                     raise
                 return links[0]
 
-        link = await self._ask(create)
+        link = await self._ask("create_checkout", create)
         return Checkout(link["id"], link["short_url"], datetime.fromtimestamp(link["expire_by"], UTC))
 
     def parse_webhook(self, body: bytes, headers: Mapping[str, str]) -> ProviderEvent:
@@ -159,7 +160,7 @@ class RazorpayProvider:
                         return each
                 raise
 
-        return _read_refund(await self._ask(create))
+        return _read_refund(await self._ask("refund", create))
 
     async def look_up(self, session_id: str) -> list[Fact]:
         def fetch(client: Any) -> list[Fact]:
@@ -170,7 +171,7 @@ class RazorpayProvider:
                 facts += [_read_dispute(each) for each in self._list_disputes(client, checkout.payment_id)]
             return facts
 
-        facts: list[Fact] = await self._ask(fetch)
+        facts: list[Fact] = await self._ask("look_up", fetch)
         return facts
 
     async def list_changes(self, since: datetime) -> list[RefundFact | DisputeFact]:
@@ -183,7 +184,7 @@ class RazorpayProvider:
                 facts += reading.readable(_read_dispute, each)
             return facts
 
-        facts: list[RefundFact | DisputeFact] = await self._ask(fetch)
+        facts: list[RefundFact | DisputeFact] = await self._ask("list_changes", fetch)
         return facts
 
     async def accepts_key(self) -> bool:
@@ -209,10 +210,11 @@ class RazorpayProvider:
         # Disputes cannot be queried by payment; there are few.
         return [each for each in _read_pages(client.dispute.all, {}) if each["payment_id"] == payment_id]
 
-    async def _ask(self, call: Callable[[Any], Any]) -> Any:
+    async def _ask(self, operation: str, call: Callable[[Any], Any]) -> Any:
         """Call Razorpay in a thread; raise Unavailable or PaymentRefused."""
         try:
-            return await asyncio.to_thread(self._call, call)
+            with spans.vendor("razorpay", operation):
+                return await asyncio.to_thread(self._call, call)
         except BadRequestError as error:
             log.error("provider_refused provider=razorpay error=%s", error)
             raise errors.PaymentRefused("Razorpay refused the request") from None

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import stripe
 
 import errors
+import spans
 from adapters.payments import reading
 from adapters.payments.reading import Unreadable
 from adapters.ports import Checkout, CheckoutFact, DisputeFact, Fact, ProviderEvent, Purchase, RefundFact
@@ -85,7 +86,7 @@ class StripeProvider:
             "payment_intent_data": {"metadata": metadata},
             "expires_at": int(purchase.expires_at.timestamp()),
         }
-        async with _mapped_errors():
+        async with _calling("create_checkout"):
             session = await self._client.v1.checkout.sessions.create_async(
                 request, {"idempotency_key": f"checkout-{purchase.order_id}"}
             )
@@ -116,7 +117,7 @@ class StripeProvider:
             return ProviderEvent(reading.derive_event_id(body), kind, None, str(why))
 
     async def refund(self, refund_id: str, payment_id: str, amount: int) -> RefundFact:
-        async with _mapped_errors():
+        async with _calling("refund"):
             refund = await self._client.v1.refunds.create_async(
                 {"payment_intent": payment_id, "amount": amount, "metadata": {"internalRefundId": refund_id}},
                 {"idempotency_key": f"refund-{refund_id}"},
@@ -126,7 +127,7 @@ class StripeProvider:
         return fact
 
     async def look_up(self, session_id: str) -> list[Fact]:
-        async with _mapped_errors():
+        async with _calling("look_up"):
             session = (
                 await self._client.v1.checkout.sessions.retrieve_async(session_id, {"expand": ["payment_intent"]})
             ).to_dict()
@@ -145,7 +146,7 @@ class StripeProvider:
     async def list_changes(self, since: datetime) -> list[RefundFact | DisputeFact]:
         made: Any = {"created": {"gte": int(since.timestamp())}, "limit": 100}
         facts: list[RefundFact | DisputeFact] = []
-        async with _mapped_errors():
+        async with _calling("list_changes"):
             async for refund in (await self._client.v1.refunds.list_async(made)).auto_paging_iter():
                 facts += reading.readable(lambda row: _read_refund(row, None), refund.to_dict())
             async for dispute in (await self._client.v1.disputes.list_async(made)).auto_paging_iter():
@@ -167,10 +168,11 @@ class StripeProvider:
 
 
 @asynccontextmanager
-async def _mapped_errors() -> AsyncIterator[None]:
-    """Raise errors of Stripe as those of errors.py, with the code alone: a message may name a customer."""
+async def _calling(operation: str) -> AsyncIterator[None]:
+    """Record a call; raise its errors as those of errors.py, with the code alone: a message may name a customer."""
     try:
-        yield
+        with spans.vendor("stripe", operation):
+            yield
     except (stripe.InvalidRequestError, stripe.CardError, stripe.IdempotencyError) as error:
         log.error("provider_refused provider=stripe code=%s stripe_request_id=%s", error.code, error.request_id)
         raise errors.PaymentRefused(f"Stripe refused the request: {error.code or 'it is invalid'}") from None

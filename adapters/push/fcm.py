@@ -12,6 +12,7 @@ from typing import Any, Literal
 import httpx
 
 import errors
+import spans
 import texts
 from adapters.ports import Push
 from adapters.push.google_account import AccountRefused, GoogleAccount
@@ -74,7 +75,10 @@ class FcmSender:
 
     async def _post_with(self, access_token: str, message: Message) -> httpx.Response:
         headers = {"Authorization": f"Bearer {access_token}"}
-        return await self._http.post(self._url, json={"message": message}, headers=headers)
+        with spans.vendor("fcm", "send") as span:
+            response = await self._http.post(self._url, json={"message": message}, headers=headers)
+            span.set("http.response.status_code", response.status_code)
+        return response
 
     async def close(self) -> None:
         await self._http.aclose()

@@ -12,6 +12,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import RSAKey
 
 import errors
+import spans
 from settings import Settings
 
 #: Seconds that Google's token endpoint has to answer.
@@ -63,7 +64,8 @@ class GoogleAccount:
         )
         form = {"grant_type": JWTBearerGrant.GRANT_TYPE, "assertion": assertion}
         try:
-            response = await self._http.post(self._url, data=form, timeout=TIMEOUT_SECONDS)
+            with spans.vendor("google", "get_access_token"):
+                response = await self._http.post(self._url, data=form, timeout=TIMEOUT_SECONDS)
         except httpx.HTTPError as error:
             raise errors.Unavailable(type(error).__name__) from None
         try:

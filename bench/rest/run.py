@@ -63,7 +63,7 @@ def main() -> None:
                     if operation not in server.measured:
                         continue
                     # The first round warms up: compilers, caches, pools.
-                    sample = _measure(server, operation, learners, SECONDS if round_number else 1)
+                    sample = measure(server, operation, learners, SECONDS if round_number else 1)
                     if round_number:
                         samples.setdefault((server.title, operation), []).append(sample)
             print(f"round {round_number} of {ROUNDS}", file=sys.stderr, flush=True)
@@ -98,7 +98,7 @@ def _request(server: Server, operation: str, token: str) -> str:
     return "\r\n".join(["GET /health HTTP/1.1", host, "", ""])
 
 
-def _measure(server: Server, operation: str, tokens: list[str], seconds: float) -> Sample:
+def measure(server: Server, operation: str, tokens: list[str], seconds: float) -> Sample:
     requests = json.dumps([_request(server, operation, token) for token in tokens])
     before = beside.cpu_seconds(server.pid)
     done = subprocess.run(

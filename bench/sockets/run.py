@@ -97,7 +97,7 @@ def main() -> None:
                 for what in measured:
                     for server in among:
                         if what in server.measured:
-                            sample = _measure(server, what, tokens, rate)
+                            sample = measure(server, what, tokens, rate)
                             if number:  # the first warms up: compilers, caches, pools
                                 samples.setdefault((server.title, what), []).append(sample)
                 print(f"round {number} of {count}: {', '.join(measured)}", file=sys.stderr, flush=True)
@@ -183,11 +183,11 @@ class Load:
         return found
 
 
-def _measure(server: Server, what: str, tokens: list[str], rate: float) -> Sample:
+def measure(server: Server, what: str, tokens: list[str], rate: float, seconds: float = SECONDS) -> Sample:
     if what == CONNECT:
         load = Load(server, tokens, CONNECT, str(CONNECTS))
     else:
-        load = Load(server, tokens, server.play, str(SECONDS), str(rate if what == PACED else 0))
+        load = Load(server, tokens, server.play, str(seconds), str(rate if what == PACED else 0))
     load.says()
     before = server.cpu_seconds
     load.go()

@@ -97,6 +97,7 @@ class Forwarding:
 
     def bind(self, participant: Participant, peer_socket_id: str, joins: int, since: int) -> None:
         """Forward to a socket of the peer from now on, first what it missed: the signals after `since`."""
+        participant.note("peer_here")
         participant.peer_socket_id, participant.peer_joins, participant.is_peer_away = peer_socket_id, joins, False
         participant.confirmed_seq = since
         self._settle(participant)

@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import errors
+import spans
 from adapters.counting import Histogram
 from adapters.database import Database
 from adapters.ports import Bus
@@ -66,6 +67,8 @@ class MatchmakingService:
         self._records = records
         #: The searches of this web process's sockets by socket id, to restore them where Redis has lost them.
         self._queue_entries: dict[str, QueueEntry] = {}
+        #: Their spans, where tracing is on.
+        self._search_spans: dict[str, spans.PendingSpan] = {}
         #: The sockets of this web process, and those whose app is in the background.
         self._connected_socket_ids: set[str] = set()
         self._background_socket_ids: set[str] = set()
@@ -156,7 +159,9 @@ class MatchmakingService:
                     # The entry of a dead web process, added after the removal of its searches.
                     await self._rooms.leave_queue(user_id, socket_id)
                 return Searching(socket_id, self._estimate_wait_seconds(outcome))
-            if match := await self._start_match(outcome, room_id, session_id, seeker):
+            with spans.span("match", call=room_id, is_root=True, attributes={"parlance.session_id": session_id}):
+                match = await self._start_match(outcome, room_id, session_id, seeker)
+            if match is not None:
                 return match
 
     async def _start_match(self, pair: Paired, room_id: str, session_id: str, seeker: Partner) -> Match | None:
@@ -208,6 +213,7 @@ class MatchmakingService:
         self._connected_socket_ids.discard(socket_id)
         self._background_socket_ids.discard(socket_id)
         self._queue_entries.pop(socket_id, None)
+        self._search_spans.pop(socket_id, None)
         await self._rooms.leave_queue(user_id, socket_id)
 
     async def expire_search(self, user_id: str) -> SearchExpired | None:
@@ -296,16 +302,21 @@ class MatchmakingService:
     async def _handle_search_queued(self, socket_id: str, entry: QueueEntry) -> None:
         if socket_id in self._connected_socket_ids:
             self._queue_entries[socket_id] = entry
+            if (span := spans.begin("search")) is not None:
+                self._search_spans[socket_id] = span
         else:
             await self._rooms.leave_queue(entry["userId"], socket_id)
 
     async def _handle_search_ended(self, socket_id: str) -> None:
         self._queue_entries.pop(socket_id, None)
+        self._search_spans.pop(socket_id, None)
 
     async def _handle_matched(
         self, socket_id: str, user_id: str, partner_name: str, room_id: str, session_id: str
     ) -> None:
         self._queue_entries.pop(socket_id, None)
+        if (span := self._search_spans.pop(socket_id, None)) is not None:
+            span.end(room_id)
         if socket_id in self._background_socket_ids:
             # In a task: neither the publisher nor the next message should wait for PostgreSQL.
             self._tasks.start(self._notify_listeners(user_id, partner_name, room_id, session_id))

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import orjson
 
 import errors
+import spans
 from services.calls.room_state import Role
 from wire import events
 
@@ -64,6 +65,8 @@ class Participant:
     repeated_after: int = -1
     #: Messages of other web processes that came while this one was joining.
     pending_messages: list[Callable[[Participant], Awaitable[None]]] = field(default_factory=list)
+    #: From the join to the end of this participant, where tracing is on.
+    span: spans.PendingSpan | None = None
 
     @property
     def is_full(self) -> bool:
@@ -112,10 +115,32 @@ class Participant:
         """Note that the participant has left the room."""
         self.closed = True
         self.recorded_signals.clear()
+        self.end_span("left")
+
+    def note(self, event: str) -> None:
+        """Add an event to the span."""
+        if self.span is not None:
+            self.span.note(event)
+
+    def end_span(self, outcome: Literal["left", "disconnected"]) -> None:
+        """Record the span; its signals are counted here, because a span for each would cost more than the signal."""
+        span, self.span = self.span, None
+        if span is not None:
+            sent = max(0, self.seq - self.joins * SEQ_PER_JOIN)
+            span.end(
+                self.room_id,
+                {
+                    "parlance.role": self.role,
+                    "parlance.joins": self.joins,
+                    "parlance.signals": sent,
+                    "parlance.outcome": outcome,
+                },
+            )
 
     def mark_peer_away(self, joins: int) -> None:
         """Note that the connection with which the peer joined is gone."""
         self.peer_joins, self.is_peer_away = joins, True
+        self.note("peer_away")
 
     def join_again(self, joins: int) -> None:
         """Note that this socket has joined with a higher count."""

@@ -17,6 +17,7 @@ from datetime import timedelta
 from typing import Concatenate, Literal, ParamSpec
 
 import errors
+import spans
 from adapters.ports import Bus
 from services.bus_messages import Message
 from services.calls.call_records import CallRecords
@@ -91,6 +92,7 @@ class SignalingService:
             participant = self._participants[socket_id] = joining
             participant.restore(join.saved_state, join.stored_signals, join.joins)
             participant.role, participant.peer_id = join.role, join.peer_id
+            participant.span = spans.begin("participant")
         else:  # it keeps its signals, also where Redis had lost its binding
             is_repeated = participant.joins == join.joins
             participant.join_again(join.joins)
@@ -205,6 +207,8 @@ class SignalingService:
             raise errors.BadRole()
         if participant.peer_socket_id is None and not participant.is_peer_away:
             raise errors.PeerNotReady()
+        if role is not None:
+            participant.note(name)
         return self.forwarding.forward(participant, name, payload, acknowledge, argument)
 
     async def relay_and_wait(self, socket_id: str, room_id: str, name: str, payload: SignalPayload) -> None:
@@ -260,6 +264,7 @@ class SignalingService:
         participant = self._participants.pop(socket_id, None)
         if participant is not None:
             self.forwarding.release(participant)
+            participant.end_span("disconnected")
         if room_id is None:
             return None
         try:

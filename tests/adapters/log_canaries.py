@@ -23,6 +23,7 @@ from testing.polling import eventually
 from testing.ports import free_port
 from testing.servers import address, http_client, start_server, stop_server
 from testing.shop import run_job_worker
+from testing.telemetry_receivers import Collector, SentryStandIn, receiving
 
 #: Long enough to be nobody's but ours, and the same in JSON, in a URL and in a traceback.
 CANARY = "canary"
@@ -40,11 +41,17 @@ class Deployment:
     own: Settings
     logs: list[Path]
     resend: ResendStandIn
+    collector: Collector
+    sentry: SentryStandIn
     #: What must not be found, by what it is.
     planted: dict[str, str] = field(default_factory=dict)
 
     def log(self) -> str:
         return "\n".join(path.read_text() for path in self.logs)
+
+    def telemetry(self) -> str:
+        """All spans and error reports."""
+        return "\n".join([*map(str, self.collector.requests), *(body.decode() for body in self.sentry.bodies)])
 
     def plant(self, name: str, value: str) -> str:
         assert len(value) >= 20, f"{name} is too short to be found among other text"
@@ -113,14 +120,19 @@ def deploy_with_canaries(
         "STRIPE_WEBHOOK_SECRET": f"whsec_{new_canary('stripe webhook')}",
         "RAZORPAY_KEY_SECRET": new_canary("razorpay"),
         "RAZORPAY_WEBHOOK_SECRET": new_canary("razorpay webhook"),
+        "OTEL_EXPORTER_OTLP_HEADERS": new_canary("collector"),
     }
     pem = rsa.generate_private_key(public_exponent=65537, key_size=2048).private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    with own_database(settings) as own:
+    collector, sentry = Collector(), SentryStandIn()
+    with own_database(settings) as own, receiving(collector), receiving(sentry):
         variables = {
             **environment,
             **keys,
+            **collector.environment,
+            **sentry.environment,
+            "OTEL_EXPORTER_OTLP_HEADERS": f"x-api-key={keys['OTEL_EXPORTER_OTLP_HEADERS']}",
             "DB_NAME": own.db_name,
             "APP_ENV": app_env,
             **({"APP_URL": "https://parlance.example"} if production else {}),
@@ -142,7 +154,7 @@ def deploy_with_canaries(
         logs = [directory / "server.log", directory / "worker.log"]
         with run_job_worker(variables, logs[1]):
             server = start_server(variables, logs[0], workers=1)
-            made = Deployment(server.url, own, logs, resend_api)
+            made = Deployment(server.url, own, logs, resend_api, collector, sentry)
             for name, value in keys.items():
                 made.plant(name, value)
             made.plant("DB_PASSWORD", own.db_password.get_secret_value())

@@ -78,6 +78,23 @@ async def test_no_secret_reaches_a_log_line(deployment: Deployment, container: C
     # Secrets without a canary: a token, a password's hash.
     assert re.findall(r"eyJ[\w-]{10,}|\$2[aby]\$\d\d\$", log) == []
     assert CANARY not in log
+
+    spans, reports = deployment.collector.spans, deployment.sentry.reports
+    assert {"POST /auth/login", "POST /auth/reset-password", "job auth.send_password_reset", "resend send"} <= {
+        span.name for span in spans
+    }
+    assert {"s3 put_object", "google get_access_token", "match", "find_partner", "participant"} & {
+        span.name for span in spans
+    } >= {"google get_access_token", "match", "find_partner", "participant"}
+    assert {"CheckViolation", "ProgrammingError"} & {
+        each["type"] for report in reports for each in report["exception"]["values"]
+    }
+    telemetry = deployment.telemetry()
+    assert [name for name, value in deployment.planted.items() if value in telemetry] == []
+    assert [word for word in (CANARY, ada, bob, "eyJ", "X-Amz-Signature") if word in telemetry] == []
+    assert {headers["x-api-key"] for headers in deployment.collector.headers} == {
+        value for name, value in deployment.planted.items() if name.startswith("OTEL_EXPORTER_OTLP_HEADERS")
+    }
     if deployment.own.is_production:
         for line in log.splitlines():
             assert not line or {"time", "level", "logger", "message"} <= json.loads(line).keys(), line

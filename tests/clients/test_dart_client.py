@@ -132,6 +132,7 @@ async def test_two_learners_make_a_call(tmp_path: Path, server: Server, containe
         "grace": True,
         "refusedInCall": ["accessToken", "refresh", "refresh"],
         "peers": 2,
+        "resent": True,
         "ended": ["ended", "left"],
         "errors": [],
         "history": True,

@@ -221,6 +221,24 @@ async def test_client_reconnects_unless_its_login_ended(
 
 
 @pytest.mark.parametrize("version", NODES)
+async def test_client_leaves_a_dead_connection(
+    node_project: Path, version: str, server: Server, container: Container
+) -> None:
+    """The connection stays open and delivers nothing: the client rejoins its call, and sends again what is safe."""
+    await empty_queue(container)
+    assert await run_program(node_project, version, "half_open", server) == {
+        "acks": [True, True],
+        "offered": "timeout",
+        "received": ["one", "two"],
+        "reconnected": True,
+        "arrived": "three",
+        "left": "ended",
+        "lost": [],
+        "closed": "disconnected",
+    }
+
+
+@pytest.mark.parametrize("version", NODES)
 async def test_rest_part_patches_and_names_refusals(node_project: Path, version: str, server: Server) -> None:
     assert await run_program(node_project, version, "rest_only", server) == {
         "isSame": True,

@@ -46,7 +46,7 @@ def test_import_contracts_hold() -> None:
     assert result.returncode == 0, result.stdout
 
 
-@pytest.mark.parametrize("module", ["digests.py", "errors.py", "instants.py", "settings.py", "texts.py"])
+@pytest.mark.parametrize("module", ["digests.py", "errors.py", "instants.py", "settings.py", "spans.py", "texts.py"])
 def test_shared_modules_import_no_own_module(module: str) -> None:
     assert not imports(ROOT / module) & (PACKAGES | {"settings"})
 

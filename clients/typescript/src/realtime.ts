@@ -21,8 +21,15 @@ export interface TokenSource {
   refresh(): Promise<string>;
 }
 
-/** Milliseconds within which an ack arrives. */
-const ACK_TIMEOUT_MS = 10_000;
+/** Milliseconds within which an ack arrives; if nothing else arrives either, the connection is dead. */
+const ACK_TIMEOUT_MS = 5_000;
+/**
+ * Events that are sent again after a lost connection, because a second one changes nothing. Not a search, which was lost
+ * with its socket, nor a description: after a reconnection the caller makes a new offer, which an older answer would not fit.
+ */
+const REPEATED: ReadonlySet<string> = new Set(["webrtc_ice", "refresh_ice", "app_state", "end_call"]);
+/** Codes of `end_call` for a call that has ended before. */
+const ENDED: readonly string[] = ["room_closed", "not_in_room"];
 /** First and longest delay between two attempts to connect. A call waits for a lost participant for seconds only. */
 const [RECONNECT_MS, RECONNECT_MAX_MS] = [250, 5_000];
 /** Events that end a search without a match. */
@@ -45,6 +52,12 @@ export class RealtimeClient {
   #room: string | undefined;
   /** The number of the last signal received in this room, so that the server can send what was missed. */
   #lastSeq: number | undefined;
+  /** When something last came from the server, in milliseconds. */
+  #receivedAt = 0;
+  /** The join that is in progress. */
+  #entering: Promise<unknown> | undefined;
+  /** Called when the socket is connected, or closed for good. */
+  #waiting: { resolve: () => void; reject: (reason: ParlanceError) => void }[] = [];
 
   /** Connect; the connection stays until `close`. */
   constructor(tokens: TokenSource) {
@@ -62,7 +75,9 @@ export class RealtimeClient {
       this.#isTokenRefused = false;
       this.#attempts = 0;
       this.#rejoin();
+      for (const { resolve } of this.#waiting.splice(0)) resolve();
     });
+    this.socket.io.on("ping", () => this.#received());
     this.socket.on("resync", () => this.#rejoin());
     this.socket.on("connect_error", ({ message }) => this.#refused(message));
     this.socket.on("disconnect", (reason) => {
@@ -72,6 +87,7 @@ export class RealtimeClient {
       else this.#connectLater();
     });
     this.socket.onAny((event: string, payload: unknown) => {
+      this.#received();
       this.#lastEvent = event;
       if (ROOM_ENDS.includes(event)) this.#leave();
       if (typeof payload === "object" && payload !== null && "seq" in payload && typeof payload.seq === "number") {
@@ -80,16 +96,20 @@ export class RealtimeClient {
     });
   }
 
-  /** Send an event and wait for its ack; throw ParlanceError with the code of a refusal, or `timeout`. */
+  /**
+   * Send an event and wait for its ack; throw ParlanceError with the code of a refusal, or `timeout`.
+   *
+   * Without an ack the connection may be dead: then the client reconnects and joins its room again. What has no effect
+   * twice it sends again after that; so there is no `timeout` for these events, but `disconnected` after `close`.
+   */
   async send<E extends ClientEvent>(event: E, payload: Payload<E>): Promise<AckData<E>> {
-    const answer = await new Promise<Ack<E>>((resolve, reject) => {
-      const acknowledged = (late: Error | null, answer: Ack<E>) =>
-        late ? reject(new ParlanceError("timeout", `The server did not acknowledge ${event}.`)) : resolve(answer);
-      // TypeScript cannot relate the two through E; the signature above does.
-      this.socket.timeout(ACK_TIMEOUT_MS).emit(event, ...([payload, acknowledged] as never));
-    });
-    if (!answer.ok) throw new ParlanceError(answer.error.code, answer.error.message);
-    return answer as AckData<E>;
+    let answer = await this.#emit(event, payload);
+    while (answer === undefined && REPEATED.has(event)) {
+      await this.#returned();
+      answer = await this.#emit(event, payload);
+      if (event === "end_call" && answer?.ok === false && ENDED.includes(answer.error.code)) return { ok: true } as AckData<E>;
+    }
+    return read(event, answer);
   }
 
   /** Search for a partner and wait for the match; aborting the signal cancels the search. */
@@ -123,7 +143,42 @@ export class RealtimeClient {
   close(): void {
     this.#leave();
     clearTimeout(this.#retry);
+    this.#retry = undefined;
     this.socket.disconnect();
+    for (const { reject } of this.#waiting.splice(0)) reject(closed());
+  }
+
+  /** Send an event; return its ack, or nothing if none arrived. */
+  #emit<E extends ClientEvent>(event: E, payload: Payload<E>): Promise<Ack<E> | undefined> {
+    const { id } = this.socket;
+    const sentAt = performance.now();
+    return new Promise((resolve) => {
+      const acknowledged = (late: Error | null, answer: Ack<E>) => {
+        if (!late) this.#received();
+        // Only if nothing came: a server that is slow would be slower with all its clients reconnecting.
+        else if (id !== undefined && this.socket.id === id && this.#receivedAt < sentAt) this.#connectLater();
+        resolve(late ? undefined : answer);
+      };
+      // TypeScript cannot relate the two through E; the signature above does.
+      this.socket.timeout(ACK_TIMEOUT_MS).emit(event, ...([payload, acknowledged] as never));
+    });
+  }
+
+  #received(): void {
+    this.#receivedAt = performance.now();
+  }
+
+  /** Wait until the socket is connected; throw ParlanceError when it is closed. */
+  #connected(): Promise<void> {
+    if (this.socket.connected) return Promise.resolve();
+    if (!this.socket.active && this.#retry === undefined) return Promise.reject(closed());
+    return new Promise((resolve, reject) => this.#waiting.push({ resolve, reject }));
+  }
+
+  /** Wait until the socket is connected, and in its room again. */
+  async #returned(): Promise<void> {
+    await this.#connected();
+    await this.#entering;
   }
 
   #match(signal: AbortSignal | undefined, begin: () => Promise<unknown>): Promise<MatchFound> {
@@ -178,7 +233,10 @@ export class RealtimeClient {
     const delay = Math.min(RECONNECT_MS * 2 ** this.#attempts++, RECONNECT_MAX_MS) * (0.5 + Math.random());
     this.socket.disconnect();
     clearTimeout(this.#retry);
-    this.#retry = setTimeout(() => this.socket.connect(), delay);
+    this.#retry = setTimeout(() => {
+      this.#retry = undefined;
+      this.socket.connect();
+    }, delay);
   }
 
   #fail(reason: ParlanceError): void {
@@ -188,11 +246,25 @@ export class RealtimeClient {
   }
 
   #rejoin(): void {
-    if (this.#room !== undefined) this.#enter(this.#room).catch((reason: ParlanceError) => this.#lose(reason));
+    if (this.#room === undefined || this.#entering) return;
+    this.#enter(this.#room).catch((reason: ParlanceError) => this.#lose(reason));
   }
 
   #enter(roomId: string): Promise<AckData<"join_room">> {
-    return this.send("join_room", this.#lastSeq === undefined ? { roomId } : { roomId, after: this.#lastSeq });
+    const entering = this.#request(roomId).finally(() => {
+      if (this.#entering === entering) this.#entering = undefined;
+    });
+    this.#entering = entering;
+    return entering;
+  }
+
+  /** Send `join_room` until it is acknowledged, each time with the number of the last signal received by then. */
+  async #request(roomId: string): Promise<AckData<"join_room">> {
+    for (;;) {
+      const answer = await this.#emit("join_room", this.#lastSeq === undefined ? { roomId } : { roomId, after: this.#lastSeq });
+      if (answer !== undefined) return read("join_room", answer);
+      await this.#connected();
+    }
   }
 
   #leave(): void {
@@ -203,4 +275,12 @@ export class RealtimeClient {
     this.#leave();
     this.onRoomLost(reason);
   }
+}
+
+const closed = () => new ParlanceError("disconnected", "The connection was closed.");
+
+function read<E extends ClientEvent>(event: E, answer: Ack<E> | undefined): AckData<E> {
+  if (answer === undefined) throw new ParlanceError("timeout", `The server did not acknowledge ${event}.`);
+  if (!answer.ok) throw new ParlanceError(answer.error.code, answer.error.message);
+  return answer as AckData<E>;
 }

@@ -66,7 +66,7 @@ export class Talk {
     socket.on("session_replaced", () => this.#giveUp("You have opened Parlance in too many windows, and this one was left out. Load the page again to use it here."));
     // A closed socket leaves the queue, so search again; the client rejoins a call.
     socket.on("connect", () => {
-      if (this.#search && !this.#call) void this.#queue(this.#search);
+      if (this.#search && !this.#call) void this.#queue(this.#search, { isAgain: true });
     });
     realtime.onClosed = (reason) => this.#giveUp(sentence(reason));
     socket.on("disconnect", () => {
@@ -122,11 +122,17 @@ export class Talk {
     return true;
   }
 
-  async #queue(search: FindPartner): Promise<void> {
+  async #queue(search: FindPartner, { isAgain = false } = {}): Promise<void> {
     try {
       await this.#realtime.send("find_partner", search);
     } catch (reason) {
-      this.#giveUp(sentence(reason));
+      const code = reason instanceof ParlanceError ? reason.code : undefined;
+      // The connection was dead; the search begins again with the next one.
+      if (code === "timeout" && !this.#realtime.socket.connected) return;
+      if (code !== "already_searching" || !isAgain) return this.#giveUp(sentence(reason));
+      // The server has not noticed yet that the connection of the earlier search is gone.
+      await this.#realtime.send("cancel_search", {}).catch(() => undefined);
+      if (this.#search === search && !this.#call) await this.#queue(search);
     }
   }
 

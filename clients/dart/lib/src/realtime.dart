@@ -18,14 +18,23 @@ abstract interface class TokenSource {
   Future<String> refresh();
 }
 
-/// Milliseconds within which an ack arrives.
-const _ackTimeoutMs = 10000;
+/// Milliseconds within which an ack arrives; if nothing else arrives either, the connection is dead.
+const _ackTimeoutMs = 5000;
+
+/// Events that are sent again after a lost connection, because a second one changes nothing. Not a search, which was
+/// lost with its socket, nor a description: after a reconnection the caller makes a new offer, which an older answer
+/// would not fit.
+const _repeated = {'webrtc_ice', 'refresh_ice', 'app_state', _endCall};
+const _endCall = 'end_call';
+
+/// Codes of `end_call` for a call that has ended before.
+const _ended = {'room_closed', 'not_in_room'};
 
 /// First and longest delay between two attempts to connect. A call waits for a lost participant for seconds only.
 const _reconnectMs = 250, _reconnectMaxMs = 5000;
 
 /// Names of this client's own events beside those of the server.
-const _connected = 'connect', _disconnected = 'disconnect', _cancelled = 'cancelled';
+const _connect = 'connect', _disconnect = 'disconnect', _cancelled = 'cancelled';
 
 /// The Socket.IO connection: it reconnects, and rejoins the room of a call.
 final class RealtimeClient {
@@ -35,12 +44,14 @@ final class RealtimeClient {
       ..on('connect', (_) {
         _isTokenRefused = false;
         _attempts = 0;
+        _connections++;
         _rejoin();
-        _emit(_connected, const {});
+        _wake((each) => each.complete());
+        _emit(_connect, const {});
       })
       ..on('connect_error', _refused)
       ..on('disconnect', (reason) {
-        _emit(_disconnected, const {});
+        _emit(_disconnect, const {});
         // After any other reason the socket reconnects by itself.
         if (reason != 'io server disconnect') return;
         if (_lastEvent == ServerEvents.sessionReplaced.name) {
@@ -50,6 +61,7 @@ final class RealtimeClient {
         }
       })
       ..onAny(_received)
+      ..io.on('ping', (_) => _noteReceived())
       ..connect();
   }
 
@@ -80,13 +92,21 @@ final class RealtimeClient {
   /// The number of the last signal received in this room, so that the server can send what was missed.
   int? _lastSeq;
 
+  /// How often the connection was made, and the time since something came from the server.
+  int _connections = 0;
+  final _silence = Stopwatch()..start();
+
+  /// The join that is in progress, and what waits for the connection.
+  Future<void>? _entering;
+  final _waiting = <Completer<void>>[];
+
   bool get isConnected => _socket.connected;
 
   /// The connection was made, for the first time or again.
-  Stream<void> get onConnected => _events.stream.where((event) => event.$1 == _connected);
+  Stream<void> get onConnected => _events.stream.where((event) => event.$1 == _connect);
 
   /// The connection was lost; it comes back by itself.
-  Stream<void> get onDisconnected => _events.stream.where((event) => event.$1 == _disconnected);
+  Stream<void> get onDisconnected => _events.stream.where((event) => event.$1 == _disconnect);
 
   /// The room could not be joined again after the connection was lost.
   Stream<ParlanceException> get onRoomLost => _roomLost.stream;
@@ -99,16 +119,43 @@ final class RealtimeClient {
       _events.stream.where((each) => each.$1 == event.name).map((each) => event.read(each.$2));
 
   /// Send an event and wait for its ack; throw [ParlanceException] with the code of a refusal, or `timeout`.
+  ///
+  /// Without an ack the connection may be dead: then the client reconnects and joins its room again. What has no effect
+  /// twice it sends again after that; so there is no `timeout` for these events, but `disconnected` after [close].
   Future<A> send<A>(ClientEvent<A> event) async {
-    final acknowledged = Completer<Map<String, dynamic>>();
+    var answer = await _request(event);
+    while (answer == null && _repeated.contains(event.name)) {
+      await _connected();
+      await _entering;
+      answer = await _request(event);
+      final code = answer?['ok'] == false ? (answer!['error'] as Map<String, dynamic>)['code'] : null;
+      if (event.name == _endCall && _ended.contains(code)) answer = const {'ok': true};
+    }
+    return _read(event, answer);
+  }
+
+  /// Send an event; return its ack, or null if none arrived.
+  Future<Map<String, dynamic>?> _request<A>(ClientEvent<A> event) {
+    final acknowledged = Completer<Map<String, dynamic>?>();
+    final connection = _connections, isConnected = _socket.connected;
+    final sent = Stopwatch()..start();
     _socket.timeout(_ackTimeoutMs).emitWithAck(event.name, event.payload.toJson(), ack: ([Object? late, Object? answer]) {
+      if (acknowledged.isCompleted) return;
       if (answer is Map<String, dynamic>) {
+        _noteReceived();
         acknowledged.complete(answer);
-      } else {
-        acknowledged.completeError(ParlanceException('timeout', 'The server did not acknowledge ${event.name}.'));
+        return;
       }
+      final isSame = isConnected && _socket.connected && connection == _connections;
+      // Only if nothing came: a server that is slow would be slower with all its clients reconnecting.
+      if (isSame && _silence.elapsed >= sent.elapsed) _connectLater();
+      acknowledged.complete(null);
     });
-    final answer = await acknowledged.future;
+    return acknowledged.future;
+  }
+
+  A _read<A>(ClientEvent<A> event, Map<String, dynamic>? answer) {
+    if (answer == null) throw ParlanceException('timeout', 'The server did not acknowledge ${event.name}.');
     if (answer['ok'] == true) return event.readAck(answer);
     final error = EventError.fromJson(answer['error'] as Map<String, dynamic>);
     throw ParlanceException(error.code, error.message);
@@ -147,7 +194,28 @@ final class RealtimeClient {
   void close() {
     _leave();
     _retry?.cancel();
+    _retry = null;
     _socket.disconnect();
+    _wake((each) => each.completeError(_wasClosed));
+  }
+
+  static const _wasClosed = ParlanceException('disconnected', 'The connection was closed.');
+
+  void _noteReceived() => _silence.reset();
+
+  /// Wait until the socket is connected; throw [ParlanceException] when it is closed.
+  Future<void> _connected() {
+    if (_socket.connected) return Future.value();
+    if (!_socket.active && _retry == null) return Future.error(_wasClosed);
+    final waiting = Completer<void>();
+    _waiting.add(waiting);
+    return waiting.future;
+  }
+
+  void _wake(void Function(Completer<void> waiting) settle) {
+    final waiting = [..._waiting];
+    _waiting.clear();
+    waiting.forEach(settle);
   }
 
   Future<MatchFound> _match(Future<void> Function() begin) async {
@@ -157,7 +225,7 @@ final class RealtimeClient {
       final (name, payload) = event;
       if (name == ServerEvents.matchFound.name) {
         found.complete(MatchFound.fromJson(payload));
-      } else if (name == _disconnected) {
+      } else if (name == _disconnect) {
         found.completeError(const ParlanceException('disconnected', 'The connection was lost.'));
       } else if (name == _cancelled ||
           name == ServerEvents.searchExpired.name ||
@@ -177,6 +245,7 @@ final class RealtimeClient {
   }
 
   void _received(String name, dynamic payload) {
+    _noteReceived();
     _lastEvent = name;
     final json = payload is Map<String, dynamic> ? payload : const <String, dynamic>{};
     // The partner left, or another socket of this account replaced this one.
@@ -219,7 +288,10 @@ final class RealtimeClient {
     final delay = min(_reconnectMs * pow(2, min(_attempts++, 10)), _reconnectMaxMs) * (0.5 + _random.nextDouble());
     _socket.disconnect();
     _retry?.cancel();
-    _retry = Timer(Duration(milliseconds: delay.round()), _socket.connect);
+    _retry = Timer(Duration(milliseconds: delay.round()), () {
+      _retry = null;
+      _socket.connect();
+    });
   }
 
   void _fail(ParlanceException reason) {
@@ -229,12 +301,28 @@ final class RealtimeClient {
   }
 
   void _rejoin() {
-    if (_room case final roomId?) {
+    if (_room case final roomId? when _entering == null) {
       unawaited(_enter(roomId).onError<ParlanceException>((reason, _) => _lose(reason)));
     }
   }
 
-  Future<void> _enter(String roomId) => send(ClientEvents.joinRoom(JoinRoom(roomId: roomId, after: _lastSeq)));
+  Future<void> _enter(String roomId) {
+    late final Future<void> entering;
+    entering = _join(roomId).whenComplete(() {
+      if (identical(_entering, entering)) _entering = null;
+    });
+    return _entering = entering;
+  }
+
+  /// Send `join_room` until it is acknowledged, each time with the number of the last signal received by then.
+  Future<void> _join(String roomId) async {
+    while (true) {
+      final event = ClientEvents.joinRoom(JoinRoom(roomId: roomId, after: _lastSeq));
+      final answer = await _request(event);
+      if (answer != null) return _read(event, answer);
+      await _connected();
+    }
+  }
 
   void _leave() {
     _room = null;

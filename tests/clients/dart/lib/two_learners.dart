@@ -47,8 +47,18 @@ final class Proxy {
     _listener.listen((client) async {
       final upstream = await Socket.connect(server.host, server.port);
       _sockets.addAll([client, upstream]);
-      unawaited(client.cast<List<int>>().pipe(upstream).then<void>((_) {}, onError: (Object _) {}));
-      unawaited(upstream.cast<List<int>>().pipe(client).then<void>((_) {}, onError: (Object _) {}));
+      final turn = _turn;
+      for (final (from, to) in [(client, upstream), (upstream, client)]) {
+        from.listen(
+          (data) {
+            if (turn == _turn) to.add(data);
+          },
+          onDone: () {
+            if (turn == _turn) to.destroy();
+          },
+          onError: (Object _) {},
+        );
+      }
     });
   }
 
@@ -58,6 +68,14 @@ final class Proxy {
   final List<Socket> _sockets = [];
 
   String get url => 'http://127.0.0.1:${_listener.port}';
+
+  /// Deliver nothing any more on the connections that exist, and leave them open.
+  void freeze() {
+    _turn++;
+    _sockets.clear();
+  }
+
+  int _turn = 0;
 
   void cut() {
     for (final each in _sockets) {
@@ -178,6 +196,19 @@ Future<void> main(List<String> arguments) async {
   await until(() => receiver.remoteSdp!.contains('a=ice-ufrag:u11') && caller.remoteSdp!.contains('a=ice-ufrag:u2'));
   seen['refusedInCall'] = [...tokens.calls];
   seen['peers'] = FakePeer.made.length;
+
+  // The connection is dead without being closed: the client notices, and is back in the call.
+  final reconnected = adas.onConnected.first;
+  proxy.freeze();
+  final resent = adas.send(
+    ClientEvents.webrtcIce(
+      LocalCandidate(roomId: match.roomId, candidate: const IceCandidate(candidate: 'candidate:4', sdpMid: '0')),
+    ),
+  );
+  await reconnected;
+  await resent;
+  await until(() => receiver.candidates.contains('candidate:4'));
+  seen['resent'] = true;
 
   await bensCall.end();
   seen['ended'] = [await adasCall.ended, await bensCall.ended];

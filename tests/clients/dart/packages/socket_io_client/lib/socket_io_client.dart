@@ -29,6 +29,18 @@ class OptionBuilder {
 
 Socket io(dynamic uri, [dynamic opts]) => Socket._('$uri', opts as Map<String, dynamic>);
 
+class Manager {
+  final Map<String, List<EventHandler>> _handlers = {};
+
+  void on(String event, EventHandler handler) => (_handlers[event] ??= []).add(handler);
+
+  void _emit(String event) {
+    for (final handler in [...?_handlers[event]]) {
+      handler(null);
+    }
+  }
+}
+
 class Socket {
   Socket._(this._uri, this._options) {
     if (_options['transports'].join() != 'websocket' || _options['autoConnect'] != false) {
@@ -46,6 +58,9 @@ class Socket {
   int _ids = 0;
   int? _timeout;
   bool connected = false;
+
+  /// The connection below the socket, of which the client reads the server's pings.
+  final io = Manager();
 
   /// Whether the socket reconnects by itself.
   bool active = false;
@@ -113,6 +128,7 @@ class Socket {
       (_options['auth'] as _Auth)((auth) => _transport?.add('40${jsonEncode(auth)}'));
     } else if (packet == '2') {
       _transport?.add('3');
+      io._emit('ping');
     } else if (packet.startsWith('40')) {
       connected = true;
       for (final (_, each) in _buffered) {
