@@ -309,3 +309,13 @@ class Forwarding:
         if self._sweeping is not None:
             self._sweeping.cancel()
         await self._tasks.stop()
+
+
+def end_wait(done: asyncio.Future[None], error: errors.ProductError | None) -> None:
+    """Acknowledge or refuse a signal whose sender waits for `done`."""
+    if done.done():
+        return
+    if error is None:
+        done.set_result(None)
+    else:
+        done.set_exception(error)

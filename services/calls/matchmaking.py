@@ -23,6 +23,7 @@ from services.calls.outcomes import Match, Partner, PartnerCancelled, SearchExpi
 from services.calls.room_messages import close_participants
 from services.calls.room_state import ClosedRoom, Paired, ParticipantRecord, Queued, QueueEntry
 from services.calls.rooms import Rooms
+from services.calls.seekers import read_seeker
 
 log = logging.getLogger("parlance.matchmaking")
 
@@ -34,15 +35,6 @@ MAX_TOPIC_LENGTH = 60
 RESTORE_BATCH_SIZE = 50
 #: Buckets of the histogram of waits.
 WAIT_BUCKETS_SECONDS = (0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300)
-#: The profile of a seeker, and the ids of users whom they must not meet.
-_SELECT_SEEKER = """
-    SELECT u.is_banned, p.username, p.display_name, p.avatar_url, p.english_level, array_to_string(ARRAY(
-        SELECT blocked_id FROM blocks WHERE blocker_id = u.id
-        UNION SELECT blocker_id FROM blocks WHERE blocked_id = u.id
-        UNION SELECT reported_id FROM reports WHERE reporter_id = u.id
-        UNION SELECT reporter_id FROM reports WHERE reported_id = u.id
-    ), ' ')
-    FROM users u JOIN profiles p ON p.user_id = u.id WHERE u.id = $1"""
 #: The search of a socket waits in the queue.
 SEARCH_WAITS: Message[[QueueEntry]] = Message("search_waits")
 #: The search of a socket has ended without a match.
@@ -138,7 +130,7 @@ class MatchmakingService:
 
         `at_head`: the position was given at the head of the queue.
         """
-        seeker, avoid = await self._read_seeker(user_id, socket_id)
+        seeker, avoid = await read_seeker(self._database, user_id, socket_id)
         entry: QueueEntry = {
             "userId": user_id,
             "socket": socket_id,
@@ -334,18 +326,6 @@ class MatchmakingService:
         if queued.recent_matches == 0:
             return min(longest, UNKNOWN_WAIT_SECONDS)
         return min(longest, max(1, math.ceil((queued.ahead + 1) * 300 / queued.recent_matches)))
-
-    async def _read_seeker(self, user_id: str, socket_id: str) -> tuple[Partner, list[str]]:
-        """Read the profile of a searching user, and the users to avoid: blocks and reports count both ways."""
-        found = await self._database.fetch_one(_SELECT_SEEKER, user_id)
-        if found is None:
-            raise errors.Banned("This account no longer exists.")
-        is_banned, username, display_name, avatar_url, english_level, avoided = found
-        if is_banned:
-            raise errors.Banned()
-        if username is None or english_level is None:
-            raise errors.ProfileIncomplete()
-        return Partner(user_id, display_name or username, avatar_url, english_level, socket_id), avoided.split()
 
 
 def _build_partner(entry: QueueEntry) -> Partner:

@@ -21,7 +21,7 @@ import spans
 from adapters.ports import Bus
 from services.bus_messages import Message
 from services.calls.call_records import CallRecords
-from services.calls.forwarding import Forwarding
+from services.calls.forwarding import Forwarding, end_wait
 from services.calls.matchmaking import MatchmakingService
 from services.calls.outcomes import (
     LeaveReason,
@@ -214,7 +214,7 @@ class SignalingService:
     async def relay_and_wait(self, socket_id: str, room_id: str, name: str, payload: SignalPayload) -> None:
         """Relay a signal, and return when it may be acknowledged."""
         done = asyncio.get_running_loop().create_future()
-        if not self.relay(socket_id, room_id, name, payload, _end, done):
+        if not self.relay(socket_id, room_id, name, payload, end_wait, done):
             await done
 
     def check_room(self, socket_id: str, room_id: str) -> None:
@@ -340,13 +340,3 @@ class SignalingService:
     async def _finish_call(self, closed: ClosedRoom) -> None:
         await close_participants(self._bus, closed)
         await self._records.record_end(closed.end, is_late=closed.is_backdated)
-
-
-def _end(done: asyncio.Future[None], error: errors.ProductError | None) -> None:
-    """Acknowledge or refuse the signal that `relay_and_wait` waits for."""
-    if done.done():
-        return
-    if error is None:
-        done.set_result(None)
-    else:
-        done.set_exception(error)

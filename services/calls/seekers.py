@@ -1,0 +1,33 @@
+"""Learners who search: their profile, and whom they must not meet."""
+
+from __future__ import annotations
+
+import errors
+from adapters.database import Database
+from services.calls.outcomes import Partner
+
+#: The profile of a seeker, and the ids of users whom they must not meet.
+_SELECT_SEEKER = """
+    SELECT u.is_banned, p.username, p.display_name, p.avatar_url, p.english_level, array_to_string(ARRAY(
+        SELECT blocked_id FROM blocks WHERE blocker_id = u.id
+        UNION SELECT blocker_id FROM blocks WHERE blocked_id = u.id
+        UNION SELECT reported_id FROM reports WHERE reporter_id = u.id
+        UNION SELECT reporter_id FROM reports WHERE reported_id = u.id
+    ), ' ')
+    FROM users u JOIN profiles p ON p.user_id = u.id WHERE u.id = $1"""
+
+
+async def read_seeker(database: Database, user_id: str, socket_id: str) -> tuple[Partner, list[str]]:
+    """Read the profile of a searching user, and the users to avoid: blocks and reports count both ways.
+
+    Raises Banned or ProfileIncomplete.
+    """
+    found = await database.fetch_one(_SELECT_SEEKER, user_id)
+    if found is None:
+        raise errors.Banned("This account no longer exists.")
+    is_banned, username, display_name, avatar_url, english_level, avoided = found
+    if is_banned:
+        raise errors.Banned()
+    if username is None or english_level is None:
+        raise errors.ProfileIncomplete()
+    return Partner(user_id, display_name or username, avatar_url, english_level, socket_id), avoided.split()
