@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 import errors
-from adapters import logs
+from adapters import logs, postgresql
 from contract import problems, schemas
 from contract.event_bindings import COMMON_CODES, EventBindings
 from contract.event_rate import EventLimit
@@ -123,6 +123,7 @@ class Handlers:
 
         async def handle(socket_id: str, *arguments: Any) -> dict[str, Any]:
             logs.request_id.set(f"{socket_id}/{next(self._numbers)}")
+            postgresql.begin_request()
             return await self._answer(socket_id, name, arguments)
 
         return handle

@@ -1,4 +1,4 @@
-"""Readiness: every service that this process depends on answers."""
+"""Readiness: every service that this process depends on answers, and PostgreSQL can write."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TIMEOUT_SECONDS = 2
 class HealthService:
     def __init__(self, database: Database, redis: Redis, storage: Storage) -> None:
         self._checks: dict[str, Callable[[], Awaitable[object]]] = {
-            "database": database.ping,
+            "database": database.check_writable,
             "redis": redis.ping,
             "storage": storage.ping,
         }
