@@ -62,6 +62,24 @@ def _host(value: str) -> str:
     return bare
 
 
+def split_port(text: str) -> tuple[str, int | None]:
+    """Split a host and its port, `db:5432` or `[::1]:5432`; the port is None without one."""
+    match = re.fullmatch(r"(\[[^]]*\]|[^:]*):([0-9]{1,5})", text.strip())
+    return (match[1].removeprefix("[").removesuffix("]"), int(match[2])) if match else (text.strip(), None)
+
+
+def _database_hosts(value: str) -> str:
+    """Return hosts with commas between, in the form of `split_port`."""
+    hosts = []
+    for each in value.split(","):
+        host, port = split_port(each)
+        if port is not None and not 0 < port < 65536:
+            raise ValueError("has a port that is not between 1 and 65535")
+        bare = _host(host)
+        hosts.append(bare if port is None else f"{url_host(bare)}:{port}")
+    return ",".join(hosts)
+
+
 def url_host(host: str) -> str:
     """Format a host for a URL: IPv6 in brackets."""
     return f"[{host}]" if ":" in host else host
@@ -191,6 +209,7 @@ def _sender(value: str) -> str:
 Duration = Annotated[timedelta, BeforeValidator(_duration)]
 Host = Annotated[str, AfterValidator(_host)]
 RedisUrl = Annotated[RedisAddress, NoDecode, BeforeValidator(_redis_url)]
+DatabaseHosts = Annotated[str, AfterValidator(_database_hosts)]
 Sender = Annotated[str, AfterValidator(_sender)]
 #: Scheme, host and port of an HTTP server.
 Site = Annotated[str, AfterValidator(_http_origin)]

@@ -17,6 +17,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from setting_values import (
+    DatabaseHosts,
     Duration,
     Host,
     Origins,
@@ -27,6 +28,7 @@ from setting_values import (
     Sender,
     Site,
     between,
+    split_port,
     url_host,
 )
 
@@ -66,12 +68,18 @@ class Settings(BaseSettings):
     socket_handshake_timeout: Annotated[Duration, between("1s", "5m")] = timedelta(seconds=10)
 
     # PostgreSQL
-    db_host: Host | None = None
+    #: One or several, with commas between, each with or without a port of its own.
+    db_host: DatabaseHosts | None = None
     db_port: int = Field(5432, ge=1, le=65535)
     db_username: str = "root"
     db_password: SecretStr = SecretStr("root")
     db_name: str = "english_speaking_dev"
     db_pool_size: int = Field(10, ge=1)
+    db_sslmode: Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"] = "prefer"
+    #: A file, or `system`.
+    db_sslrootcert: str | None = None
+    #: On: a pooler gives each transaction another connection, which keeps no prepared statements and no settings.
+    db_transaction_pooling: bool = False
 
     # Redis or Valkey
     redis_host: Host | None = None
@@ -215,8 +223,13 @@ class Settings(BaseSettings):
         return LOOSE_RATE_LIMIT_FACTOR if loose else 1
 
     @property
+    def database_hosts(self) -> list[tuple[str, int]]:
+        """Hosts and ports, in the order in which they are tried."""
+        return [(host, port or self.db_port) for host, port in map(split_port, (self.db_host or "").split(","))]
+
+    @property
     def database_address(self) -> str:
-        return f"{url_host(self.db_host or '')}:{self.db_port}"
+        return ",".join(f"{url_host(host)}:{port}" for host, port in self.database_hosts)
 
     @property
     def redis(self) -> RedisAddress | None:

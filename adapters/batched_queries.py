@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,7 @@ from psycopg.pq import ExecStatus
 from psycopg.pq.abc import PGresult
 
 import errors
+from adapters import postgresql
 
 log = logging.getLogger("parlance.database")
 
@@ -43,7 +45,8 @@ class _Statement:
         self._transformer = Transformer(connection)
 
     def first_row(self, result: PGresult) -> Row | None:
-        self._transformer.set_pgresult(result, set_loaders=not self.worked)
+        # Without a name it is planned each time, and no error names the change of a column.
+        self._transformer.set_pgresult(result, set_loaders=not (self.worked and self.name))
         self.worked = True
         return self._transformer.load_row(0, tuple) if result.ntuples else None
 
@@ -64,8 +67,16 @@ class _Query:
 class BatchedQueries:
     """One connection to PostgreSQL, opened by the first query and again by the first after it was lost."""
 
-    def __init__(self, conninfo: str, timeout: float = TIMEOUT_SECONDS) -> None:
-        self._conninfo = conninfo
+    def __init__(
+        self,
+        connect: Callable[[], Awaitable[psycopg.AsyncConnection[Any]]],
+        timeout: float = TIMEOUT_SECONDS,
+        *,
+        prepares: bool = True,
+    ) -> None:
+        """`connect` makes a connection in autocommit mode; without `prepares` no statement is kept on it."""
+        self._connect_to_server = connect
+        self._prepares = prepares
         self._timeout = timeout
         self._connection: psycopg.AsyncConnection[Any] | None = None
         #: The connection's, kept because asyncio's look-up of the running one is a system call.
@@ -100,10 +111,15 @@ class BatchedQueries:
             self._opening.cancel()
         self._lose("it was closed")
 
+    def replace_connection(self) -> None:
+        """Close the connection; the next query opens another."""
+        self._lose("it is replaced")
+
     async def _open(self) -> None:
         # Queries that come meanwhile wait for the same attempt, and one that is cancelled does not end it.
         if self._opening is None:
-            self._opening = asyncio.create_task(self._connect())
+            # Not within the budget of the query that is first.
+            self._opening = asyncio.create_task(self._connect(), context=postgresql.without_budget())
             self._opening.add_done_callback(self._opened)
         await asyncio.shield(self._opening)
 
@@ -114,7 +130,7 @@ class BatchedQueries:
 
     async def _connect(self) -> None:
         try:
-            connection = await psycopg.AsyncConnection.connect(self._conninfo, autocommit=True)
+            connection = await self._connect_to_server()
         except psycopg.OperationalError as error:
             log.warning("postgresql_unreachable error=%s", error)
             raise errors.Unavailable() from None
@@ -141,7 +157,10 @@ class BatchedQueries:
         try:
             for query in queries:
                 query.statement = self._statements.get(query.text) or self._prepare(query.text, self._connection)
-                pgconn.send_query_prepared(query.statement.name, query.parameters)
+                if self._prepares:
+                    pgconn.send_query_prepared(query.statement.name, query.parameters)
+                else:
+                    pgconn.send_query_params(query.text.encode(), query.parameters)
                 self._sent.append(query)
             pgconn.pipeline_sync()
             self._sent.append(None)
@@ -155,6 +174,8 @@ class BatchedQueries:
             self._watch = self._loop.call_later(self._timeout, self._check)
 
     def _prepare(self, text: str, connection: psycopg.AsyncConnection[Any]) -> _Statement:
+        if not self._prepares:
+            return self._statements.setdefault(text, _Statement(b"", text, connection))
         self._names += 1
         statement = _Statement(b"query_%d" % self._names, text, connection)
         connection.pgconn.send_prepare(statement.name, text.encode())
@@ -206,6 +227,8 @@ class BatchedQueries:
                     self._leave(item)
                 else:
                     item.refuse(error)
+                    if postgresql.is_unusable(error):
+                        raise error  # closes the connection
             elif item.statement.error:
                 item.refuse(item.statement.error)
             else:

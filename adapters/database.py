@@ -7,61 +7,95 @@ from contextlib import asynccontextmanager
 
 import psycopg
 import sqlalchemy.exc
-from psycopg.conninfo import make_conninfo
-from sqlalchemy import event, func, make_url, select, text
+from sqlalchemy import event, func, select, text
 from sqlalchemy.engine import ExceptionContext
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.exc import InvalidatePoolError
+from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.pool import ConnectionPoolEntry
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from adapters import postgresql
 from adapters.batched_queries import BatchedQueries, Row
 from settings import Settings
 
-#: What a statement raises while PostgreSQL is unreachable, refuses to serve or is too busy.
+#: What a statement raises while PostgreSQL is unreachable, refuses to serve, cannot write or is too busy.
 UNAVAILABLE = (
     sqlalchemy.exc.OperationalError,
     sqlalchemy.exc.InterfaceError,
     sqlalchemy.exc.TimeoutError,
     psycopg.OperationalError,
+    TimeoutError,
 )
+
+#: Seconds in which PostgreSQL answers `check_writable`.
+_CHECK_SECONDS = 1.5
+#: Seconds after which a batched query has failed: its connection was opened, and its answer did not come.
+_QUERY_SECONDS = 8
+
+_GENERATION = "generation"
 
 
 class Database:
     """PostgreSQL through psycopg 3; `transaction()` is the one way to write, `fetch_one()` a quicker way to read."""
 
     def __init__(self, settings: Settings) -> None:
-        url = make_url(settings.database_url).set(drivername="postgresql+psycopg")
-        self.engine: AsyncEngine = create_async_engine(
-            url,
-            pool_size=settings.db_pool_size,
-            max_overflow=0,
-            pool_timeout=5,
-            pool_pre_ping=True,
-            # An unexpected error is logged, and parameters are hashes of passwords and tokens.
-            hide_parameters=True,
-            connect_args={"connect_timeout": 5, "options": "-c timezone=UTC -c statement_timeout=15000"},
-        )
+        self.engine: AsyncEngine = postgresql.engine(settings)
         event.listen(self.engine.sync_engine, "handle_error", _leave_out_rows)
+        event.listen(self.engine.sync_engine, "checkout", self._require_generation)
+        #: Increases when the connections made so far have to be replaced.
+        self._generation = 0
         self._reads = BatchedQueries(
-            make_conninfo(settings.database_url, connect_timeout=5, options="-c timezone=UTC -c statement_timeout=5000")
+            lambda: postgresql.connect(settings, autocommit=True), prepares=not settings.db_transaction_pooling
         )
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncSession]:
-        """Open a session that commits on leaving and rolls back on an exception."""
-        async with AsyncSession(self.engine, expire_on_commit=False) as db, db.begin():
-            yield db
+        """Open a session that commits on leaving and rolls back on an exception.
+
+        Raises one of UNAVAILABLE, in a request before its budget is exceeded.
+        """
+        try:
+            async with AsyncSession(self.engine, expire_on_commit=False) as db, db.begin():
+                async with postgresql.counted():
+                    await db.connection()
+                yield db
+        except (sqlalchemy.exc.DBAPIError, psycopg.Error) as error:
+            if postgresql.is_unusable(error):
+                self.replace_connections()
+            if postgresql.is_repeatable(error):
+                raise postgresql.ConnectionUnusable(str(error)) from error
+            raise
 
     async def fetch_one(self, statement: str, *parameters: str) -> Row | None:
         """Return the first row that a statement finds by an index; see `adapters/batched_queries.py`."""
-        return await self._reads.fetch_one(statement, *parameters)
+        async with postgresql.counted(_QUERY_SECONDS):
+            return await self._reads.fetch_one(statement, *parameters)
 
-    async def ping(self) -> None:
-        async with self.engine.connect() as connection:
-            await connection.execute(text("SELECT 1"))
+    async def check_writable(self) -> None:
+        """Raise one of UNAVAILABLE, soon, where PostgreSQL does not answer or cannot write."""
+        with postgresql.time_limit(_CHECK_SECONDS):
+            async with self.transaction() as db:
+                await require_writable(db)
+
+    def replace_connections(self) -> None:
+        """Have each connection closed when it is next needed, and another made: to the primary, after a switch."""
+        self._generation += 1
+        self._reads.replace_connection()
+
+    def _require_generation(self, _: object, entry: ConnectionPoolEntry, __: object) -> None:
+        if entry.info.setdefault(_GENERATION, self._generation) != self._generation:
+            raise InvalidatePoolError
 
     async def close(self) -> None:
         await self._reads.close()
         await self.engine.dispose()
+
+
+async def require_writable(db: AsyncSession) -> None:
+    """Raise ReadOnlySqlTransaction on a standby, and on a server that is read only."""
+    statement = text("SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean")
+    if (await db.execute(statement)).scalar_one():
+        raise psycopg.errors.ReadOnlySqlTransaction("PostgreSQL is a standby, or read only")
 
 
 async def lock_name(db: AsyncSession, name: str) -> None:

@@ -12,14 +12,14 @@ from typing import Any, ParamSpec
 import psycopg
 import sqlalchemy as sa
 from procrastinate import App, JobContext, PsycopgConnector
-from procrastinate.exceptions import ConnectorException
+from procrastinate.exceptions import ConnectorException, UniqueViolation
 from procrastinate.jobs import Job as JobRow
 from procrastinate.jobs import Status
 from procrastinate.manager import JobManager
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 import spans
-from adapters import logs
+from adapters import logs, postgresql
 from instants import utc_now
 from jobs import Job
 from settings import Settings
@@ -28,10 +28,20 @@ log = logging.getLogger("parlance.jobs")
 
 P = ParamSpec("P")
 
-#: Seconds without a heartbeat after which a job worker's job is retried by another.
-STALLED_AFTER_SECONDS = 10
+#: Seconds between two heartbeats of a job worker, and without one after which its jobs are retried by another.
+HEARTBEAT_SECONDS, STALLED_AFTER_SECONDS = 3, 10
+#: Seconds between two looks for jobs where PostgreSQL cannot notify of new ones.
+_POLL_SECONDS = 1
 #: Seconds for which a job worker tries to store the outcome of a job.
 _STORE_OUTCOME_SECONDS = 300
+#: Retries one job in the state in which it was found, unless another job worker does so.
+_RETRY_STALLED = """
+WITH stalled AS MATERIALIZED (
+    SELECT id FROM procrastinate_jobs
+     WHERE id = %(job_id)s AND status = 'doing' AND attempts = %(attempts)s FOR UPDATE SKIP LOCKED
+)
+SELECT procrastinate_retry_job_v2(id, now(), NULL, NULL, NULL) FROM stalled
+"""
 #: The argument that carries the id of the request or event that enqueued a job.
 _REQUEST_ID = "request_id"
 #: The argument that carries the span in which a job was enqueued, which the job's span continues.
@@ -88,7 +98,7 @@ async def enqueue_each(
         await task.batch_defer_async(*map(_named, arguments))
     except ConnectorException as error:
         # An unavailable database raises the same error from both libraries.
-        if isinstance(error.__cause__, psycopg.OperationalError):
+        if isinstance(error.__cause__, psycopg.Error):
             raise error.__cause__ from None
         raise
 
@@ -136,9 +146,15 @@ class Jobs:
     """The queue of `jobs.py`'s table."""
 
     def __init__(self, settings: Settings) -> None:
+        # LISTEN belongs to a connection, and a pooler of transactions gives each transaction another.
+        is_pooled = settings.db_transaction_pooling
         self.app = App(
-            connector=PsycopgConnector(conninfo=settings.database_url, min_size=1, max_size=4),
-            worker_defaults={"worker_middleware": [under_its_name]},
+            connector=postgresql.job_connector(settings),
+            worker_defaults={
+                "worker_middleware": [under_its_name],
+                "update_heartbeat_interval": HEARTBEAT_SECONDS,
+                **({"listen_notify": False, "fetch_job_polling_interval": _POLL_SECONDS} if is_pooled else {}),
+            },
         )
         self.app.job_manager = _Steadfast(self.app.connector)
 
@@ -156,10 +172,19 @@ class Jobs:
         await enqueue_each(db, job, [arguments], wait=wait)
 
     async def retry_stalled(self) -> None:
-        """Put the jobs of dead job workers back into their queues."""
-        for stalled in await self.app.job_manager.get_stalled_jobs(seconds_since_heartbeat=STALLED_AFTER_SECONDS):
-            log.warning("stalled_job_retried job_id=%s job=%s", stalled.id, stalled.task_name)
-            await self.app.job_manager.retry_job(stalled)
+        """Put the jobs of dead job workers back into their queues; several job workers may do so at once."""
+        manager = self.app.job_manager
+        for stalled in await manager.get_stalled_jobs(seconds_since_heartbeat=STALLED_AFTER_SECONDS):
+            try:
+                retried = await manager.connector.execute_query_all_async(
+                    _RETRY_STALLED, job_id=stalled.id, attempts=stalled.attempts
+                )
+            except UniqueViolation:
+                # A scheduled job, whose next run is in the queue already.
+                await manager.finish_job(stalled, Status.FAILED, delete_job=True)
+                continue
+            if retried:
+                log.warning("stalled_job_retried job_id=%s job=%s", stalled.id, stalled.task_name)
 
     async def delete_ended(self, after: timedelta) -> None:
         """Delete jobs that failed, or were cancelled, longer ago than `after`, in whole hours."""

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any
 
+from adapters import postgresql
+
 
 async def end(*tasks: asyncio.Task[Any]) -> None:
     """Cancel tasks, and wait until each has ended.
@@ -28,7 +30,7 @@ class BackgroundTasks:
         self._tasks: set[asyncio.Task[Any]] = set()
 
     def start(self, work: Coroutine[Any, Any, Any]) -> None:
-        task = asyncio.create_task(work)
+        task = asyncio.create_task(work, context=postgresql.without_budget())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

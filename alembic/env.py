@@ -2,9 +2,10 @@
 
 import alembic_postgresql_enum
 from alembic import context
-from sqlalchemy import create_engine, make_url, pool, text
+from sqlalchemy import text
 
 import models
+from adapters import postgresql
 
 # Two deployments that start at once wait for each other here.
 LOCK = 5503_0001
@@ -27,12 +28,10 @@ def say(*, step, **_):
 
 def run() -> None:
     settings = context.config.attributes["settings"]
-    engine = create_engine(
-        make_url(settings.database_url).set(drivername="postgresql+psycopg"), poolclass=pool.NullPool
-    )
-    with engine.connect() as connection:
-        connection.execute(text("SELECT pg_advisory_lock(:lock)"), {"lock": LOCK})
-        connection.commit()
+    engine = postgresql.blocking_engine(settings)
+    # In a transaction of its own, and not as a lock of the session, which a pooler of transactions would lose.
+    with engine.connect() as lock, engine.connect() as connection:
+        lock.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
         context.configure(
             connection=connection,
             target_metadata=models.metadata,

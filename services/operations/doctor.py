@@ -135,11 +135,11 @@ class DoctorService:
         if current is None:
             raise fault("no migration has been run", run)
         if current not in self._revisions:
-            summary = f"the database is at {current}, which this release does not know"
-            raise warning(summary, "Deploy the newer release that made it, unless that is in progress.")
+            summary = startup.describe_newer_schema(current, self._revisions)
+            raise warning(summary, "Finish the roll-out of that release; until then this one works with its schema.")
         pending = self._revisions.index(current)
         if pending:
-            raise fault(f"{pending} of {len(self._revisions)} migrations have not been run", run)
+            raise fault(startup.describe_older_schema(self._settings, pending, self._revisions), run)
         return f"at the newest, {current}"
 
     async def _check_redis(self) -> str:

@@ -1,4 +1,4 @@
-"""Readiness: every service that this process depends on answers."""
+"""Readiness: every service that this process depends on answers, and PostgreSQL can write."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class HealthService:
     def __init__(self, database: Database, redis: Redis, storage: Storage, stopping: asyncio.Event) -> None:
         self._stopping = stopping
         self._checks: dict[str, Callable[[], Awaitable[object]]] = {
-            "database": database.ping,
+            "database": database.check_writable,
             "redis": lambda: _require_primary(redis),
             "storage": storage.ping,
         }

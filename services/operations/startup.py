@@ -21,7 +21,7 @@ import psycopg
 from redis.exceptions import AuthenticationError, BusyLoadingError, RedisError, ResponseError
 
 import errors
-from adapters import bus, mesh, redis
+from adapters import bus, mesh, postgresql, redis
 from adapters.keys import KeyFiles
 from adapters.redis_connection import NotPrimary
 from adapters.storage import Storage, StorageRefused
@@ -123,15 +123,33 @@ def check_bus_directory(settings: Settings) -> None:
 
 @asynccontextmanager
 async def open_database(settings: Settings) -> AsyncIterator[psycopg.AsyncConnection]:
-    """Connect to PostgreSQL; raise StartupError."""
-    host, where = settings.db_host or "", f"PostgreSQL at {settings.database_address}"
-    await _require_reachable(where, host, settings.db_port, "DB_HOST", "DB_PORT")
-    try:
-        connection = await psycopg.AsyncConnection.connect(settings.database_url, connect_timeout=CONNECT_SECONDS)
-    except psycopg.OperationalError as error:
-        raise _database_error(settings, where, str(error)) from None
-    async with connection:
-        yield connection
+    """Connect to a PostgreSQL that can write; raise StartupError, also where it stops answering."""
+    where = f"PostgreSQL at {settings.database_address}"
+    with postgresql.time_limit(CONNECT_SECONDS):
+        try:
+            connection = await postgresql.connect(settings)
+        except psycopg.OperationalError as error:
+            if "timeout expired" in str(error):
+                raise _no_answer(where, "DB_HOST", "DB_PORT") from None
+            # The system's own words for what cannot be reached.
+            await _require_one_reachable(where, settings.database_hosts)
+            raise _database_error(settings, where, str(error)) from None
+        async with connection:
+            try:
+                yield connection
+            except psycopg.OperationalError as error:
+                raise _database_error(settings, where, str(error)) from None
+
+
+async def _require_one_reachable(where: str, hosts: Sequence[tuple[str, int]]) -> None:
+    """Raise the first host's StartupError where none can be reached."""
+    refusals = []
+    for host, port in hosts:
+        try:
+            return await _require_reachable(where, host, port, "DB_HOST", "DB_PORT")
+        except StartupError as error:
+            refusals.append(error)
+    raise refusals[0]
 
 
 def _database_error(settings: Settings, where: str, text: str) -> StartupError:
@@ -144,12 +162,23 @@ def _database_error(settings: Settings, where: str, text: str) -> StartupError:
         return Misconfigured(f"{where} has no database {name}", f"create it (`createdb {name}`), or correct DB_NAME")
     if "pg_hba.conf" in text:
         return Misconfigured(f"{where} has no pg_hba.conf entry for {user} from here", "add one, and reload PostgreSQL")
+    if "session is read-only" in text:
+        fix = "promote it, or name the primary in DB_HOST; several hosts may have commas between"
+        return Unreachable(f"{where} cannot write: it is a standby, or read only", fix)
+    if "SSL" in text or "certificate" in text:
+        return Misconfigured(
+            f"{where} and DB_SSLMODE do not agree: {_first_line(text)}", "correct DB_SSLMODE or DB_SSLROOTCERT"
+        )
     if "invalid response" in text or "expected authentication request" in text:
         return Misconfigured(f"{where} is no PostgreSQL", "correct DB_HOST and DB_PORT")
-    reason = " ".join(text.rpartition("FATAL:")[2].splitlines()[0].split()) if text.strip() else "no reason given"
+    reason = _first_line(text)
     if _NOT_READY_PATTERN.search(text) or "FATAL:" not in text:
         return Unreachable(f"{where} is not ready: {reason}", "wait, or read its log")
     return Misconfigured(f"{where} cannot be used: {reason}", "read its log")
+
+
+def _first_line(text: str) -> str:
+    return " ".join(text.rpartition("FATAL:")[2].splitlines()[0].split()) if text.strip() else "no reason given"
 
 
 async def check_database(settings: Settings) -> None:
@@ -171,7 +200,20 @@ async def check_schema(settings: Settings, revisions: Sequence[str]) -> None:
         log.warning("schema_newer_than_release revision=%s newest_known=%s", current, revisions[0])
     elif current != revisions[0]:
         pending = revisions.index(current)
-        raise Misconfigured(f"{pending} of {len(revisions)} migrations have not been run", RUN_MIGRATIONS)
+        raise Misconfigured(describe_older_schema(settings, pending, revisions), RUN_MIGRATIONS)
+
+
+def describe_older_schema(settings: Settings, missing: int, revisions: Sequence[str]) -> str:
+    """Say how many migrations the database lacks."""
+    return (
+        f"the schema of the database {settings.db_name} is older than this release:"
+        f" {missing} of {len(revisions)} migrations {'is' if missing == 1 else 'are'} missing"
+    )
+
+
+def describe_newer_schema(current: str, revisions: Sequence[str]) -> str:
+    """Say that a newer release has migrated the database."""
+    return f"the database is at {current}, of a newer release than this one, whose newest migration is {revisions[0]}"
 
 
 async def current_revision(connection: psycopg.AsyncConnection) -> str | None:
@@ -274,12 +316,16 @@ async def _require_reachable(where: str, host: str, port: int, *names: str) -> N
         problem = f"{where} cannot be reached: no address is known for the host {url_host(host)}"
         raise Misconfigured(problem, f"correct {names[0]}") from None
     except TimeoutError:
-        fix = f"start it, open the firewall, or correct {' and '.join(names)}"
-        raise Unreachable(f"{where} cannot be reached: no answer within {CONNECT_SECONDS} seconds", fix) from None
+        raise _no_answer(where, *names) from None
     except OSError as error:
         problem = f"{where} cannot be reached: {_describe(error)}"
         raise Unreachable(problem, f"start it, or correct {' and '.join(names)}") from None
     writer.close()
+
+
+def _no_answer(where: str, *names: str) -> Unreachable:
+    fix = f"start it, open the firewall, or correct {' and '.join(names)}"
+    return Unreachable(f"{where} cannot be reached: no answer within {CONNECT_SECONDS} seconds", fix)
 
 
 def _describe(error: OSError) -> str:

@@ -10,6 +10,7 @@ import psycopg
 import pytest
 
 import errors
+from adapters import postgresql
 from adapters.batched_queries import BatchedQueries
 from settings import Settings
 from testing.ports import free_port
@@ -67,7 +68,8 @@ async def line(settings: Settings) -> AsyncIterator[Line]:
 
 @pytest.fixture
 async def reads(settings: Settings, line: Line) -> AsyncIterator[BatchedQueries]:
-    reads = BatchedQueries(psycopg.conninfo.make_conninfo(settings.database_url, port=line.port), timeout=0.5)
+    there = settings.model_copy(update={"db_port": line.port})
+    reads = BatchedQueries(lambda: postgresql.connect(there, autocommit=True), timeout=0.5)
     yield reads
     await reads.close()
 

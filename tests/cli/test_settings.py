@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
 import settings as configuration
+from adapters import postgresql
 from adapters.turn import Turn
 from settings import Settings, SettingsError
 
@@ -44,6 +46,9 @@ UNIT = "should be a whole number and a unit, such as 90s, 15m, 12h or 30d"
         ("EMAIL_FROM", "Parlance", SENDER),
         ("EMAIL_FROM", "a@example.com, b@example.com", SENDER),
         ("DB_HOST", "postgresql://db", HOST),
+        ("DB_HOST", "db1,,db2", HOST),
+        ("DB_HOST", "db1,db2:99999", "has a port that is not between 1 and 65535"),
+        ("DB_SSLMODE", "on", "should be 'disable', 'allow', 'prefer', 'require', 'verify-ca' or 'verify-full'"),
         ("REDIS_HOST", "redis:6379", HOST),
         ("STORAGE_REGION", "us east", "should match"),
         # Clients get it in answers: an address of its own, whose form is that of a URI.
@@ -160,3 +165,11 @@ def test_loopback_origins_are_equal_in_development_alone() -> None:
         assert strict.is_own_origin(own) and not any(strict.is_own_origin(origin) for origin in others)
     elsewhere = configuration.load(None, app_url="https://app.example.com")
     assert not any(elsewhere.is_own_origin(origin) for origin in (own, *others))
+
+
+def test_several_database_hosts_have_ports_of_their_own() -> None:
+    loaded = configuration.load(None, db_host=" db1, db2:5433,[::1],[fd00::1]:6000", db_port=5434)
+    assert loaded.database_hosts == [("db1", 5434), ("db2", 5433), ("::1", 5434), ("fd00::1", 6000)]
+    assert loaded.database_address == "db1:5434,db2:5433,[::1]:5434,[fd00::1]:6000"
+    hosts = conninfo_to_dict(postgresql.conninfo(loaded))
+    assert (hosts["host"], hosts["port"]) == ("db1,db2,::1,fd00::1", "5434,5433,5434,6000")

@@ -27,7 +27,7 @@ from devtools.embedded import EmbeddedServices
 from services.operations import startup
 from settings import Settings
 from testing.containers import load_settings
-from testing.databases import own_database
+from testing.databases import execute, own_database
 from testing.polling import eventually
 from testing.ports import free_port
 from testing.shop import run_job_worker
@@ -143,11 +143,43 @@ async def test_schema_behind_refuses_and_newer_is_allowed(settings: Settings, ca
             with psycopg.connect(own.database_url) as connection:
                 connection.execute("UPDATE alembic_version SET version_num = %s", [revision])
             if revision == before:
-                with pytest.raises(startup.Misconfigured, match=r"1 of .* run `parlance migrations upgrade`"):
+                sentence = (
+                    r"older than this release: 1 of \d+ migrations is missing; run `parlance migrations upgrade`$"
+                )
+                with pytest.raises(startup.Misconfigured, match=sentence):
                     await startup.check_schema(own, known)
             else:
                 await startup.check_schema(own, known)
                 assert f"schema_newer_than_release revision=feedfeed newest_known={newest}" in caplog.text
+
+
+@pytest.mark.parametrize("missing", [1, 2])
+def test_serve_refuses_an_older_schema(environment: dict[str, str], settings: Settings, missing: int) -> None:
+    with own_database(settings) as own:
+        known = revisions(settings)
+        execute(own, "UPDATE alembic_version SET version_num = %s", known[missing])
+        sentence = (
+            f"the schema of the database {own.db_name} is older than this release: {missing} of {len(known)} migrations"
+            f" {'is' if missing == 1 else 'are'} missing; run `parlance migrations upgrade`"
+        )
+        for command in (("serve", "--port", str(free_port())), ("worker",)):
+            assert refused(*command, **{**environment, "DB_NAME": own.db_name}) == sentence
+
+
+def test_commands_of_an_older_release_accept_a_newer_schema(environment: dict[str, str], settings: Settings) -> None:
+    """As in a roll-out whose next release has migrated already, and after a step back."""
+    with own_database(settings) as own:
+        execute(own, "UPDATE alembic_version SET version_num = 'feedfeed'")
+        variables = {**environment, "DB_NAME": own.db_name}
+        newest = revisions(settings)[0]
+        sentence = f"the database is at feedfeed, of a newer release than this one, whose newest migration is {newest}"
+        for command in (("upgrade",), ("current",)):
+            done = parlance("migrations", *command, **variables)
+            assert done.returncode == 0 and sentence in done.stdout, done.stdout + done.stderr
+        assert refused("migrations", "downgrade", **variables) == f"{sentence}; downgrade it with that release"
+        upgrade_to_head(own)
+        checked = parlance("doctor", "--json", **variables)
+        assert f'"summary": "{sentence}"' in checked.stdout and '"warning"' in checked.stdout
 
 
 def test_serve_with_workers_reports_a_mistake_once(environment: dict[str, str]) -> None:

@@ -14,6 +14,7 @@ from procrastinate import App
 from procrastinate.exceptions import ConnectorException
 
 from adapters import jobs as job_queue
+from adapters.jobs import Jobs
 from cli import worker
 from cli.migrations import upgrade_to_head
 from container import Container
@@ -114,6 +115,50 @@ async def test_retry_is_scheduled_by_the_clock_of_postgresql(
         (row,) = await query(services, "SELECT scheduled_at - now() AS wait FROM procrastinate_jobs")
         assert timedelta(seconds=3) < row.wait <= timedelta(seconds=5)
         await services.close()
+
+
+async def test_stalled_jobs_are_retried_once_by_several_workers(settings: Settings) -> None:
+    """Procrastinate refuses a job that is in the queue again, which ended the scheduled job for good."""
+    with own_database(settings) as own:
+        one, other = Container(own), Container(own)
+        async with one.database.transaction() as db:
+            for _ in range(20):
+                await one.jobs.enqueue(db, send_verification, user_id=str(uuid.uuid4()))
+        async with one.jobs.app.open_async() as queue, other.jobs.app.open_async():
+            worker_id = await queue.job_manager.register_worker()
+            for _ in range(20):
+                await queue.job_manager.fetch_job(queues=None, worker_id=worker_id)
+            execute(own, "UPDATE procrastinate_workers SET last_heartbeat = now() - interval '1 hour'")
+            await asyncio.gather(*(each.jobs.retry_stalled() for each in (one, other, one, other)))
+        found = await query(one, "SELECT status, attempts, count(*) FROM procrastinate_jobs GROUP BY 1, 2")
+        assert [tuple(row) for row in found] == [("todo", 1, 20)]
+        await one.close()
+        await other.close()
+
+
+async def test_stalled_scheduled_job_does_not_stop_the_retries_of_others(settings: Settings) -> None:
+    """Its next run is in the queue already, and there may be one only."""
+    with own_database(settings) as own:
+        services = Container(own)
+        async with services.jobs.app.open_async() as queue:
+            worker_id = await queue.job_manager.register_worker()
+            scheduled = queue.configure_task("jobs.retry_stalled", queueing_lock="jobs.retry_stalled")
+            await scheduled.defer_async()
+            async with services.database.transaction() as db:
+                await services.jobs.enqueue(db, send_verification, user_id=str(uuid.uuid4()))
+            for _ in range(2):
+                await queue.job_manager.fetch_job(queues=None, worker_id=worker_id)
+            await scheduled.defer_async()
+            execute(own, "UPDATE procrastinate_workers SET last_heartbeat = now() - interval '1 hour'")
+            await services.jobs.retry_stalled()
+        found = await query(services, "SELECT task_name, status FROM procrastinate_jobs ORDER BY 1")
+        assert [tuple(row) for row in found] == [("auth.send_verification", "todo"), ("jobs.retry_stalled", "todo")]
+        await services.close()
+
+
+def test_heartbeats_are_sent_well_before_a_job_worker_counts_as_dead(settings: Settings) -> None:
+    interval = Jobs(settings).app.worker_defaults["update_heartbeat_interval"]
+    assert 2 * interval < job_queue.STALLED_AFTER_SECONDS
 
 
 class Queue:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -23,6 +24,9 @@ PACKAGES = {
     "services",
     "wire",
 }
+
+
+PRODUCTION = ("adapters", "cli", "contract", "handlers", "models", "realtime", "services")
 
 
 def imports(path: Path) -> set[str]:
@@ -72,3 +76,25 @@ def test_only_the_container_constructs_services() -> None:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
                 assert node.func.id not in services, f"{path.name} constructs {node.func.id}"
+
+
+def test_one_module_connects_to_postgresql() -> None:
+    """Time limits, TLS and several hosts are options of a connection; a second place would forget some."""
+    connecting = {"create_async_engine", "create_engine", "PsycopgConnector", "make_conninfo", "database_url"}
+    found = {}
+    for path in [
+        ROOT / "app.py",
+        ROOT / "container.py",
+        *sources(*PRODUCTION),
+        *sorted((ROOT / "alembic").glob("*.py")),
+    ]:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        names = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+        names |= {alias.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for alias in node.names}
+        calls = {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+        opened = {call for call in calls if re.fullmatch(r"psycopg\.(\w*Connection\.)?connect", call)}
+        if used := opened | (names & connecting):
+            found[str(path.relative_to(ROOT))] = used
+    # It enqueues over connections of others, and its own is never opened.
+    assert found.pop("adapters/jobs.py") == {"PsycopgConnector"}
+    assert set(found) == {"adapters/postgresql.py"}, found

@@ -36,6 +36,17 @@ class Seam(NamedTuple):
 
 SEAMS = [
     Seam(
+        "adapters/postgresql.py",
+        "psycopg",
+        "psycopg:AsyncConnection",
+        {
+            "wait": "13b1d8272287cf1e",
+            "notifies": "8bf9f82553586608",
+            "cancel_safe": "5a71f8b2c3a52c82",
+            "connect": "30b0e76c073d4b58",
+        },
+    ),
+    Seam(
         "cli/serve.py",
         "uvicorn",
         "uvicorn.supervisors.multiprocess:Multiprocess",
