@@ -206,6 +206,17 @@ def _sender(value: str) -> str:
     return value
 
 
+def loopback_port(origin: str) -> str | None:
+    """Return the port of a loopback origin over http, such as `http://localhost:5503`; None for another origin."""
+    match = re.fullmatch(r"http://(?:localhost|127\.0\.0\.1|\[::1\])(?::([0-9]{1,5}))?", origin)
+    return (match[1] or "80") if match else None
+
+
+def strip_prefix(message: str) -> str:
+    """Strip the beginning of pydantic's messages, so that the rest follows the name of a setting."""
+    return re.sub(r"^(Value error, |Input |String )", "", message)
+
+
 Duration = Annotated[timedelta, BeforeValidator(_duration)]
 Host = Annotated[str, AfterValidator(_host)]
 RedisUrl = Annotated[RedisAddress, NoDecode, BeforeValidator(_redis_url)]

@@ -28,7 +28,9 @@ from setting_values import (
     Sender,
     Site,
     between,
+    loopback_port,
     split_port,
+    strip_prefix,
     url_host,
 )
 
@@ -213,8 +215,8 @@ class Settings(BaseSettings):
             return False
         if origin == self.app_url or origin in self.cors_origins:
             return True
-        own = _loopback_port(self.app_url)
-        return self.app_env == "development" and own is not None and _loopback_port(origin) == own
+        own = loopback_port(self.app_url)
+        return self.app_env == "development" and own is not None and loopback_port(origin) == own
 
     @property
     def rate_limit_factor(self) -> int:
@@ -303,12 +305,6 @@ class Settings(BaseSettings):
         return problems
 
 
-def _loopback_port(origin: str) -> str | None:
-    """Return the port of a loopback origin over http, such as `http://localhost:5503`; None for another origin."""
-    match = re.fullmatch(r"http://(?:localhost|127\.0\.0\.1|\[::1\])(?::([0-9]{1,5}))?", origin)
-    return (match[1] or "80") if match else None
-
-
 def load(env_file: str | Path | None = ".env", **overrides: Any) -> Settings:
     """Read the environment, then `env_file`; raise SettingsError naming every bad variable."""
     path = os.environ.get("PARLANCE_ENV_FILE", env_file) if env_file == ".env" else env_file
@@ -331,13 +327,8 @@ def _read(files: list[str | Path], overrides: dict[str, Any]) -> Settings:
         for problem in error.errors():
             name = str(problem["loc"][0]).upper()
             # Without the value, which may be a secret.
-            lines.append(f"{name} {_strip_prefix(problem['msg'])}")
+            lines.append(f"{name} {strip_prefix(problem['msg'])}")
         raise SettingsError("; ".join(dict.fromkeys(lines))) from None
-
-
-def _strip_prefix(message: str) -> str:
-    """Strip the beginning of pydantic's messages, so that the rest follows the name of a setting."""
-    return re.sub(r"^(Value error, |Input |String )", "", message)
 
 
 def _require_text(file: Path) -> None:
