@@ -11,6 +11,7 @@ import random
 import ssl
 import time
 import uuid
+from collections import defaultdict
 from contextlib import suppress
 from typing import Any
 
@@ -53,6 +54,8 @@ class HostsLearner:
         self._tokens: dict[str, Any] = {}
         self._room = ""
         self._events: asyncio.Queue[tuple[str, Any]] = asyncio.Queue()
+        #: Numbers of the partner's signals, by room.
+        self._signals: defaultdict[str, list[int]] = defaultdict(list)
         self._last_seq = 0
         self._must_rejoin = False
         self.is_caller = False
@@ -154,8 +157,9 @@ class HostsLearner:
         if event == "webrtc_ice" and payload.get("candidate"):
             room, _, number = payload["candidate"]["candidate"].partition(" ")
             self._last_seq = max(self._last_seq, payload["seq"])
-            if side is not None and side.room == room:
-                side.received.append(int(number))
+            # The partner's first signals may come before this side has processed that both are there.
+            self._signals[room].append(int(number))
+            if side is not None:
                 side.last_received_at = time.time()
         elif event == "peer_left" and side is not None:
             self.leave(f"peer_left {payload['reason']}")
@@ -231,7 +235,8 @@ class HostsLearner:
         return "no partner"
 
     def _enter(self, partner: str, is_lasting: bool) -> str:
-        self.side = CallSide(self._room, self.id, partner, is_lasting, time.time())
+        received = self._signals[self._room]
+        self.side = CallSide(self._room, self.id, partner, is_lasting, time.time(), received=received)
         self.record.sides.append(self.side)
         return "ok"
 

@@ -81,17 +81,20 @@ class Postgres:
         password.unlink()
         with (data / "pg_hba.conf").open("a") as file:
             file.write("host all all 10.80.0.0/16 scram-sha-256\nhost replication all 10.80.0.0/16 scram-sha-256\n")
-        self.start(self.primary, is_synchronous=True)
+        self.start(self.primary)
         self.execute("CREATE DATABASE parlance", database="postgres")
         standby = other_store(self.primary)
         source = f"host={ADDRESSES[self.primary]} user=parlance password={PASSWORD} application_name={standby}"
         copy: list[str | Path] = ["-D", self._data(standby), "-R", "-X", "stream", "-c", "fast", "--no-sync"]
         self._network.execute(standby, [*self._prefix, self._programs / "pg_basebackup", "-d", source, *copy])
         self.start(standby)
+        # From here on: without a standby, it would wait for one. Of a promoted standby it is not set.
+        self.execute("ALTER SYSTEM SET synchronous_standby_names = '*'")
+        self.execute("SELECT pg_reload_conf()")
         replicated = "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'"
         wait_until(lambda: self.execute(replicated)[0][0], "the standby replicates")
 
-    def start(self, host: str, *, is_synchronous: bool = False) -> None:
+    def start(self, host: str) -> None:
         data = self._data(host)
         (data / "postmaster.pid").unlink(missing_ok=True)
         options = {
@@ -103,7 +106,6 @@ class Postgres:
             "max_connections": 200,
             # The file systems of all hosts are this machine's, which does not fail.
             "fsync": "off",
-            "synchronous_standby_names": "*" if is_synchronous else "",
         }
         arguments = [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
         self._processes[host] = self._network.spawn(
