@@ -100,6 +100,11 @@ class HostsLearner:
         return self.client is not None and self.client.connected
 
     @property
+    def must_come_back(self) -> bool:
+        """Whether the connection was lost, or the server has asked to join again."""
+        return not self.is_connected or self._must_rejoin
+
+    @property
     def process(self) -> str:
         """The id of the web process that has the socket."""
         return str(self.client.get_sid()).partition(".")[0] if self.client else ""
@@ -254,7 +259,7 @@ class HostsLearner:
         number = len(side.acked) + 1
         payload = {"roomId": side.room, "candidate": {"candidate": f"{side.room} {number}"}}
         while self.side is side and not self.over.is_set():
-            if (not self.is_connected or self._must_rejoin) and not await self.come_back():
+            if self.must_come_back and not await self.come_back():
                 break
             began = time.time()
             code = await self.ask("webrtc_ice", payload)

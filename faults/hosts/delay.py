@@ -1,6 +1,6 @@
-"""Delay of connections, where the kernel has no netem: `python -m faults.hosts.delay HOST:PORT...`.
+"""Delay of connections, where the kernel has no netem: `python -m faults.hosts.delay ADDRESS HOST:PORT...`.
 
-It listens on each port and passes bytes on to its host: at once at the start and after SIGUSR2, and
+It listens on each port of ADDRESS and passes bytes on to its host: at once at the start and after SIGUSR2, and
 after SIGUSR1 each way `MILLISECONDS` later. A connection therefore takes as long as it does on a long line, apart from
 its handshake.
 """
@@ -19,11 +19,11 @@ MILLISECONDS = 150
 class DelayProxy:
     """Connections to one port, passed on to another host with a delay each way."""
 
-    def __init__(self, target: str, port: int, seconds: Callable[[], float]) -> None:
-        self._target, self._port, self._seconds = target, port, seconds
+    def __init__(self, address: str, target: str, port: int, seconds: Callable[[], float]) -> None:
+        self._address, self._target, self._port, self._seconds = address, target, port, seconds
 
     async def serve(self) -> None:
-        server = await asyncio.start_server(self._pass, "0.0.0.0", self._port)
+        server = await asyncio.start_server(self._pass, self._address, self._port)
         await server.serve_forever()
 
     async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -56,7 +56,7 @@ class DelayProxy:
             await writing
 
 
-async def main(arguments: list[str]) -> None:
+async def main(address: str, targets: list[str]) -> None:
     seconds = 0.0
 
     def set_delay(value: float) -> None:
@@ -67,10 +67,11 @@ async def main(arguments: list[str]) -> None:
     loop.add_signal_handler(signal.SIGUSR1, set_delay, MILLISECONDS / 1000)
     loop.add_signal_handler(signal.SIGUSR2, set_delay, 0.0)
     proxies = [
-        DelayProxy(target, int(port), lambda: seconds) for target, port in (each.split(":") for each in arguments)
+        DelayProxy(address, target, int(port), lambda: seconds)
+        for target, port in (each.split(":") for each in targets)
     ]
     await asyncio.gather(*(proxy.serve() for proxy in proxies))
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1:]))
+    asyncio.run(main(sys.argv[1], sys.argv[2:]))

@@ -90,7 +90,7 @@ class HostsDeployment:
                 f"{ADDRESSES[self.postgres.primary]}:{stores.DATABASE_PORT}",
                 f"{ADDRESSES[self.valkeys.primary]}:{stores.CACHE_PORT}",
             ]
-            command = [sys.executable, "-m", "faults.hosts.delay", *proxies]
+            command = [sys.executable, "-m", "faults.hosts.delay", ADDRESSES["delay"], *proxies]
             self._delays = self.network.spawn("delay", command, self._log("delay"), cwd=ROOT)
             self.network.point(dict.fromkeys((stores.DATABASE_NAME, stores.CACHE_NAME), ADDRESSES["delay"]))
 

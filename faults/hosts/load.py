@@ -24,9 +24,10 @@ from faults.hosts.clients import LOST, HostsLearner, http_client
 from faults.hosts.records import Record, Revocation
 from testing.accounts import bearer, credentials, new_email
 
-#: Calls that last; learners who call one after another; accounts to ban and to log out.
-LASTING, CALLERS, REVOKED = 3, 6, 16
-SIGNAL_SECONDS, PROBE_SECONDS, REVOKE_SECONDS = 0.4, 0.5, 4.0
+#: Calls that last, and those of them whose learners signal seldom: a connection that is not used is not missed by its
+#: client, as in most of a real call. Learners who call one after another; accounts to ban and to log out.
+LASTING, QUIET, CALLERS, REVOKED = 4, 2, 6, 16
+SIGNAL_SECONDS, QUIET_SECONDS, PROBE_SECONDS, REVOKE_SECONDS = 0.4, 12.0, 0.5, 4.0
 #: Requests of a probe that may wait at once: each is sent at its time, also while others wait.
 PROBES_AT_ONCE = 40
 #: Seconds of the end: for signals on their way, and to hang up.
@@ -69,15 +70,20 @@ class HostsLoad:
 
     # --- Calls ------------------------------------------------------------------------------------------------------
 
-    async def lasts(self, learner: HostsLearner, topic: str) -> None:
+    async def lasts(self, learner: HostsLearner, topic: str, every: float) -> None:
         """One side of a call that goes on until the load ends; where it is ended, another begins."""
+        signaled_at = 0.0
         while not self.over.is_set():
             if not learner.is_connected and learner.side is None and not await learner.connect():
                 return
             if learner.side is None and await learner.meet("advanced", topic, is_lasting=True) != "ok":
                 await asyncio.sleep(0.5)
                 continue
-            await learner.signal()
+            if learner.must_come_back:
+                await learner.come_back()
+            elif time.monotonic() >= signaled_at + every:
+                signaled_at = time.monotonic()
+                await learner.signal()
             await asyncio.sleep(SIGNAL_SECONDS)
 
     async def calls(self, learner: HostsLearner) -> None:
@@ -164,7 +170,7 @@ class HostsLoad:
         return answer
 
     async def writes(self, learner: HostsLearner) -> None:
-        """Change one's profile, one number after another."""
+        """Change a profile, one number after another."""
         for number in itertools.count(1):
             if self.over.is_set():
                 return
@@ -261,7 +267,8 @@ class HostsLoad:
         for number in range(LASTING):
             pair = lasting[2 * number : 2 * number + 2]
             for each in pair:
-                self.begin(self.lasts(each, f"Topic {number}"))
+                every = QUIET_SECONDS if number < QUIET else SIGNAL_SECONDS
+                self.begin(self.lasts(each, f"Topic {number}", every))
             # One pair after another, so that these two meet.
             deadline = time.monotonic() + 20
             while time.monotonic() < deadline and not all(each.side for each in pair):

@@ -54,11 +54,9 @@ class HostsError(SystemExit):
     """The harness cannot run here; the message is one sentence that says what is missing."""
 
 
-def require_programs() -> None:
+def require_programs(path: str) -> None:
     """Raise HostsError where a Debian package or the permission to make namespaces is missing."""
-    # Debian keeps daemons where only root's PATH looks.
-    os.environ["PATH"] = os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin"
-    missing = [package for program, package in PROGRAMS.items() if shutil.which(program) is None]
+    missing = [package for program, package in PROGRAMS.items() if shutil.which(program, path=path) is None]
     if missing:
         raise HostsError(f"`make hosts` needs {', '.join(missing)}; install with: apt-get install {' '.join(missing)}")
     if os.geteuid() != 0:

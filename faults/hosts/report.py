@@ -14,7 +14,7 @@ from faults.hosts.goals import Evidence
 from faults.hosts.scenarios import Scenario
 
 HEAD = (
-    "| fault | writes back, s | finds back, s | jobs back, s | calls ended | half open | lost | rows wrong"
+    "| scenario | writes back, s | finds back, s | jobs back, s | calls ended | half open | lost | rows wrong"
     " | longest ban, s | HTTP errors | goals not met |\n"
     "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |"
 )
@@ -33,7 +33,7 @@ class Result:
         found, bans = self.evidence, goals.ban_seconds(self.evidence)
         errors = ", ".join(f"{count} {name}" for name, count in sorted(goals.http_errors(found).items()))
         cells = [
-            self.scenario.title,
+            f"`{self.scenario.name}`",
             _seconds(goals.seconds_until_writes(found)),
             _seconds(goals.seconds_until_finds(found)),
             _seconds(goals.seconds_until_jobs(found)),
@@ -56,12 +56,7 @@ def write(document: Path, results: list[Result], machine: str) -> None:
     """Put the rows into the document, in the place of those of the same scenarios."""
     text = document.read_text()
     begin, end = text.index(_BEGIN), text.index(_END)
-    titles = {scenario.title: name for name, scenario in SCENARIOS.items()}
-    kept = {
-        titles[title]: row
-        for row, title in re.findall(r"^(\| ([^|]+) \| .* \|)$", text[begin:end], re.M)
-        if title in titles
-    }
+    kept = {name: row for row, name in re.findall(r"^(\| `([a-z0-9-]+)` \| .* \|)$", text[begin:end], re.M)}
     rows = kept | {result.scenario.name: result.row() for result in results}
     lines = [
         f"{_BEGIN}, the last time on {time.strftime('%Y-%m-%d')} -->",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -152,7 +153,9 @@ def main(arguments: Sequence[str]) -> None:
         for scenario in chosen:
             print(f"{scenario.name:28} {scenario.title}")
         return
-    require_programs()
+    # Debian keeps daemons where only root's PATH looks.
+    os.environ["PATH"] = os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin"
+    require_programs(os.environ["PATH"])
     # Ended like by Ctrl-C, so that the namespaces are removed.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     results: list[report.Result] = []

@@ -75,13 +75,13 @@ def nothing(play: Play) -> None:
 
 
 def host_loss(play: Play) -> None:
-    """One app host lost without a word (no packet leaves it), back after 30 s"""
+    """One app host lost without a word (no packet leaves it), back after 25 s"""
     deployment = play.deployment
     deployment.network.unplug("app1")
     deployment.kill_app("app1")
     play.begin("app1 is gone")
     play.reachable("app2 goes on")
-    time.sleep(30)
+    time.sleep(25)
     deployment.network.plug("app1")
     deployment.start_app("app1")
     play.heal("app1 is back")
