@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -21,10 +23,10 @@ from faults.hosts import delay, goals, report, run
 from faults.hosts.deployment import adapt_nginx
 from faults.hosts.failovers import SCENARIOS
 from faults.hosts.goals import CallRow, Evidence, Timing
-from faults.hosts.network import HostsError, require_programs
+from faults.hosts.network import ADDRESSES, HostsError, Network, remove_stale_runs, require_programs
 from faults.hosts.records import CallSide, Record, Revocation
 from faults.hosts.scenarios import copy_with_migration
-from testing.polling import eventually
+from testing.polling import eventually, wait_until
 from testing.ports import free_port
 from testing.time_limits import limit
 
@@ -62,6 +64,11 @@ def make_evidence() -> Evidence:
         make_side(SHORT, "cleo", "dan", joined_at=22, ended_at=32, end="ended"),
         make_side(SHORT, "dan", "cleo", joined_at=22, ended_at=32, end="peer_left ended"),
     ]
+    record.sides += [  # others, of whom each call lasts two seconds
+        make_side(f"room-{at}", user, partner, joined_at=at, ended_at=at + 2, end=end)
+        for at in range(26, 60, 5)
+        for user, partner, end in (("eve", "fay", "ended"), ("fay", "eve", "peer_left ended"))
+    ]
     record.tries = [(at, "write", "ok") for at in (5.0, 21.0, 22.0, 23.0, 40.0)]
     record.registered_at = {"new@example.com": 21.5}
     record.written = {"ada": 7}
@@ -72,6 +79,7 @@ def make_evidence() -> Evidence:
         rows={
             LASTING: CallRow(LASTING, frozenset(("ada", "ben")), True, 63),
             SHORT: CallRow(SHORT, frozenset(("cleo", "dan")), True, 10),
+            **{f"room-{at}": CallRow(f"room-{at}", frozenset(("eve", "fay")), True, 2) for at in range(26, 60, 5)},
         },
         profiles={"ada": 7},
         mails={"new@example.com": 22.0},
@@ -93,7 +101,12 @@ def fail_writes(evidence: Evidence) -> None:
 
 
 def lose_finds(evidence: Evidence) -> None:
-    evidence.record.sides = evidence.record.sides[:2]
+    evidence.record.sides = evidence.record.sides[:4]
+
+
+def relay_no_more(evidence: Evidence) -> None:
+    for side in evidence.record.sides[:2]:
+        side.last_acked_at = side.last_received_at = 39.0
 
 
 def lose_signal(evidence: Evidence) -> None:
@@ -171,6 +184,7 @@ def fail_load(evidence: Evidence) -> None:
     [
         (fail_writes, "recovery"),
         (lose_finds, "recovery"),
+        (relay_no_more, "relayed"),
         (lose_signal, "nothing_lost"),
         (lose_profile, "nothing_lost"),
         (silence_partner, "half_open"),
@@ -329,6 +343,105 @@ async def test_delay_proxy_delays_each_way() -> None:
         process.kill()
         process.wait()
         target.close()
+
+
+# --- Namespaces -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def network(tmp_path: Path) -> Iterator[Network]:
+    network = Network(tmp_path)
+    try:
+        network.build()
+        yield network
+    finally:
+        network.remove()
+
+
+def list_namespaces(run_id: str) -> list[str]:
+    return [path.name for path in Path("/run/netns").glob(f"parlance-{run_id}-*")]
+
+
+def is_reached(network: Network, address: str) -> bool:
+    """Say whether the first app host reaches an address, at which nothing listens: it answers with a reset."""
+    with network.inside("app1"), socket.socket() as client:
+        client.settimeout(limit(0.5))
+        try:
+            client.connect((address, 9))
+        except ConnectionRefusedError:
+            return True
+        except OSError:
+            return False
+        return True
+
+
+@pytest.mark.system
+def test_cut_drops_packets_until_it_is_healed(network: Network) -> None:
+    store = ADDRESSES["store1"]
+    wait_until(lambda: is_reached(network, store), "the store is reached", within=10)
+    for way in ("in", "out"):
+        network.cut("app1", ["store1"], ways=(way,))
+        assert not is_reached(network, store)
+        assert is_reached(network, ADDRESSES["store2"])
+        network.heal()
+        assert is_reached(network, store)
+    network.cut("app1", ["store1"], port=9)
+    assert not is_reached(network, store)
+
+
+@pytest.mark.system
+def test_names_and_addresses_move(network: Network) -> None:
+    def look_up(name: str) -> str:
+        return network.execute("app1", ["getent", "hosts", name], check=False).partition(" ")[0]
+
+    network.point({"database.test": "10.80.0.11"})
+    assert look_up("database.test") == "10.80.0.11"
+    network.point({"database.test": "10.80.0.12", "cache.test": "10.80.0.11"})
+    assert look_up("database.test") == "10.80.0.12" and look_up("cache.test") == "10.80.0.11"
+    for host in ("store1", "store2"):
+        network.move_address("10.80.0.20", host)
+        wait_until(lambda: is_reached(network, "10.80.0.20"), f"the address is that of {host}", within=10)
+
+
+@pytest.mark.system
+def test_next_run_removes_what_a_killed_one_left(tmp_path: Path) -> None:
+    program = (
+        "import sys; from pathlib import Path; from faults.hosts.network import Network;"
+        "network = Network(Path(sys.argv[1])); network.build();"
+        "network.spawn('app1', ['sleep', '1000'], Path(sys.argv[1]) / 'log'); print(network.id, flush=True);"
+        "sys.stdin.read()"
+    )
+    directory = tmp_path / "parlance-hosts-of-a-test"
+    directory.mkdir()
+    command = [sys.executable, "-c", program, str(directory)]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        run_id = process.stdout.readline().strip()
+        remove_stale_runs()
+        assert list_namespaces(run_id), "a run that lives was removed"
+        process.kill()
+    remove_stale_runs()
+    assert list_namespaces(run_id) == [] and not directory.exists()
+
+
+@pytest.mark.system
+def test_interrupted_run_leaves_nothing(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "faults.hosts.run", "--no-document", "nothing"]
+    with (tmp_path / "log").open("w") as log:
+        environment = {**os.environ, "TMPDIR": str(tmp_path)}
+        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
+
+    def find_ids() -> list[str]:
+        """Return the id of the run whose directory is below that of the test, once it has hosts."""
+        assert process.poll() is None, (tmp_path / "log").read_text()
+        locks = Path("/run/parlance-hosts").glob("*.lock")
+        return [lock.stem for lock in locks if str(tmp_path) in lock.read_text() and list_namespaces(lock.stem)]
+
+    wait_until(find_ids, "the run makes its hosts", within=60)
+    (run_id,) = find_ids()
+    process.send_signal(signal.SIGINT)
+    process.wait(limit(30))
+    assert list_namespaces(run_id) == []
 
 
 # --- Scenarios that CI plays ------------------------------------------------------------------------------------------

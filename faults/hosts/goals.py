@@ -12,6 +12,10 @@ from faults.hosts.records import CallSide, Record
 BACK_SECONDS, BAN_SECONDS = 15.0, 5.0
 #: Seconds without a failure that count as being back.
 STEADY_SECONDS = 3.0
+#: Seconds without a new call that are an outage: the load makes more than one a second.
+GAP_SECONDS = 8.0
+#: Seconds before the end of the load in which each side of a call has to get a signal acknowledged.
+RELAY_SECONDS = 20.0
 #: Seconds by which a call row may differ from what its clients saw.
 ROW_TOLERANCE_SECONDS = 3.0
 #: Seconds of silence, while the partner's signals are acknowledged, after which a call is half open.
@@ -74,9 +78,13 @@ def seconds_until_writes(evidence: Evidence) -> float | None:
 
 
 def seconds_until_finds(evidence: Evidence) -> float | None:
-    """Return the seconds until two learners are in a new call again; None where none are."""
-    after = evidence.timing.reachable
-    return min((side.joined_at - after for side in evidence.record.sides if side.joined_at >= after), default=None)
+    """Return the seconds until learners come into new calls again, and go on to do so; None where they do not."""
+    after, until = evidence.timing.reachable, evidence.record.stopped_at
+    joins = sorted(side.joined_at for side in evidence.record.sides if after <= side.joined_at)
+    back = None
+    for join, following in pairwise([*joins, until]):
+        back = None if following - join > GAP_SECONDS else join if back is None else back
+    return None if back is None else back - after
 
 
 def seconds_until_jobs(evidence: Evidence) -> float | None:
@@ -113,7 +121,7 @@ def _pairs(evidence: Evidence) -> list[tuple[CallSide, CallSide]]:
 
 def _is_live(evidence: Evidence, side: CallSide) -> bool:
     """Say whether a call went on until the load stopped."""
-    return side.is_connected and side.ended_at >= evidence.record.stopped_at
+    return side.is_connected and (not side.end or side.ended_at >= evidence.record.stopped_at)
 
 
 def _missing(sender: CallSide, receiver: CallSide) -> list[int]:
@@ -134,6 +142,18 @@ def half_open(evidence: Evidence) -> list[str]:
         f"{receiver.user} received nothing of {len(_missing(sender, receiver))} signals in {receiver.room}"
         for sender, receiver in _pairs(evidence)
         if _is_half_open(evidence, sender, receiver)
+    ]
+
+
+def relayed(evidence: Evidence) -> list[str]:
+    """Calls go on to relay: in the last 20 s of the load a signal of each side was acknowledged."""
+    until = evidence.record.stopped_at
+    return [
+        f"no signal of {side.user} in {side.room} was acknowledged for {until - side.last_acked_at:.0f} s"
+        for side in evidence.record.sides
+        if side.is_lasting
+        and (not side.ended_at or side.ended_at >= until)
+        and max(side.last_acked_at, side.joined_at) < until - RELAY_SECONDS
     ]
 
 
@@ -254,7 +274,7 @@ def load_worked(evidence: Evidence) -> list[str]:
 
 
 #: Goals of every scenario.
-GOALS = (recovery, jobs_run, half_open, nothing_lost, in_order, call_rows, bans_known, load_worked)
+GOALS = (recovery, jobs_run, relayed, half_open, nothing_lost, in_order, call_rows, bans_known, load_worked)
 
 
 def unmet(evidence: Evidence, *, calls_go_on: bool, without_errors: bool) -> dict[str, list[str]]:

@@ -14,7 +14,6 @@ import signal
 import socket
 import struct
 import subprocess
-import tempfile
 import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -40,7 +39,8 @@ CLIENT_ADDRESSES = [f"10.80.1.{number}" for number in range(1, 251)]
 #: Debian package of each program.
 PROGRAMS = {"ip": "iproute2", "nft": "nftables", "nginx": "nginx"}
 
-_LOCKS = Path(tempfile.gettempdir()) / "parlance-hosts"
+#: Beside the namespaces, and as lasting as they are.
+_LOCKS = Path("/run/parlance-hosts")
 _NAMESPACES = Path("/run/netns")
 #: Files that `ip netns exec` mounts over those of /etc.
 _ETC = Path("/etc/netns")
