@@ -349,7 +349,10 @@ async def test_delay_proxy_delays_each_way() -> None:
 
 
 @pytest.fixture
-def network(tmp_path: Path) -> Iterator[Network]:
+def network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Network]:
+    # Debian keeps `nft` where only root's PATH looks.
+    monkeypatch.setenv("PATH", f"{os.environ['PATH']}:/usr/sbin:/sbin")
+    require_programs(os.environ["PATH"])
     network = Network(tmp_path)
     try:
         network.build()

@@ -201,7 +201,8 @@ def call_rows(evidence: Evidence) -> list[str]:
     for room, sides in evidence.rooms().items():
         row = evidence.rows.get(room)
         if row is None or not row.is_connected or row.seconds is None:
-            found.append(f"the call {room} is recorded as {row}")
+            state = "missing" if row is None else "open" if row.is_connected else "never connected"
+            found.append(f"the call {room} is recorded as {state}")
             continue
         if row.users != {sides[0].user, sides[0].partner}:
             found.append(f"the call {room} is recorded as that of {', '.join(sorted(row.users))}")
