@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+import redis
 
 from faults.deployment import ROOT
 from faults.hosts import goals, report
@@ -134,6 +135,23 @@ def play(scenario: Scenario, directory: Path) -> report.Result:
         return result
 
 
+def attempt(scenario: Scenario, *, keep: bool) -> report.Result | None:
+    """Play a scenario in a directory of its own; None, after saying why, where it is broken off."""
+    directory = Path(tempfile.mkdtemp(prefix="parlance-hosts-"))
+    try:
+        return play(scenario, directory)
+    except (SystemExit, psycopg.Error, redis.RedisError, subprocess.SubprocessError) as error:
+        if isinstance(error, SystemExit) and not isinstance(error.code, str):  # this process is to end
+            raise
+        print(f"`{scenario.name}` is broken off: {error}", flush=True)
+        return None
+    finally:
+        if keep:
+            print(f"logs: {directory}", flush=True)
+        else:
+            shutil.rmtree(directory, ignore_errors=True)
+
+
 def choose(names: Sequence[str]) -> list[Scenario]:
     """Return the named scenarios, in the order of the table; all of them without names."""
     if unknown := [name for name in names if name not in SCENARIOS]:
@@ -146,7 +164,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("scenarios", nargs="*")
     parser.add_argument("--list", action="store_true", help="list the scenarios")
     parser.add_argument("--no-document", action="store_true", help="leave docs/reliability.md as it is")
-    parser.add_argument("--keep", action="store_true", help="keep the logs of the last scenario")
+    parser.add_argument("--keep", action="store_true", help="keep the logs")
     options = parser.parse_args(arguments)
     chosen = choose(options.scenarios)
     if options.list:
@@ -161,20 +179,15 @@ def main(arguments: Sequence[str]) -> None:
     results: list[report.Result] = []
     print(report.HEAD, flush=True)
     for scenario in chosen:
-        directory = Path(tempfile.mkdtemp(prefix="parlance-hosts-"))
-        try:
-            results.append(play(scenario, directory))
-        finally:
-            if options.keep:
-                print(f"logs: {directory}", flush=True)
-            else:
-                shutil.rmtree(directory, ignore_errors=True)
-        print(results[-1].row(), flush=True)
-        for goal, sentences in results[-1].unmet.items():
+        if (result := attempt(scenario, keep=options.keep)) is None:
+            continue
+        results.append(result)
+        print(result.row(), flush=True)
+        for goal, sentences in result.unmet.items():
             print(f"  {goal}: {len(sentences)}: {'; '.join(sentences[:4])}", flush=True)
         if not options.no_document:
             report.write(DOCUMENT, results, machine())
-    if any(result.unmet for result in results):
+    if len(results) < len(chosen) or any(result.unmet for result in results):
         raise SystemExit("a goal is not met")
 
 
