@@ -171,8 +171,12 @@ def lose_mail(evidence: Evidence) -> None:
     evidence.mails.clear()
 
 
-def answer_502(evidence: Evidence) -> None:
-    evidence.record.tries.append((50.0, "read", "502"))
+def answer_503(evidence: Evidence) -> None:
+    evidence.record.tries.append((50.0, "read", "503"))
+
+
+def answer_500(evidence: Evidence) -> None:
+    evidence.record.tries.append((50.0, "read", "500 without Retry-After"))
 
 
 def fail_load(evidence: Evidence) -> None:
@@ -200,7 +204,8 @@ def fail_load(evidence: Evidence) -> None:
         (learn_of_ban_late, "bans_known"),
         (ignore_ban, "bans_known"),
         (lose_mail, "jobs_run"),
-        (answer_502, "no_errors"),
+        (answer_503, "no_errors"),
+        (answer_500, "outages_said"),
         (fail_load, "load_worked"),
     ],
 )
@@ -209,7 +214,7 @@ def test_goal_that_is_not_met_is_named(spoil: Callable[[Evidence], None], goal: 
     spoil(evidence)
     found = unmet(evidence)
     assert goal in found and found[goal][0]
-    if goal != "recovery":  # a run that is not back has nothing else to show
+    if goal not in ("recovery", "outages_said"):  # what these break breaks other goals, too
         assert found.keys() == {goal}
 
 

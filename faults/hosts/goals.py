@@ -264,6 +264,12 @@ def http_errors(evidence: Evidence) -> Counter[str]:
     )
 
 
+def outages_said(evidence: Evidence) -> list[str]:
+    """An outage is answered with 503 and Retry-After, never with 500."""
+    wrong = {name: count for name, count in http_errors(evidence).items() if name != "503" and name.startswith("5")}
+    return [f"{count} requests: {name}" for name, count in sorted(wrong.items())]
+
+
 def no_errors(evidence: Evidence) -> list[str]:
     """No request is answered with 5xx, and none is lost."""
     return [f"{count} requests: {outcome}" for outcome, count in sorted(http_errors(evidence).items())]
@@ -275,7 +281,18 @@ def load_worked(evidence: Evidence) -> list[str]:
 
 
 #: Goals of every scenario.
-GOALS = (recovery, jobs_run, relayed, half_open, nothing_lost, in_order, call_rows, bans_known, load_worked)
+GOALS = (
+    recovery,
+    jobs_run,
+    relayed,
+    half_open,
+    nothing_lost,
+    in_order,
+    call_rows,
+    bans_known,
+    outages_said,
+    load_worked,
+)
 
 
 def unmet(evidence: Evidence, *, calls_go_on: bool, without_errors: bool) -> dict[str, list[str]]:

@@ -276,8 +276,15 @@ class Valkeys:
     def wait_for_sentinels(self) -> None:
         """Wait until the Sentinels have promoted the replica."""
         replica = other_store(self.primary)
-        client = self.connect(replica)
-        wait_until(lambda: client.info("replication")["role"] == "master", "Sentinels promote the replica")
+
+        def is_promoted() -> bool:
+            try:
+                with self.connect(replica) as client:
+                    return bool(client.info("replication")["role"] == "master")
+            except redis.RedisError:  # Sentinels close all connections of a server that they promote
+                return False
+
+        wait_until(is_promoted, "Sentinels promote the replica")
         self.primary = replica
 
 
