@@ -34,7 +34,7 @@ test-connexion: env ## Run the tests marked `rest_paths` without the fast path (
 	REST_FAST_PATH=false $(BIN)/python -m pytest -m "rest_paths and not system" tests/contract tests/handlers $(or $(ARGS),$(PARALLEL))
 
 .PHONY: test-system
-test-system: env ## Run the tests that need Debian packages: coturn, nginx, PgBouncer, Chromium, Go, a JDK.
+test-system: env ## Run the tests that need Debian packages: coturn, nginx, PgBouncer, nftables, Chromium, Go, a JDK.
 	$(BIN)/python -m pytest -m system $(ARGS)
 
 NODE20 := .parlance/node20
@@ -159,6 +159,10 @@ bench-tracing: env ## Benchmark the cost of tracing (about four minutes; ARGS="-
 .PHONY: faults
 faults: env ## Inject faults into the running product, and check what was lost (ARGS="redis-flushed").
 	$(BIN)/python -m faults.run $(ARGS)
+
+.PHONY: hosts
+hosts: env ## Fail hosts, networks and stores of several hosts, as root (ARGS="--list", ARGS="host-loss").
+	$(BIN)/python -m faults.hosts.run $(ARGS)
 
 .PHONY: format
 format: env ## Format the source and apply automatic fixes.

@@ -109,16 +109,16 @@ def play(deployment: FaultDeployment, name: str, course: str) -> Result:
             load.kill()
     with ExitStack() as stack:
         stores = Stores(
-            deployment.settings,
             stack.enter_context(psycopg.connect(deployment.settings.database_url, autocommit=True)),
             stack.enter_context(redis.Redis("127.0.0.1", deployment.settings.redis_port, decode_responses=True)),
+            claims,
+            deployment.settings,
             bucket(deployment.settings),
             deployment.stand_ins,
-            claims,
         )
         time.sleep(PROCESS_LOSS_GRACE + 2)
         deadline = time.monotonic() + SETTLE
-        while (lost := broken(stores)) and time.monotonic() < deadline:
+        while (lost := broken(stores, INVARIANTS)) and time.monotonic() < deadline:
             time.sleep(1)
     verified = subprocess.run(
         [sys.executable, "-m", "cli", "audit", "verify"],

@@ -107,7 +107,7 @@ def slow_readers(deployment: FaultDeployment) -> None:
 
 def clock_ahead(deployment: FaultDeployment) -> None:
     """A job worker's clock ten minutes ahead, beside another with a correct clock."""
-    ahead = deployment.start_worker(**_clock("+10m"))
+    ahead = deployment.start_worker(**clock_environment("+10m"))
     time.sleep(3 * AWAY)
     ahead.terminate()
     ahead.wait(30)
@@ -117,7 +117,7 @@ def clock_ahead(deployment: FaultDeployment) -> None:
 def clock_behind(deployment: FaultDeployment) -> None:
     """The only job worker's clock ten minutes behind."""
     deployment.kill_worker()
-    behind = deployment.start_worker(**_clock("-10m"))
+    behind = deployment.start_worker(**clock_environment("-10m"))
     time.sleep(3 * AWAY)
     behind.terminate()
     behind.wait(30)
@@ -127,12 +127,12 @@ def clock_behind(deployment: FaultDeployment) -> None:
 
 def server_clock_ahead(deployment: FaultDeployment) -> None:
     """Half of the learners moved for 15 s to a server whose clock is ten minutes ahead, then back."""
-    _server_with_clock(deployment, "+10m")
+    _server_withclock_environment(deployment, "+10m")
 
 
 def server_clock_behind(deployment: FaultDeployment) -> None:
     """The same with a clock ten minutes behind."""
-    _server_with_clock(deployment, "-10m")
+    _server_withclock_environment(deployment, "-10m")
 
 
 def postgresql_disk_full(deployment: FaultDeployment) -> None:
@@ -205,7 +205,7 @@ def _redis(deployment: FaultDeployment, command: str) -> None:
             raise SystemExit(f"{command}: {answer!r}")
 
 
-def _clock(offset: str) -> dict[str, str]:
+def clock_environment(offset: str) -> dict[str, str]:
     """Return the environment in which a process sees another time of day; how long things take stays right."""
     program = shutil.which("faketime")
     if program is None:
@@ -217,8 +217,8 @@ def _clock(offset: str) -> dict[str, str]:
     return {**changed, "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
 
 
-def _server_with_clock(deployment: FaultDeployment, offset: str) -> None:
-    server = deployment.start_server(**_clock(offset))
+def _server_withclock_environment(deployment: FaultDeployment, offset: str) -> None:
+    server = deployment.start_server(**clock_environment(offset))
     deployment.send_to_load(f"to {server.url}")
     time.sleep(3 * AWAY)
     deployment.send_to_load(f"to {deployment.server.url}")

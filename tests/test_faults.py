@@ -155,7 +155,7 @@ async def ruin(own: Settings) -> AsyncIterator[Ruin]:
         cache.flushall()
         store = bucket(own)
         make_bucket(store, own.storage_bucket_name)
-        stores = Stores(own, database, cache, store, vendors, Claims())
+        stores = Stores(database, cache, Claims(), own, store, vendors)
         made = Ruin(stores, container, str(users[0].id), str(users[1].id), await add_course(container))
         await made.add(*users, *(Profile(user_id=user.id) for user in users))
         yield made
@@ -163,16 +163,16 @@ async def ruin(own: Settings) -> AsyncIterator[Ruin]:
 
 
 async def test_each_invariant_holds_until_it_is_broken(ruin: Ruin) -> None:
-    assert broken(ruin.stores) == {}
+    assert broken(ruin.stores, INVARIANTS) == {}
 
 
 @pytest.mark.parametrize("name", [each.__name__ for each in INVARIANTS])
 async def test_broken_invariant_is_named(ruin: Ruin, name: str) -> None:
     await getattr(ruin, name)()
-    found = broken(ruin.stores)
+    found = broken(ruin.stores, INVARIANTS)
     assert found.keys() == {name} and found[name][0]
 
 
 async def test_leftover_redis_keys_are_named(ruin: Ruin) -> None:
     ruin.stores.redis.set(f"{{match}}:in_room:{NOBODY}", NOBODY)
-    assert broken(ruin.stores).keys() == {"open_calls"}
+    assert broken(ruin.stores, INVARIANTS).keys() == {"open_calls"}
