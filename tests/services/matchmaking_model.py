@@ -332,7 +332,7 @@ class Model:
             await copy.restore()
             for key in await self.scripts.execute("KEYS", "worker:*"):
                 # A heartbeat lasts for seconds.
-                process_id = key.partition(":")[2]
+                process_id = key.rpartition(":")[2]
                 await (self.introduce(self.workers[process_id]) if process_id in self.workers else self.forget_key(key))
         in_order = self.random.sample(sorted(self.workers.values(), key=lambda each: each.id), len(self.workers))
         for worker in in_order:
