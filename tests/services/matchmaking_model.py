@@ -293,7 +293,7 @@ class Model:
         worker = self.any_worker()
         self.suspended.add(worker.id)
         self.known.discard(worker.id)
-        await self.scripts.execute("DEL", f"worker:{worker.id}")
+        await self.scripts.execute("DEL", f"worker:{{match}}:{worker.id}")
         await self.declare_dead(worker.id)
         self.counts["workers suspended"] += 1
 
