@@ -117,7 +117,7 @@ class Command:
 
 
 class Owner(Protocol):
-    """Whoever sends commands on a connection."""
+    """The sender of the commands of a connection."""
 
     def get_script(self, name: str) -> str:
         """Return the source of a script."""

@@ -23,7 +23,7 @@ from redis.exceptions import AuthenticationError, BusyLoadingError, RedisError, 
 import errors
 from adapters import bus, mesh, postgresql, redis
 from adapters.keys import KeyFiles
-from adapters.redis_connection import NotPrimary
+from adapters.redis_connection import CONNECT_TIMEOUT_SECONDS, NotPrimary
 from adapters.storage import Storage, StorageRefused
 from setting_values import RedisAddress, url_host
 from settings import Settings
@@ -241,6 +241,11 @@ async def check_redis(settings: Settings) -> None:
     except NotPrimary as error:
         fix = f"wait for its promotion, or correct {names[0]}"
         raise Unreachable(f"{where} cannot be written: {error}", fix) from None
+    except TimeoutError:
+        fix = f"read its log, or correct {' and '.join(names)}"
+        raise Unreachable(
+            f"{where} accepts connections, and gives no answer within {CONNECT_TIMEOUT_SECONDS:g} seconds", fix
+        ) from None
     except (AuthenticationError, ResponseError) as error:
         raise _redis_error(settings, where, str(error)) from None
     except ssl.SSLCertVerificationError as error:

@@ -372,6 +372,45 @@ SEAMS = [
         {"finish_job": "13461f7aae5b2e5e", "retry_job": "e6543b9502ee1a53"},
         ("connector",),
     ),
+    Seam(
+        "adapters/redis.py",
+        "redis",
+        "redis.asyncio.client:Redis",
+        {
+            "register_script": "7aa62154f7291701",
+            "execute_command": "0819e7e0613c09a5",
+            "parse_response": "ee2c711bc4f060de",
+            "aclose": "7196af46d8009ca9",
+        },
+        ("response_callbacks",),
+    ),
+    Seam(
+        "adapters/redis.py",
+        "redis",
+        "redis.commands.core:AsyncScript",
+        {"__init__": "2c87c93cebad4308", "__call__": "4d269afc984f3b88"},
+    ),
+    Seam(
+        "adapters/redis_cluster.py",
+        "redis",
+        "redis.asyncio.cluster:NodesManager",
+        {"initialize": "f022e71f596b7e38", "move_slot": "4eb7aebc486e8ded", "get_node_from_slot": "37bf0544d4f3faff"},
+    ),
+    Seam(
+        "adapters/redis_cluster.py",
+        "redis",
+        "redis.asyncio.cluster:RedisCluster",
+        {"keyslot": "51b844ba7fd4774d", "get_primaries": "b392eac9579ae3c1"},
+        ("nodes_manager",),
+    ),
+    Seam(
+        "adapters/redis_link.py",
+        "redis",
+        "redis.asyncio.sentinel:Sentinel",
+        {"check_master_state": "85df3348e08889dc"},
+        ("sentinels",),
+    ),
+    Seam("adapters/redis_link.py", "redis", "redis.asyncio.connection:RedisSSLContext", {"get": "306b26df19d2c9c2"}),
 ]
 
 
@@ -447,7 +486,9 @@ def test_every_override_of_a_seam_class_is_listed(module: str) -> None:
         for upstream, names in listed.items()
         if issubclass(cls, upstream)
         for name, value in vars(cls).items()
-        if inspect.isroutine(value) and name != "__init__" and callable(getattr(upstream, name, None))
+        if inspect.isroutine(value)
+        and name not in ("__init__", "__subclasshook__")
+        and callable(getattr(upstream, name, None))
         if name not in names
     }
     assert missing == set()
