@@ -34,7 +34,7 @@ test-connexion: env ## Run the tests marked `rest_paths` without the fast path (
 	REST_FAST_PATH=false $(BIN)/python -m pytest -m "rest_paths and not system" tests/contract tests/handlers $(or $(ARGS),$(PARALLEL))
 
 .PHONY: test-system
-test-system: env ## Run the tests that need Debian packages: coturn, nginx, PgBouncer, nftables, Chromium, Go, a JDK.
+test-system: env ## Run the tests that need Debian packages: coturn, nginx, PgBouncer, Redis, nftables, Chromium, Go, a JDK.
 	$(BIN)/python -m pytest -m system $(ARGS)
 
 NODE20 := .parlance/node20
