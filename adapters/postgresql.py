@@ -75,7 +75,7 @@ class ConnectionUnusable(psycopg.OperationalError):
     """The server cannot write, or has ended the transaction: the operation may be repeated on another connection."""
 
 
-class _Budget:
+class Budget:
     """Seconds that the statements of one request may still take."""
 
     __slots__ = ("left",)
@@ -84,15 +84,15 @@ class _Budget:
         self.left = seconds
 
 
-_budget: contextvars.ContextVar[_Budget | None] = contextvars.ContextVar("postgresql_budget", default=None)
+_budget: contextvars.ContextVar[Budget | None] = contextvars.ContextVar("postgresql_budget", default=None)
 
 
-def begin_request() -> contextvars.Token[_Budget | None]:
+def begin_request() -> contextvars.Token[Budget | None]:
     """Start the budget of a request or an event in this context; it counts waits for PostgreSQL alone."""
-    return _budget.set(_Budget(REQUEST_SECONDS))
+    return _budget.set(Budget(REQUEST_SECONDS))
 
 
-def end_request(token: contextvars.Token[_Budget | None]) -> None:
+def end_request(token: contextvars.Token[Budget | None]) -> None:
     """Restore what was before `begin_request`."""
     _budget.reset(token)
 
@@ -101,11 +101,16 @@ def end_request(token: contextvars.Token[_Budget | None]) -> None:
 def time_limit(seconds: float) -> Iterator[None]:
     """Limit the waits for PostgreSQL inside the block, all together."""
     left = _budget.get()
-    token = _budget.set(_Budget(seconds if left is None else min(seconds, left.left)))
+    token = _budget.set(Budget(seconds if left is None else min(seconds, left.left)))
     try:
         yield
     finally:
         _budget.reset(token)
+
+
+def current_budget() -> Budget | None:
+    """Return the budget of this request; None outside one."""
+    return _budget.get()
 
 
 def without_budget() -> contextvars.Context:
@@ -116,23 +121,17 @@ def without_budget() -> contextvars.Context:
 
 
 @asynccontextmanager
-async def counted(most: float | None = None) -> AsyncIterator[None]:
-    """Count the time of the block against the budget, and end it with TimeoutError when that is used up.
-
-    Without a budget, and with one that lasts for `most` seconds, the block is expected to end by itself.
-    """
+async def counted() -> AsyncIterator[None]:
+    """Count the time of the block against a budget; raise TimeoutError when that is used up."""
     budget = _budget.get()
     if budget is None:
         yield
         return
     began, before = time.monotonic(), budget.left
     try:
-        if most is not None and before >= most:
+        # Statements end first, by a limit of their own: a cancelled one would wait for its cancellation.
+        async with asyncio.timeout(max(before, 0) + 2 * _LAST_SECONDS):
             yield
-        else:
-            # Statements end first, by a limit of their own: a cancelled one would wait for its cancellation.
-            async with asyncio.timeout(max(before, 0) + 2 * _LAST_SECONDS):
-                yield
     finally:
         budget.left = before - (time.monotonic() - began)
 
