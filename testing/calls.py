@@ -41,7 +41,9 @@ class LocalBus:
         self._handlers[kind] = handler
 
     async def send(self, socket_id: str, kind: str, *arguments: Any) -> None:
-        await self._handlers[kind](socket_id, *arguments)
+        unfinished = self._handlers[kind](socket_id, *arguments)
+        if unfinished is not None:
+            await unfinished
 
     def post(self, socket_id: str, kind: str, *arguments: Any) -> None:
         raise errors.Unavailable()

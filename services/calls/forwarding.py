@@ -127,7 +127,7 @@ class Forwarding:
 
     def _write_new(self, participant: Participant, peer_socket_id: str, name: str, content: bytes) -> bool:
         try:
-            return self._write_once(peer_socket_id, participant.room_id, participant.seq, name, content)
+            return self._write_once(self._find(peer_socket_id, participant.room_id), participant.seq, name, content)
         except Exception:
             participant.forget_signals(participant.seq - 1, participant.seq)
             raise
@@ -143,7 +143,8 @@ class Forwarding:
                 previous = read_seq(signal)
             else:
                 seq, name, payload = orjson.loads(signal)
-                if self._write_once(peer_socket_id, participant.room_id, seq, name, orjson.dumps(payload)):
+                peer = self._find(peer_socket_id, participant.room_id)
+                if self._write_once(peer, seq, name, orjson.dumps(payload)):
                     participant.confirmed_seq = seq
                 else:
                     participant.is_stalled = True
@@ -161,22 +162,21 @@ class Forwarding:
             return
         seq, name, payload = signal
         is_gap = previous > participant.received_seq
-        if not is_gap and not self._write_once(socket_id, room_id, seq, name, orjson.dumps(payload)):
+        if not is_gap and not self._write_once(participant, seq, name, orjson.dumps(payload)):
             return
         if not self._written:
             # After the write of this iteration, which was scheduled before.
             asyncio.get_running_loop().call_soon(self._report_written)
         self._written[sender] = participant, is_gap
 
-    def _write_once(self, socket_id: str, room_id: str, seq: int, name: str, content: bytes) -> bool:
+    def _write_once(self, receiver: Participant | None, seq: int, name: str, content: bytes) -> bool:
         """Write a signal to a socket of this process, unless it has it; return False where it is not connected."""
-        participant = self._find(socket_id, room_id)
-        if participant is None:
+        if receiver is None:
             return False
-        if seq > participant.received_seq:
-            if not self._write(socket_id, name, content):
+        if seq > receiver.received_seq:
+            if not self._write(receiver.socket_id, name, content):
                 return False
-            participant.received_seq = seq
+            receiver.received_seq = seq
         return True
 
     def _report_written(self) -> None:

@@ -71,9 +71,8 @@ class Participant:
     @property
     def is_full(self) -> bool:
         """Whether no signal can be recorded without losing one that the peer does not have."""
-        recorded = self.recorded_signals
-        is_at_limit = len(recorded) >= MAX_RECORDED_SIGNALS or self.recorded_bytes >= MAX_RECORDED_BYTES
-        return is_at_limit and read_seq(recorded[0]) > self.confirmed_seq
+        is_at_limit = len(self.recorded_signals) >= MAX_RECORDED_SIGNALS or self.recorded_bytes >= MAX_RECORDED_BYTES
+        return is_at_limit and not self._is_oldest_confirmed()
 
     def record(self, name: str, payload: SignalPayload) -> bytes:
         """Number a signal and keep it for a peer that reconnects; return its payload as JSON.
@@ -91,9 +90,14 @@ class Participant:
         recorded.append(kept)
         self.recorded_bytes += len(kept)
         while len(recorded) > MAX_RECORDED_SIGNALS or self.recorded_bytes > MAX_RECORDED_BYTES:
-            if read_seq(recorded[0]) > self.confirmed_seq:
+            if not self._is_oldest_confirmed():
                 break
             self.recorded_bytes -= len(recorded.popleft())
+
+    def _is_oldest_confirmed(self) -> bool:
+        # Numbers are distinct: with more signals than numbers after the last confirmed, the oldest is not after it.
+        recorded = self.recorded_signals
+        return self.last_seq - self.confirmed_seq < len(recorded) or read_seq(recorded[0]) <= self.confirmed_seq
 
     def signals_after(self, seq: int) -> list[bytes]:
         """Return the recorded signals with a higher `seq`."""

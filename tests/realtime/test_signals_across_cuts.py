@@ -19,7 +19,7 @@ import pytest
 from testing.calls import Room, call
 from testing.deployment import ReconnectingClient
 from testing.polling import eventually
-from testing.servers import Server, http_client, register, start_server, stop_server
+from testing.servers import Server, http_client, register, start_servers
 from testing.severed_links import Link, link_to_port, link_to_unix_socket
 from testing.time_limits import limit
 
@@ -132,11 +132,14 @@ async def two(
 ) -> AsyncIterator[Two]:
     """Over Redis, as between two hosts, or, with `mesh` as parameter, over Unix sockets."""
     to_redis = [link_to_port(int(own_valkey["REDIS_PORT"])) for _ in range(2)]
-    servers: list[Server] = []
     folders = [tmp_path / str(at) for at in range(2)]
-    for link, folder in zip(to_redis, folders, strict=True):
-        variables = {**environment, **own_valkey, "REDIS_PORT": str(await link.listen()), "BUS_DIRECTORY": str(folder)}
-        servers.append(await asyncio.to_thread(start_server, variables, folder.with_suffix(".log"), workers=1))
+    environments = [
+        {**environment, **own_valkey, "REDIS_PORT": str(await link.listen()), "BUS_DIRECTORY": str(folder)}
+        for link, folder in zip(to_redis, folders, strict=True)
+    ]
+    # Beside the event loop, which passes on what they send to Redis.
+    starting = start_servers(environments, tmp_path)
+    servers = await asyncio.to_thread(starting.__enter__)
     between = []
     if getattr(request, "param", "") == "mesh":
         # Before the first message: the first look-up of a process decides on the path.
@@ -159,8 +162,7 @@ async def two(
     await asyncio.gather(coming_back, return_exceptions=True)
     for client in clients:
         await client.close()
-    for server in servers:
-        await asyncio.to_thread(stop_server, server)
+    await asyncio.to_thread(starting.__exit__, None, None, None)
     for link in (*(link for link, _ in between), *to_redis):
         await link.stop()
 
