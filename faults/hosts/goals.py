@@ -146,12 +146,13 @@ def half_open(evidence: Evidence) -> list[str]:
 
 
 def relayed(evidence: Evidence) -> list[str]:
-    """Calls go on to relay: in the last 20 s of the load a signal of each side was acknowledged."""
+    """Calls go on to relay: in the last 20 s of the load a signal of each side that sends any was acknowledged."""
     until = evidence.record.stopped_at
     return [
         f"no signal of {side.user} in {side.room} was acknowledged for {until - side.last_acked_at:.0f} s"
         for side in evidence.record.sides
         if side.is_lasting
+        and not side.is_quiet
         and (not side.ended_at or side.ended_at >= until)
         and max(side.last_acked_at, side.joined_at) < until - RELAY_SECONDS
     ]

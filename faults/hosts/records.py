@@ -31,6 +31,8 @@ class CallSide:
     end: str = ""
     #: Whether its client was connected when the load stopped signaling.
     is_connected: bool = False
+    #: Whether this side signals so seldom that it sends nothing during most faults.
+    is_quiet: bool = False
 
 
 @dataclass
