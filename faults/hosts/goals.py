@@ -170,8 +170,9 @@ def nothing_lost(evidence: Evidence) -> list[str]:
             continue
         found += [f"the signal {number} of {sender.user} in {sender.room} is lost" for number in missing]
     for user, number in evidence.record.written.items():
-        if evidence.profiles.get(user, -1) < number:
-            found.append(f"the profile of {user} has {evidence.profiles.get(user)}, and {number} was acknowledged")
+        held = evidence.profiles.get(user, -1)
+        if held < number and held not in evidence.record.unanswered.get(user, []):
+            found.append(f"the profile of {user} has {held}, and {number} was acknowledged")
     return found
 
 

@@ -180,8 +180,11 @@ class HostsLoad:
                 learner.note("profile", "ok" if answer.is_success else str(answer.status_code), began)
                 if answer.is_success:
                     self.record.written[learner.id] = number
+                else:
+                    self.record.unanswered.setdefault(learner.id, []).append(number)
             except httpx.HTTPError:
                 learner.note("profile", LOST, began)
+                self.record.unanswered.setdefault(learner.id, []).append(number)
             await asyncio.sleep(0.2)
 
     async def refreshes(self, learner: HostsLearner) -> None:

@@ -54,6 +54,8 @@ class Record(Claims):
     sides: list[CallSide] = field(default_factory=list)
     #: The last number that each learner wrote into their profile and was acknowledged.
     written: dict[str, int] = field(default_factory=dict)
+    #: Numbers without an answer of success, by learner: such a write may come late, after another was acknowledged.
+    unanswered: dict[str, list[int]] = field(default_factory=dict)
     #: When each registration was acknowledged, by address.
     registered_at: dict[str, float] = field(default_factory=dict)
     revocations: list[Revocation] = field(default_factory=list)
