@@ -224,6 +224,13 @@ def test_last_signals_of_an_ended_call_may_be_missing() -> None:
     assert unmet(evidence) == {}
 
 
+def test_write_without_an_answer_may_come_late() -> None:
+    evidence = make_evidence()
+    lose_profile(evidence)
+    evidence.record.unanswered = {"ada": [6]}
+    assert unmet(evidence) == {}
+
+
 def test_signal_sent_twice_may_arrive_twice() -> None:
     evidence = make_evidence()
     repeat_signal(evidence)

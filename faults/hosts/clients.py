@@ -58,7 +58,7 @@ class HostsLearner:
         self._signals: defaultdict[str, list[int]] = defaultdict(list)
         self._last_seq = 0
         self._must_rejoin = False
-        self.is_caller = False
+        self.is_caller = self.is_quiet = False
 
     def note(self, what: str, outcome: str, at: float) -> None:
         self.record.tries.append((at, what, outcome))
@@ -242,6 +242,7 @@ class HostsLearner:
     def _enter(self, partner: str, is_lasting: bool) -> str:
         received = self._signals[self._room]
         self.side = CallSide(self._room, self.id, partner, is_lasting, time.time(), received=received)
+        self.side.is_quiet = self.is_quiet
         self.record.sides.append(self.side)
         return "ok"
 

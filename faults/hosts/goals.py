@@ -146,12 +146,13 @@ def half_open(evidence: Evidence) -> list[str]:
 
 
 def relayed(evidence: Evidence) -> list[str]:
-    """Calls go on to relay: in the last 20 s of the load a signal of each side was acknowledged."""
+    """Calls go on to relay: in the last 20 s of the load a signal of each side that sends any was acknowledged."""
     until = evidence.record.stopped_at
     return [
         f"no signal of {side.user} in {side.room} was acknowledged for {until - side.last_acked_at:.0f} s"
         for side in evidence.record.sides
         if side.is_lasting
+        and not side.is_quiet
         and (not side.ended_at or side.ended_at >= until)
         and max(side.last_acked_at, side.joined_at) < until - RELAY_SECONDS
     ]
@@ -169,8 +170,9 @@ def nothing_lost(evidence: Evidence) -> list[str]:
             continue
         found += [f"the signal {number} of {sender.user} in {sender.room} is lost" for number in missing]
     for user, number in evidence.record.written.items():
-        if evidence.profiles.get(user, -1) < number:
-            found.append(f"the profile of {user} has {evidence.profiles.get(user)}, and {number} was acknowledged")
+        held = evidence.profiles.get(user, -1)
+        if held < number and held not in evidence.record.unanswered.get(user, []):
+            found.append(f"the profile of {user} has {held}, and {number} was acknowledged")
     return found
 
 

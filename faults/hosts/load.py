@@ -27,7 +27,7 @@ from testing.accounts import bearer, credentials, new_email
 #: Calls that last, and those of them whose learners signal seldom: a connection that is not used is not missed by its
 #: client, as in most of a real call. Learners who call one after another; accounts to ban and to log out.
 LASTING, QUIET, CALLERS, REVOKED = 4, 2, 6, 16
-SIGNAL_SECONDS, QUIET_SECONDS, PROBE_SECONDS, REVOKE_SECONDS = 0.4, 12.0, 0.5, 4.0
+SIGNAL_SECONDS, QUIET_SECONDS, PROBE_SECONDS, REVOKE_SECONDS = 0.4, 20.0, 0.5, 4.0
 #: Requests of a probe that may wait at once: each is sent at its time, also while others wait.
 PROBES_AT_ONCE = 40
 #: Seconds of the end: for signals on their way, and to hang up.
@@ -72,7 +72,7 @@ class HostsLoad:
 
     async def lasts(self, learner: HostsLearner, topic: str, every: float) -> None:
         """One side of a call that goes on until the load ends; where it is ended, another begins."""
-        signaled_at = 0.0
+        signaled_at, learner.is_quiet = 0.0, every > SIGNAL_SECONDS
         while not self.over.is_set():
             if not learner.is_connected and learner.side is None and not await learner.connect():
                 return
@@ -180,8 +180,11 @@ class HostsLoad:
                 learner.note("profile", "ok" if answer.is_success else str(answer.status_code), began)
                 if answer.is_success:
                     self.record.written[learner.id] = number
+                else:
+                    self.record.unanswered.setdefault(learner.id, []).append(number)
             except httpx.HTTPError:
                 learner.note("profile", LOST, began)
+                self.record.unanswered.setdefault(learner.id, []).append(number)
             await asyncio.sleep(0.2)
 
     async def refreshes(self, learner: HostsLearner) -> None:

@@ -31,6 +31,8 @@ class CallSide:
     end: str = ""
     #: Whether its client was connected when the load stopped signaling.
     is_connected: bool = False
+    #: Whether this side signals so seldom that it sends nothing during most faults.
+    is_quiet: bool = False
 
 
 @dataclass
@@ -52,6 +54,8 @@ class Record(Claims):
     sides: list[CallSide] = field(default_factory=list)
     #: The last number that each learner wrote into their profile and was acknowledged.
     written: dict[str, int] = field(default_factory=dict)
+    #: Numbers without an answer of success, by learner: such a write may come late, after another was acknowledged.
+    unanswered: dict[str, list[int]] = field(default_factory=dict)
     #: When each registration was acknowledged, by address.
     registered_at: dict[str, float] = field(default_factory=dict)
     revocations: list[Revocation] = field(default_factory=list)
