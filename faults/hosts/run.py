@@ -36,6 +36,7 @@ from faults.hosts.records import Record
 from faults.hosts.scenarios import Play, Scenario
 from faults.invariants import CALL_INVARIANTS, Rows, broken
 from faults.run import DOCUMENT, machine
+from testing.time_limits import SLOWNESS
 
 #: Seconds of load before a fault; those in which all has to be settled after it; those that the load's end may take.
 BEFORE_SECONDS, SETTLE_SECONDS, END_SECONDS = 5.0, 45.0, 120.0
@@ -90,7 +91,7 @@ def end_load(process: subprocess.Popen[str], deployment: HostsDeployment) -> Rec
 
 def collect(deployment: HostsDeployment, record: Record, timing: Timing, database: psycopg.Connection[Any]) -> Evidence:
     """Read what the goals compare with the record."""
-    evidence = Evidence(record, timing)
+    evidence = Evidence(record, timing, slowness=SLOWNESS)
     for room, one, other, is_connected, seconds in database.execute(_CALLS.encode()):
         evidence.rows[room] = CallRow(room, frozenset((one, other)), is_connected, seconds)
     evidence.credits = database.execute(_CREDITS.encode()).fetchall()
