@@ -97,6 +97,13 @@ class RedisServer:
         self.client.replicaof("127.0.0.1", other.port)
         wait_until(lambda: self.client.info("replication")["master_link_status"] == "up", "a replica", within=20)
 
+    def get_role(self) -> str:
+        """Return `master` or `slave`; nothing where it closes the connection, as a Sentinel has it do in a switch."""
+        try:
+            return str(self.client.role()[0])
+        except redis.ConnectionError:
+            return ""
+
     def promote(self) -> None:
         self.client.replicaof("NO", "ONE")
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import Any
 
 import orjson
 
@@ -27,7 +26,7 @@ from services.calls.rooms import Rooms
 log = logging.getLogger("parlance.signaling")
 
 #: A signal: room, sender's socket, the `seq` before it or 0, `[seq, name, payload]`.
-SIGNAL: Message[[str, str, int, Any]] = Message("signal")
+SIGNAL: Message[[str, str, int, tuple[int, str, SignalPayload]]] = Message("signal")
 #: Signals written to sockets, of each: sender's socket, room, receiver's socket, last `seq`, whether one is missing.
 SIGNALS_WRITTEN: Message[[list[tuple[str, str, str, int, bool]]]] = Message("signals_written")
 #: Seconds between two sweeps: a signal is stored, and sent again, when it is not confirmed after one to two of them.
@@ -156,7 +155,9 @@ class Forwarding:
 
     # --- Receiving ----------------------------------------------------------------------------------
 
-    def _receive(self, socket_id: str, room_id: str, sender: str, previous: int, signal: Any) -> None:
+    def _receive(
+        self, socket_id: str, room_id: str, sender: str, previous: int, signal: tuple[int, str, SignalPayload]
+    ) -> None:
         participant = self._find(socket_id, room_id)
         if participant is None or participant.closed:
             return

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 import orjson
 
-import errors
 import spans
 from services.calls.room_state import Role
 from wire import events
@@ -21,8 +20,8 @@ MAX_RECORDED_SIGNALS, MAX_RECORDED_BYTES = 1024, 512 * 1024
 #: `seq` starts at a multiple of this with each join of a room, so that it rises from one web process to the next.
 SEQ_PER_JOIN = 1 << 20
 
-#: Ends an event with the argument given with it: acknowledged, or refused by an error.
-Acknowledge = Callable[[Any, errors.ProductError | None], None]
+#: Ends an event: takes the argument given with it, and None where it is acknowledged, or the error that refuses it.
+Acknowledge = Callable[..., None]
 
 
 @dataclass(slots=True, eq=False)
@@ -52,7 +51,7 @@ class Participant:
     recorded_signals: deque[bytes] = field(default_factory=deque)
     recorded_bytes: int = 0
     #: Signals without an ack: `seq`, and what acknowledges it with which argument.
-    unacknowledged: deque[tuple[int, Acknowledge, Any]] = field(default_factory=deque)
+    unacknowledged: deque[tuple[int, Acknowledge, object]] = field(default_factory=deque)
     #: A message of a signal could not be sent: no later one is, before it.
     is_stalled: bool = False
     is_storing: bool = False

@@ -242,7 +242,7 @@ async def check_redis(settings: Settings) -> None:
         fix = f"wait for its promotion, or correct {names[0]}"
         raise Unreachable(f"{where} cannot be written: {error}", fix) from None
     except TimeoutError:
-        fix = f"read its log, or correct {' and '.join(names)}"
+        fix = f"read its log, or correct {' and '.join(names)}{' that uses TLS' if address.uses_tls else ''}"
         raise Unreachable(
             f"{where} accepts connections, and gives no answer within {CONNECT_TIMEOUT_SECONDS:g} seconds", fix
         ) from None

@@ -64,7 +64,7 @@ class Watched:
     async def is_written_to(self, server: RedisServer) -> bool:
         with suppress(*UNAVAILABLE):
             number = await self.pipeline.execute("INCR", "writes", idempotent=True)
-            return bool(str(number) == server.client.get("writes") and server.client.role()[0] == "master")
+            return bool(str(number) == server.client.get("writes") and server.get_role() == "master")
         return False
 
     async def close(self) -> None:
@@ -313,7 +313,7 @@ async def test_sentinels_lead_to_the_new_primary(
         await eventually(lambda: watched.pipeline.link.is_watched)
         sentinels[0].client.execute_command("SENTINEL", "FAILOVER", "parlance")
         await eventually(lambda: watched.is_written_to(pair[1]), within=60)
-        await eventually(lambda: pair[0].client.role()[0] == "slave", within=60)
+        await eventually(lambda: pair[0].get_role() == "slave", within=60)
         await eventually(lambda: pair[0].client.info("replication")["master_link_status"] == "up", within=60)
         sentinels[0].kill()  # one of three may be gone
         pair[1].kill()

@@ -62,11 +62,11 @@ async def test_calls_and_searches_survive_switches_of_redis(environment: dict[st
 
         await goes_on("before")
         sentinels[0].client.execute_command("SENTINEL", "FAILOVER", "parlance")
-        await eventually(lambda: pair[1].client.role()[0] == "master", within=60)
+        await eventually(lambda: pair[1].get_role() == "master", within=60)
         await goes_on("after a planned switch")
         await eventually(lambda: pair[0].client.info("replication").get("master_link_status") == "up", within=60)
         pair[1].kill()
-        await eventually(lambda: pair[0].client.role()[0] == "master", within=60)
+        await eventually(lambda: pair[0].get_role() == "master", within=60)
         await goes_on("after a death")
 
         async def finds() -> bool:
