@@ -13,8 +13,6 @@ from typing import Any
 import hiredis
 import redis.exceptions
 from redis.asyncio.cluster import ClusterNode, RedisCluster
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 
 from adapters import tasks
 from adapters.redis_connection import NOT_SERVING, UNAVAILABLE, Command, Connection, Endpoint, Owner, pack
@@ -38,7 +36,8 @@ class ClusterLink(RedisLink):
             startup_nodes=[ClusterNode(host, port) for host, port in self.address.nodes],
             # Slots without a node fail alone.
             require_full_coverage=False,
-            retry=Retry(NoBackoff(), 0),
+            # The configured names stay: all nodes may have other addresses after an outage.
+            dynamic_startup_nodes=False,
             **options,
         )
         self._probes: dict[Endpoint, Connection] = {}
@@ -68,17 +67,18 @@ class ClusterLink(RedisLink):
                 return
             try:
                 await self._cluster.nodes_manager.initialize()
-            except redis.exceptions.RedisClusterException as error:
-                raise redis.exceptions.ConnectionError(str(error)) from None
+            except (redis.exceptions.RedisClusterException, LookupError) as error:
+                # A node of a cluster that is being made knows no slots, for which redis-py is not prepared.
+                raise redis.exceptions.ConnectionError(f"the cluster has no slots: {error}") from None
             self.is_stale = False
 
     def find_node(self, key: str | bytes) -> Endpoint:
         """Find the primary of a key's slot; raises ConnectionError where there is none."""
         try:
             node = self._cluster.nodes_manager.get_node_from_slot(self._cluster.keyslot(key))
-        except redis.exceptions.SlotNotCoveredError as error:
+        except (redis.exceptions.SlotNotCoveredError, LookupError) as error:
             self.is_stale = True
-            raise redis.exceptions.ConnectionError(str(error)) from None
+            raise redis.exceptions.ConnectionError(f"no node has the slot: {error}") from None
         return _endpoint(node)
 
     async def move_slot(self, error: redis.exceptions.MovedError) -> None:
@@ -121,7 +121,8 @@ class ClusterLink(RedisLink):
     async def close(self) -> None:
         for probe in self._probes.values():
             probe.close()
-        await self._cluster.nodes_manager.aclose()
+        for nodes in ("nodes_cache", "startup_nodes"):
+            await self._cluster.nodes_manager.aclose(nodes)
         await super().close()
 
 
@@ -218,7 +219,7 @@ class ClusterConnection:
             await self._link.refresh()
             for error in moved:
                 await self._link.move_slot(error)
-        except UNAVAILABLE as unavailable:
+        except (*UNAVAILABLE, redis.exceptions.RedisClusterException, LookupError) as unavailable:
             failure = unavailable
         held, self._held, self._is_held = self._held, [], False
         if failure is None:

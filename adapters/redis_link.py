@@ -18,7 +18,9 @@ from weakref import WeakSet
 
 import redis.exceptions
 from redis.asyncio.connection import RedisSSLContext
+from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
+from redis.backoff import NoBackoff
 
 from adapters.redis_connection import (
     CONNECT_TIMEOUT_SECONDS,
@@ -172,6 +174,8 @@ class RedisLink:
             "socket_timeout": _SENTINEL_TIMEOUT_SECONDS,
             "decode_responses": True,
             "protocol": 2,
+            # By itself redis-py tries ten times: a Sentinel that is gone would keep the others waiting.
+            "retry": Retry(NoBackoff(), 0),
         }
         if with_login and self.address.password is not None:
             options |= {"username": self.address.username, "password": self.address.password.get_secret_value()}

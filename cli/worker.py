@@ -111,6 +111,8 @@ async def _serve(queue: App, name: str, concurrency: int, reconnect: Callable[[]
             )
         except ConnectorException as error:
             reason = " ".join(str(error.__cause__ or error).split())
+        if (task := asyncio.current_task()) is not None and task.cancelling():
+            return  # procrastinate lost the cancellation to an outage at its own end
         await reconnect()
         # An unchanged reason, such as a full disk, is not repeated every second.
         if logged is None or logged[0] != reason or time.monotonic() > logged[1] + _REPEAT_LOG_SECONDS:

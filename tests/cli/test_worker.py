@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import uuid
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -58,6 +59,20 @@ async def test_jobs_run_after_a_postgresql_restart(environment: dict[str, str], 
             assert process.poll() is None
     finally:
         await services.close()
+        postgres.stop()
+
+
+async def test_worker_stops_while_postgresql_is_away(environment: dict[str, str], tmp_path: Path) -> None:
+    """Both end at the same time, as they do when a machine is shut down: the job worker waits for nothing."""
+    postgres = EmbeddedServices(tmp_path / "postgres", only=("postgres",))
+    variables = {**environment, **postgres.start()}
+    upgrade_to_head(load_settings(variables))
+    try:
+        with run_job_worker(variables, tmp_path / "worker.log") as process:
+            postgres.kill()
+            process.send_signal(signal.SIGTERM)
+            await asyncio.to_thread(process.wait, limit(30))
+    finally:
         postgres.stop()
 
 
