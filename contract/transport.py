@@ -53,6 +53,7 @@ class Socket:
     __slots__ = (
         "_frame_rate",
         "_inbox",
+        "_is_lost",
         "_reason",
         "_settled",
         "_unanswered",
@@ -86,6 +87,7 @@ class Socket:
         #: Events that were handled at once and are acknowledged later; ends when there is none.
         self._unsettled = 0
         self._settled: asyncio.Future[None] | None = None
+        self._is_lost = False
         self._reason: str = engine.reason.TRANSPORT_CLOSE
 
     def receive(self, frame: bytes) -> None:
@@ -123,7 +125,11 @@ class Socket:
             task.add_done_callback(self.connection.tasks.discard)
         else:
             self._inbox.append(frame)
-        if frame is not _LOST:
+        if frame is _LOST:
+            self._is_lost = True
+            if self._settled is not None and not self._settled.done():
+                self._settled.set_result(None)
+        else:
             self._unanswered += max(len(frame), _MIN_WAITING_BYTES)
             if self._unanswered > MAX_FRAME_BYTES:
                 self.connection.pause_reading()
@@ -149,7 +155,8 @@ class Socket:
                 await self.close(abort=True, reason=self._reason)
             else:
                 self._unanswered -= max(len(frame), _MIN_WAITING_BYTES)
-                if self._unsettled:
+                # The end of a lost connection is what refuses its signals: it must not wait for their acks.
+                if self._unsettled and not self._is_lost:
                     self._settled = self.connection.loop.create_future()
                     await self._settled
                 if not self.closed:

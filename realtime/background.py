@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("parlance.background")
 
 DEADLINE_POLL_SECONDS = 0.5
-#: Attempts to restore lost data while a store is unavailable, and seconds between two.
-MAX_RESTORE_ATTEMPTS, RESTORE_RETRY_SECONDS = 60, 1.0
+#: Seconds between two attempts to restore lost data while a store is unavailable.
+RESTORE_RETRY_SECONDS = 1.0
 
 
 async def run(
@@ -53,28 +53,37 @@ async def run(
             await restore_data()
 
     async def restore_data() -> None:
-        try:
-            for _ in range(MAX_RESTORE_ATTEMPTS):
-                try:
-                    return await emit_all(services.recovery.restore_data())
-                except Exception as error:  # probably an outage of PostgreSQL or Redis
-                    log.warning("restore_repeated error=%r code=%s", error, classify(error).code)
-                    await asyncio.sleep(RESTORE_RETRY_SECONDS)
-        finally:
-            for socket_id in list_socket_ids():
-                await emit_to(socket_id, emit.resync())
+        failures = 0
+        while True:
+            try:
+                await emit_all(services.recovery.restore_data())
+                break
+            except Exception as error:  # probably an outage of PostgreSQL or Redis
+                log.warning("restore_repeated error=%r code=%s", error, classify(error).code)
+            failures += 1
+            if failures == 1:
+                await emit_resync()
+            await asyncio.sleep(RESTORE_RETRY_SECONDS)
+        await emit_resync()
+
+    async def emit_resync() -> None:
+        for socket_id in list_socket_ids():
+            await emit_to(socket_id, emit.resync())
 
     async def poll_deadlines() -> None:
         while True:
             await asyncio.sleep(DEADLINE_POLL_SECONDS)
+            is_data_lost = False
             try:
                 async with lock:
                     await emit_all(services.recovery.handle_deadlines())
             except DataLost:
-                await handle_data_lost()
+                is_data_lost = True
             except Exception as error:  # probably an outage of Redis
                 log.warning("deadlines_not_read error=%r code=%s", error, classify(error).code)
                 await asyncio.sleep(DEADLINE_POLL_SECONDS)
+            if is_data_lost:
+                await handle_data_lost()
 
     async def check_rooms() -> None:
         while True:

@@ -98,7 +98,8 @@ class Forwarding:
         """Forward to a socket of the peer from now on, first what it missed: the signals after `since`."""
         participant.note("peer_here")
         participant.peer_socket_id, participant.peer_joins, participant.is_peer_away = peer_socket_id, joins, False
-        participant.confirmed_seq = since
+        # Not beyond what was sent: `since` may be a client's, and later signals would count as received.
+        participant.confirmed_seq = min(since, participant.last_seq)
         self._settle(participant)
         self._send_again(participant)
 
@@ -284,6 +285,13 @@ class Forwarding:
 
     def _sweep(self) -> None:
         """Store, and send again, what has not been confirmed since the last sweep."""
+        try:
+            self._repeat_unconfirmed()
+        finally:
+            loop = asyncio.get_running_loop()
+            self._sweeping = loop.call_later(SWEEP_SECONDS, self._sweep) if self._watched else None
+
+    def _repeat_unconfirmed(self) -> None:
         for participant in tuple(self._watched):
             is_held = self._find(participant.socket_id, participant.room_id) is participant
             if not is_held or participant.closed or participant.confirmed_seq >= participant.last_seq:
@@ -292,8 +300,6 @@ class Forwarding:
             elif participant.confirmed_seq < participant.swept_seq or participant.is_stalled:
                 self._repeat(participant)
             participant.swept_seq = participant.last_seq
-        loop = asyncio.get_running_loop()
-        self._sweeping = loop.call_later(SWEEP_SECONDS, self._sweep) if self._watched else None
 
     def _repeat(self, participant: Participant) -> None:
         if participant.unacknowledged:

@@ -118,11 +118,15 @@ class Reconciliation:
     async def _drop_absent(self, last_known: timedelta | None, *, only_own: bool) -> AsyncIterator[Outcome]:
         """Drop participants whose socket is not with its web process any more, or whose process is dead."""
         bindings = [each for each in await self._rooms.list_bindings() if each.socket_id]
-        if only_own:
-            absent = [each for each in bindings if self._is_absent(each)]
-        else:
+        dead: set[str] = set()
+        if not only_own:
             dead = await self._rooms.list_dead_processes(_process_of(each.socket_id) for each in bindings)
-            absent = [each for each in bindings if _process_of(each.socket_id) in dead or self._is_absent(each)]
+        # A process and a dot: the grace of its participants is longer.
+        absent = [
+            each._replace(socket_id=f"{process_id}.") if process_id in dead else each
+            for each in bindings
+            if (process_id := _process_of(each.socket_id)) in dead or self._is_absent(each)
+        ]
         for batch in _batches(absent, CHANGE_BATCH_SIZE):
             drops = (
                 self._signaling.drop(each.user_id, each.room_id, each.socket_id, last_known=last_known)

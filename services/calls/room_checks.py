@@ -66,7 +66,7 @@ class RoomChecks:
         #: Requests of other processes, by socket id: room, user, joins.
         self._requests: dict[str, tuple[str, str, int]] = {}
         #: What the last check of a socket found, because a message that explains it may be on its way.
-        self._doubts: dict[str, object] = {}
+        self._doubts: dict[str | tuple[str, str], object] = {}
         self._busy_checks: dict[str, int] = {}
         self._room_position = self._search_position = 0
         JOIN_AGAIN.on(bus, self._handle_request)
@@ -75,7 +75,11 @@ class RoomChecks:
         """Check the next rooms and searches of this web process."""
         participants, entries = self._signaling.list_participants(), self._matchmaking.list_queue_entries()
         sockets = {socket_id for socket_id, _ in participants} | {entry["socket"] for entry in entries}
-        self._doubts = {each: doubt for each, doubt in self._doubts.items() if each in sockets}
+        self._doubts = {
+            place: doubt
+            for place, doubt in self._doubts.items()
+            if (place if isinstance(place, str) else place[0]) in sockets
+        }
         begin, self._room_position = _next_batch(self._room_position, len(participants))
         async for outcome in self.check_rooms(participants[begin : self._room_position]):
             yield outcome
@@ -97,6 +101,8 @@ class RoomChecks:
         records = await asyncio.gather(
             *(self._rooms.read_record(each.room_id, each.user_id, each.peer_id) for _, each, _ in seen)
         )
+        peers = {_process_of(record.peer_socket_id) for record in records if record is not None}
+        dead = await self._rooms.list_dead_processes(peers - {"", self._bus.process_id})
         unbound: list[_Seen] = []
         for each, record in zip(seen, records, strict=True):
             if not self._is_unchanged(each):
@@ -104,7 +110,7 @@ class RoomChecks:
             if (
                 record is None
                 or (record.socket_id, record.joins) != (each.socket_id, each.joins)
-                or not await self._agrees_on_peer(each, record)
+                or not await self._agrees_on_peer(each, record, is_dead=_process_of(record.peer_socket_id) in dead)
             ):
                 unbound.append(each)
         async for outcome in self._restore(unbound, is_final=is_final):
@@ -116,14 +122,18 @@ class RoomChecks:
 
     # --- The peer -----------------------------------------------------------------------------------
 
-    async def _agrees_on_peer(self, seen: _Seen, record: RoomRecord) -> bool:
-        """Compare what this process and the record know of the peer; return False where this side has to join again."""
+    async def _agrees_on_peer(self, seen: _Seen, record: RoomRecord, *, is_dead: bool) -> bool:
+        """Compare what this process and the record know of the peer; return False where this side has to join again.
+
+        `is_dead`: the record has the peer with a web process that is dead, as where its recovery met an outage.
+        """
         socket_id, participant, _ = seen
         here = "" if participant.is_peer_away else participant.peer_socket_id or ""
-        if (here, participant.peer_joins) == (record.peer_socket_id, record.peer_joins):
+        is_same = (here, participant.peer_joins) == (record.peer_socket_id, record.peer_joins)
+        if is_same and not is_dead:
             self._doubts.pop(socket_id, None)
             return True
-        if self._is_doubted(socket_id, (record, here)):
+        if self._is_doubted(socket_id, (record, here, is_dead)):
             return True
         log.warning("peer_differs room_id=%s user_id=%s", participant.room_id, participant.user_id)
         if record.peer_socket_id:
@@ -137,18 +147,21 @@ class RoomChecks:
         return True
 
     async def _ask_to_join_again(self, participant: Participant, peer_socket_id: str) -> None:
-        process_id = peer_socket_id.partition(".")[0]
+        process_id = _process_of(peer_socket_id)
         room_id, peer_id = participant.room_id, participant.peer_id
         if await self._rooms.list_dead_processes([process_id]):
             await self._signaling.drop(peer_id, room_id, f"{process_id}.")
         else:
             await JOIN_AGAIN.send_if_there(self._bus, peer_socket_id, room_id, peer_id, participant.peer_joins)
 
-    def _is_doubted(self, socket_id: str, doubt: object) -> bool:
-        """Note a difference that a message on its way may explain; return True unless the last check found it too."""
-        if self._doubts.get(socket_id) == doubt:
+    def _is_doubted(self, place: str | tuple[str, str], doubt: object) -> bool:
+        """Note a difference that a message on its way may explain; return True unless the last check found it too.
+
+        `place` is the socket, with a name where it may have two differences at once.
+        """
+        if self._doubts.get(place) == doubt:
             return False
-        self._doubts[socket_id] = doubt
+        self._doubts[place] = doubt
         return True
 
     async def _handle_request(self, socket_id: str, room_id: str, user_id: str, joins: int) -> None:
@@ -210,15 +223,15 @@ class RoomChecks:
         """Join again with a socket that was in the room, beyond every count known; None where the room is gone."""
         socket_id, participant, joins = seen
         room_id, user_id = participant.room_id, participant.user_id
-        known = max(joins, participant.joins)
+        known, after = max(joins, participant.joins), participant.received_seq or None
         try:
             join = await self._rooms.join(
-                room_id, user_id, socket_id, joins=known, peer_joins=participant.peer_joins, is_restored=True
+                room_id, user_id, socket_id, after, joins=known, peer_joins=participant.peer_joins, is_restored=True
             )
         except errors.NotInRoom:
             return None
         except errors.RoomClosed:
-            if self._is_doubted(socket_id, "replaced"):
+            if self._is_doubted((socket_id, "replaced"), True):
                 return None
             self._signaling.forwarding.close(participant)
             return SocketReplaced(socket_id)
@@ -231,9 +244,10 @@ class RoomChecks:
         if join.connected_ms:
             await self._records.record_connected(room_id, join.connected_ms)
         if join.peer_socket_id:
-            await PEER_HERE.send_if_there(self._bus, join.peer_socket_id, room_id, socket_id, join.joins, None, False)
+            here = room_id, socket_id, join.joins, after, False, True
+            await PEER_HERE.send_if_there(self._bus, join.peer_socket_id, *here)
             await self._signaling.handle_peer_joined(
-                socket_id, participant, join.peer_socket_id, join.peer_joins, join.peer_after, False
+                socket_id, participant, join.peer_socket_id, join.peer_joins, join.peer_after, False, True
             )
         elif join.was_call:
             grace_seconds = math.ceil(join.peer_grace.total_seconds())
@@ -256,6 +270,10 @@ class RoomChecks:
                 outcome = await self._matchmaking.restore_search(entry, is_final=True)
                 if outcome is not None:
                     yield outcome
+
+
+def _process_of(socket_id: str) -> str:
+    return socket_id.partition(".")[0]
 
 
 def _next_batch(position: int, count: int) -> tuple[int, int]:

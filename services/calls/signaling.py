@@ -38,8 +38,9 @@ from services.calls.rooms import Rooms
 
 P = ParamSpec("P")
 
-#: The peer has joined: room, its socket, its joins, the last `seq` it has, whether it repeats the join.
-PEER_HERE: Message[[str, str, int, int | None, bool]] = Message("peer_here")
+#: The peer has joined: room, its socket, its joins, the last `seq` it has, whether it repeats the join, and whether the
+#: room was a call by then.
+PEER_HERE: Message[[str, str, int, int | None, bool, bool]] = Message("peer_here")
 #: The peer's connection dropped: room, how often the peer had joined, seconds that it has to come back.
 PEER_AWAY: Message[[str, int, int]] = Message("peer_away")
 #: The role that may send a signal; a candidate may come from both.
@@ -98,7 +99,7 @@ class SignalingService:
             participant.join_again(join.joins)
         if join.peer_socket_id and is_repeated:
             await self.handle_peer_joined(
-                socket_id, participant, join.peer_socket_id, join.peer_joins, join.peer_after, False
+                socket_id, participant, join.peer_socket_id, join.peer_joins, join.peer_after, False, join.was_call
             )
         elif join.peer_socket_id:
             since = participant.confirmed_seq
@@ -116,7 +117,7 @@ class SignalingService:
             await self._records.record_connected(room_id, join.connected_ms)
         if join.peer_socket_id:
             await PEER_HERE.send_if_there(
-                self._bus, join.peer_socket_id, room_id, socket_id, join.joins, after, is_repeated
+                self._bus, join.peer_socket_id, room_id, socket_id, join.joins, after, is_repeated, join.was_call
             )
         if join.replaced_socket_id:
             await ROOM_LEFT.send_if_there(self._bus, join.replaced_socket_id, room_id, join.joins)
@@ -144,10 +145,12 @@ class SignalingService:
         joins: int,
         after: int | None,
         is_repeated: bool,
+        was_call: bool,
     ) -> None:
         """Bind the peer's new socket, once it has been sent what the peer missed."""
         is_new = joins > participant.peer_joins
-        if is_new and (participant.peer_joins or participant.is_peer_away):
+        # Also where its first join has not been published here: the caller offers when the peer is there.
+        if is_new and (participant.peer_joins or participant.is_peer_away or was_call):
             await self._notify_listeners(PeerReconnected(socket_id))
         if is_new or (is_repeated and joins == participant.peer_joins and not participant.is_peer_away):
             # Without `after`, another device of the peer is sent nothing again.

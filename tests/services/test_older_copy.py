@@ -42,11 +42,13 @@ class Link(LocalBus):
     def __init__(self, process_id: str, others: dict[str, Link]) -> None:
         super().__init__(process_id)
         self._others = others
+        #: Kinds of messages that are lost.
+        self.lost: set[str] = set()
         others[process_id] = self
 
     async def send(self, socket_id: str, kind: str, *arguments: Any) -> None:
         process_id = socket_id.partition(".")[0]
-        if process_id not in self._others:
+        if process_id not in self._others or kind in self.lost:
             raise errors.Unavailable()
         await self._others[process_id]._handlers[kind](socket_id, *arguments)
 
@@ -223,7 +225,7 @@ async def test_peer_lost_since_the_copy_is_away(deployment: Deployment, users: l
     copy.keys.pop(b"worker:{match}:three")  # a heartbeat lasts for seconds
     await deployment.restore(copy)
     assert await is_away(deployment.container, {"roomId": room_id}, bob)
-    assert deployment.processes["one"].moves == [PeerReconnecting(sockets[0], 10)]
+    assert deployment.processes["one"].moves == [PeerReconnecting(sockets[0], 30)]
     assert offer(deployment.processes["one"], sockets[0], room_id) is None, "it is kept for the peer"
 
 

@@ -28,7 +28,7 @@ if is_restored or meta[5] ~= ARGV[2] or joins ~= known then
 end
 redis.call('HSET', KEYS[1], 'socket:' .. me, ARGV[2], 'heard:' .. me, ARGV[4])
 -- State and signals stay until the peer has them: the process of this socket may die before that.
-redis.call('HDEL', KEYS[1], 'away:' .. me, 'until')
+redis.call('HDEL', KEYS[1], 'away:' .. me)
 local signals = redis.call('LRANGE', (string.gsub(KEYS[1], 'meta$', 'signals:' .. me)), 0, -1)
 redis.call('ZREM', KEYS[3], 'grace:' .. room .. ':' .. me)
 
@@ -37,6 +37,8 @@ local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local peers = redis.call('HMGET', KEYS[1], 'socket:' .. peer, 'away:' .. peer, 'joins:' .. peer, 'heard:' .. peer)
 local peer_joins = math.max(tonumber(peers[3] or 0), tonumber(ARGV[6]))
 if peer_joins > tonumber(peers[3] or 0) then redis.call('HSET', KEYS[1], 'joins:' .. peer, peer_joins) end
+-- The time when both were last there counts until both are there again.
+if peers[1] then redis.call('HDEL', KEYS[1], 'until') end
 local connects = 0
 if not meta[4] and peers[1] then
   connects = string.format('%.0f', now)
