@@ -71,6 +71,11 @@ _UNUSABLE_STATES = {"25006", "57P01", "57P02", "57P03"}
 _CONNECTION_CLASS = "08"
 
 
+#: By the addresses of a setting: the host and port that could write last, and the search for another one.
+_primaries: dict[str, tuple[str, int]] = {}
+_searches: dict[str, asyncio.Task[None]] = {}
+
+
 class ConnectionUnusable(psycopg.OperationalError):
     """The server cannot write, or has ended the transaction: the operation may be repeated on another connection."""
 
@@ -215,6 +220,8 @@ class Connection(psycopg.AsyncConnection[Any]):
 def conninfo(settings: Settings) -> str:
     """Write a conninfo, password included: never log it."""
     hosts = settings.database_hosts
+    if (found := _primaries.get(settings.database_address)) in hosts:
+        hosts = [found, *(host for host in hosts if host != found)]
     return make_conninfo(
         host=",".join(host for host, _ in hosts),
         port=",".join(str(port) for _, port in hosts),
@@ -238,8 +245,29 @@ def _options(settings: Settings) -> dict[str, Any]:
 
 
 async def connect(settings: Settings, **options: Any) -> Connection:
-    """Connect to a server that can write; raise psycopg.OperationalError."""
-    return await Connection.connect(conninfo(settings), **_options(settings), **options)
+    """Connect to a server that can write; raise psycopg.OperationalError.
+
+    Of several hosts the one that could write last is tried first: a silent one takes longer than some budgets.
+    """
+    address = settings.database_address
+    try:
+        connection = await Connection.connect(conninfo(settings), **_options(settings), **options)
+    except psycopg.OperationalError:
+        if len(settings.database_hosts) > 1 and address not in _searches:
+            search = asyncio.create_task(_find_primary(settings), context=without_budget())
+            _searches[address] = search
+            search.add_done_callback(lambda _: _searches.pop(address))
+        raise
+    _primaries[address] = connection.info.host, connection.info.port
+    return connection
+
+
+async def _find_primary(settings: Settings) -> None:
+    """Try all hosts, in the time that each may take, and note the one that can write."""
+    with suppress(psycopg.OperationalError):
+        connection = await Connection.connect(conninfo(settings), **_options(settings))
+        _primaries[settings.database_address] = connection.info.host, connection.info.port
+        await connection.close()
 
 
 def connect_and_block(settings: Settings, **options: Any) -> psycopg.Connection[Any]:

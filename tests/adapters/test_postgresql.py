@@ -336,6 +336,26 @@ async def test_several_hosts_lead_to_the_primary(environment: dict[str, str], tm
         await services.close()
 
 
+async def test_silent_first_host_does_not_use_up_each_budget(
+    environment: dict[str, str], settings: Settings, proxy: TcpProxy
+) -> None:
+    """A process that starts after a failover: its checks have less time than a silent host may take to connect."""
+    proxy.freeze()
+    hosts = f"127.0.0.1:{proxy.port},{settings.db_host}:{settings.db_port}"
+    services = Container(load_settings({**environment, "DB_HOST": hosts}))
+
+    async def is_writable() -> bool:
+        try:
+            await services.database.check_writable()
+        except UNAVAILABLE:
+            return False
+        return True
+
+    assert not await is_writable()
+    await eventually(is_writable, "a write on the second host", within=20)
+    await services.close()
+
+
 @pytest.mark.parametrize("state", ["57P01", "57P03", "08006"])
 async def test_connections_are_replaced_after_a_failure_of_the_server(services: Container, state: str) -> None:
     """Also those of the pool that have not seen it."""
