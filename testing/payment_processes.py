@@ -21,8 +21,8 @@ from starlette.types import ASGIApp
 
 import settings as configuration
 from adapters import logs
+from app import create
 from cli import worker
-from cli.serve import application
 from container import Container
 from contract import http_server
 
@@ -30,7 +30,7 @@ from contract import http_server
 def main() -> None:
     # Nothing is connected, and no loop runs, before the fork.
     orm.configure_mappers()
-    app = application()
+    app = create()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     for line in sys.stdin:
         if os.fork() == 0:

@@ -130,7 +130,7 @@ class MatchmakingService:
 
         `at_head`: the position was given at the head of the queue.
         """
-        seeker, avoid = await read_seeker(self._database, user_id, socket_id)
+        seeker, avoid = await self._read_seeker(user_id, socket_id)
         entry: QueueEntry = {
             "userId": user_id,
             "socket": socket_id,
@@ -326,6 +326,9 @@ class MatchmakingService:
         if queued.recent_matches == 0:
             return min(longest, UNKNOWN_WAIT_SECONDS)
         return min(longest, max(1, math.ceil((queued.ahead + 1) * 300 / queued.recent_matches)))
+
+    async def _read_seeker(self, user_id: str, socket_id: str) -> tuple[Partner, list[str]]:
+        return await read_seeker(self._database, user_id, socket_id)
 
 
 def _build_partner(entry: QueueEntry) -> Partner:
