@@ -34,3 +34,8 @@ class Message(Generic[P]):
             await bus.send(socket_id, self.kind, *arguments)
         except errors.Unavailable:
             log.warning("bus_message_unsent kind=%s socket_id=%s", self.kind, socket_id)
+
+
+def get_process_id(socket_id: str) -> str:
+    """Return the id of the web process that holds a socket: a socket's id starts with it."""
+    return socket_id.partition(".")[0]

@@ -18,6 +18,7 @@ from itertools import islice
 from typing import TypeVar
 
 from models import EndedBy
+from services.bus_messages import get_process_id
 from services.calls.call_history import CallHistoryService
 from services.calls.matchmaking import MatchmakingService
 from services.calls.outcomes import Outcome, Resync
@@ -71,9 +72,9 @@ class Reconciliation:
     async def finish(self, last_known: timedelta | None = None) -> AsyncIterator[Outcome]:
         """Reconcile what no web process has restored since `begin`."""
         searches = [entry async for entry in self._rooms.iterate_searches()]
-        dead = await self._rooms.list_dead_processes(_process_of(entry["socket"]) for entry in searches)
+        dead = await self._rooms.list_dead_processes(get_process_id(entry["socket"]) for entry in searches)
         for entry in searches:
-            if _process_of(entry["socket"]) in dead:
+            if get_process_id(entry["socket"]) in dead:
                 await self._rooms.leave_queue(entry["userId"], entry["socket"])
         bindings = await self._rooms.list_bindings()
         there = Counter(each.room_id for each in bindings if each.socket_id and each.is_call)
@@ -109,7 +110,7 @@ class Reconciliation:
         surplus = [
             (entry["userId"], entry["socket"])
             async for entry in self._rooms.iterate_searches()
-            if _process_of(entry["socket"]) == self._process_id and entry["socket"] not in waiting
+            if get_process_id(entry["socket"]) == self._process_id and entry["socket"] not in waiting
         ]
         # One that has just begun is not known here yet: the next check of searches puts it back.
         for user_id, socket_id in surplus:
@@ -120,12 +121,12 @@ class Reconciliation:
         bindings = [each for each in await self._rooms.list_bindings() if each.socket_id]
         dead: set[str] = set()
         if not only_own:
-            dead = await self._rooms.list_dead_processes(_process_of(each.socket_id) for each in bindings)
+            dead = await self._rooms.list_dead_processes(get_process_id(each.socket_id) for each in bindings)
         # A process and a dot: the grace of its participants is longer.
         absent = [
             each._replace(socket_id=f"{process_id}.") if process_id in dead else each
             for each in bindings
-            if (process_id := _process_of(each.socket_id)) in dead or self._is_absent(each)
+            if (process_id := get_process_id(each.socket_id)) in dead or self._is_absent(each)
         ]
         for batch in _batches(absent, CHANGE_BATCH_SIZE):
             drops = (
@@ -138,7 +139,7 @@ class Reconciliation:
 
     def _is_absent(self, binding: Binding) -> bool:
         """Whether a socket that should be with this web process is not in the room, nor about to join it."""
-        if _process_of(binding.socket_id) != self._process_id:
+        if get_process_id(binding.socket_id) != self._process_id:
             return False
         if binding.is_joined:
             return not self._signaling.is_in_room(binding.socket_id, binding.room_id)
@@ -148,10 +149,6 @@ class Reconciliation:
         """Restore the room of a call, or end the call: a user who searches or is in another room has left it."""
         if await self._rooms.restore_room(call, last_known=last_known) == "busy":
             await self._history.end(call.room_id, ended_by=EndedBy.ERROR, elapsed=last_known or timedelta())
-
-
-def _process_of(socket_id: str) -> str:
-    return socket_id.partition(".")[0]
 
 
 def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:

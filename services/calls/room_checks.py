@@ -19,6 +19,7 @@ from typing import NamedTuple
 import errors
 from adapters.ports import Bus
 from models import EndedBy
+from services.bus_messages import get_process_id
 from services.calls.call_history import CallHistoryService
 from services.calls.call_records import CallRecords
 from services.calls.matchmaking import MatchmakingService
@@ -101,7 +102,7 @@ class RoomChecks:
         records = await asyncio.gather(
             *(self._rooms.read_record(each.room_id, each.user_id, each.peer_id) for _, each, _ in seen)
         )
-        peers = {_process_of(record.peer_socket_id) for record in records if record is not None}
+        peers = {get_process_id(record.peer_socket_id) for record in records if record is not None}
         dead = await self._rooms.list_dead_processes(peers - {"", self._bus.process_id})
         unbound: list[_Seen] = []
         for each, record in zip(seen, records, strict=True):
@@ -110,7 +111,7 @@ class RoomChecks:
             if (
                 record is None
                 or (record.socket_id, record.joins) != (each.socket_id, each.joins)
-                or not await self._agrees_on_peer(each, record, is_dead=_process_of(record.peer_socket_id) in dead)
+                or not await self._agrees_on_peer(each, record, is_dead=get_process_id(record.peer_socket_id) in dead)
             ):
                 unbound.append(each)
         async for outcome in self._restore(unbound, is_final=is_final):
@@ -147,7 +148,7 @@ class RoomChecks:
         return True
 
     async def _ask_to_join_again(self, participant: Participant, peer_socket_id: str) -> None:
-        process_id = _process_of(peer_socket_id)
+        process_id = get_process_id(peer_socket_id)
         room_id, peer_id = participant.room_id, participant.peer_id
         if await self._rooms.list_dead_processes([process_id]):
             await self._signaling.drop(peer_id, room_id, f"{process_id}.")
@@ -270,10 +271,6 @@ class RoomChecks:
                 outcome = await self._matchmaking.restore_search(entry, is_final=True)
                 if outcome is not None:
                     yield outcome
-
-
-def _process_of(socket_id: str) -> str:
-    return socket_id.partition(".")[0]
 
 
 def _next_batch(position: int, count: int) -> tuple[int, int]:
