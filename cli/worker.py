@@ -7,21 +7,24 @@ import functools
 import logging
 import signal
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import errors
 import jobs
 import settings as configuration
+from adapters import tasks
 from instants import utc_now
 
 if TYPE_CHECKING:
     from procrastinate import App, JobContext
+    from procrastinate.app import WorkerOptions
     from procrastinate.jobs import Job as JobRow
     from procrastinate.tasks import Task
 
     from container import Container
+    from settings import Settings
 
 log = logging.getLogger("parlance.worker")
 
@@ -40,17 +43,39 @@ def worker() -> None:
     """
     # Imported here: the other commands should not wait for the whole product.
     from adapters import error_reports, logs, tracing
-    from cli import migrations
-    from container import Container
-    from services.operations import startup
 
     settings = configuration.load()
     settings.require_services()
     logs.configure(settings)
     error_reports.configure(settings)
     tracing.configure(settings, process="worker")
-    asyncio.run(startup.wait_until_ready(settings, migrations.revisions(settings)))
-    asyncio.run(_work(Container(settings)))
+    asyncio.run(_run(settings))
+
+
+async def _run(settings: Settings) -> None:
+    from cli import migrations
+    from container import Container
+    from services.operations import startup
+
+    # Before anything that waits: the first process of a container has no default action for these.
+    stopping = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    await _unless(stopping, startup.wait_until_ready(settings, migrations.revisions(settings)))
+    if not stopping.is_set():
+        await _work(Container(settings), stopping)
+
+
+async def _unless(stopping: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
+    """Do work that is given up when the process stops; raise what it raises."""
+    working = asyncio.create_task(work)
+    stop = asyncio.create_task(stopping.wait())
+    try:
+        await asyncio.wait((working, stop), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        await tasks.end(working, stop)
+    if not working.cancelled():
+        working.result()
 
 
 def bind(queue: App, services: Container) -> None:
@@ -90,7 +115,17 @@ def _register(queue: App, services: Container, job: jobs.Job[...]) -> None:
         queue.periodic(cron=job.schedule, periodic_id=job.name)(cast("Task[..., Any, [int]]", task))
 
 
-async def _serve(queue: App, name: str, concurrency: int, reconnect: Callable[[], Awaitable[None]]) -> None:
+class Worker(Protocol):
+    """procrastinate's worker of one queue."""
+
+    async def run(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+
+async def _serve(
+    queue: str, start: Callable[[], Worker], reconnect: Callable[[], Coroutine[Any, Any, None]], stopping: asyncio.Event
+) -> None:
     """Run the jobs of one queue; an outage of PostgreSQL ends procrastinate's worker, and another starts.
 
     `reconnect` returns when PostgreSQL can be used again.
@@ -98,30 +133,43 @@ async def _serve(queue: App, name: str, concurrency: int, reconnect: Callable[[]
     from procrastinate.exceptions import ConnectorException
 
     logged: tuple[str, float] | None = None
-    while True:
+    while not stopping.is_set():
         reason = "its worker stopped"
         try:
             # It ends by itself, also without an error, if it could not fetch jobs or send its heartbeat.
-            await queue.run_worker_async(
-                queues=[name],
-                concurrency=concurrency,
-                delete_jobs="successful",
-                shutdown_graceful_timeout=20,
-                install_signal_handlers=False,  # two would replace each other's
-            )
+            await _run_until(stopping, start())
         except ConnectorException as error:
             reason = " ".join(str(error.__cause__ or error).split())
-        if (task := asyncio.current_task()) is not None and task.cancelling():
-            return  # procrastinate lost the cancellation to an outage at its own end
-        await reconnect()
+        if stopping.is_set():
+            return
+        await _unless(stopping, reconnect())
         # An unchanged reason, such as a full disk, is not repeated every second.
         if logged is None or logged[0] != reason or time.monotonic() > logged[1] + _REPEAT_LOG_SECONDS:
-            log.warning("queue_restarted queue=%s reason=%s", name, reason)
+            log.warning("queue_restarted queue=%s reason=%s", queue, reason)
             logged = reason, time.monotonic()
-        await asyncio.sleep(_RESTART_DELAY_SECONDS)
+        await _unless(stopping, asyncio.sleep(_RESTART_DELAY_SECONDS))
 
 
-async def _work(services: Container) -> None:
+async def _run_until(stopping: asyncio.Event, worker: Worker) -> None:
+    """Run procrastinate's worker; when the process stops, it finishes its jobs first.
+
+    By its own `stop`, not by a cancellation, which the pool of connections can swallow while it registers itself.
+    """
+
+    async def stop() -> None:
+        await stopping.wait()
+        worker.stop()
+
+    telling = asyncio.create_task(stop())
+    try:
+        await worker.run()
+    finally:
+        await tasks.end(telling)
+
+
+async def _work(services: Container, stopping: asyncio.Event) -> None:
+    from procrastinate import worker
+
     from services.operations import startup
 
     # One outage is one line, however many queues there are.
@@ -133,23 +181,28 @@ async def _work(services: Container) -> None:
             check = functools.partial(startup.check_database, services.settings)
             await startup.wait_for("postgresql", check, startup.StartupError)
 
-    queue = services.jobs.app
-    bind(queue, services)
-    async with queue.open_async():
+    app = services.jobs.app
+    bind(app, services)
+
+    def start(queue: str, concurrency: int) -> Worker:
+        options: WorkerOptions = {
+            **app.worker_defaults,
+            "queues": [queue],
+            "concurrency": concurrency,
+            "delete_jobs": "successful",
+            "shutdown_graceful_timeout": 20,
+            "install_signal_handlers": False,  # two would replace each other's
+        }
+        return worker.Worker(app, **options)
+
+    async with app.open_async():
         if services.settings.is_production and not services.settings.has_push_account:
             log.warning("push_disabled reason=%r", "FIREBASE_PROJECT_ID is not set")
-        # A video takes minutes of a whole core: e-mails and payments must not wait behind it, nor it behind them.
-        workers = [
-            asyncio.create_task(_serve(queue, name, concurrency, reconnect))
-            for name, concurrency in ((jobs.DEFAULT_QUEUE, 4), (jobs.VIDEO_QUEUE, 1))
-        ]
-        for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, lambda: [each.cancel() for each in workers])
         log.info("job_worker_ready")
         watch = asyncio.create_task(services.watch_redis())
-        try:
-            await asyncio.gather(*workers)
-        except asyncio.CancelledError:
-            await asyncio.gather(*workers, return_exceptions=True)  # each finishes its jobs
-        watch.cancel()
+        # A video takes minutes of a whole core: e-mails and payments must not wait behind it, nor it behind them.
+        async with asyncio.TaskGroup() as serving:
+            for queue, concurrency in ((jobs.DEFAULT_QUEUE, 4), (jobs.VIDEO_QUEUE, 1)):
+                serving.create_task(_serve(queue, functools.partial(start, queue, concurrency), reconnect, stopping))
+        await tasks.end(watch)
     await services.close()

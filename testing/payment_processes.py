@@ -52,7 +52,7 @@ def _work() -> NoReturn:
     settings = configuration.load()
     logs.configure(settings)
     _say(f"work {os.getpid()}")
-    asyncio.run(worker._work(Container(settings)))
+    asyncio.run(worker._work(Container(settings), stopping=asyncio.Event()))
     os._exit(0)
 
 

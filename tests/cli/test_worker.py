@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import signal
 import uuid
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, cast
 from unittest.mock import AsyncMock
 
 import pytest
-from procrastinate import App
 from procrastinate.exceptions import ConnectorException
 
 from adapters import jobs as job_queue
@@ -25,6 +24,7 @@ from settings import Settings
 from testing.containers import load_settings
 from testing.databases import execute, own_database, query
 from testing.polling import eventually
+from testing.ports import free_port
 from testing.shop import run_job_worker
 from testing.time_limits import limit
 
@@ -176,26 +176,43 @@ def test_heartbeats_are_sent_well_before_a_job_worker_counts_as_dead(settings: S
     assert 2 * interval < job_queue.STALLED_AFTER_SECONDS
 
 
-class Queue:
-    """procrastinate, whose worker ends with an error, then without one, and then works."""
+class Worker:
+    """procrastinate's, that ends with an error, then without one, and then works until `stop`.
+
+    A pool of connections can swallow a cancellation.
+    """
+
+    runs = 0
+    works = asyncio.Event()
 
     def __init__(self) -> None:
-        self.runs = 0
-        self.works = asyncio.Event()
+        self.stopped = asyncio.Event()
 
-    async def run_worker_async(self, **_: Any) -> None:
-        self.runs += 1
-        if self.runs == 1:
+    async def run(self) -> None:
+        Worker.runs += 1
+        if Worker.runs == 1:
             raise ConnectorException
-        if self.runs > 2:
+        if Worker.runs > 2:
             self.works.set()
-            await asyncio.Event().wait()
+            while not self.stopped.is_set():
+                with suppress(asyncio.CancelledError):
+                    await self.stopped.wait()
+
+    def stop(self) -> None:
+        self.stopped.set()
 
 
 async def test_queue_is_served_after_its_worker_ended() -> None:
-    queue = Queue()
-    serving = asyncio.create_task(worker._serve(cast(App, queue), "default", 1, AsyncMock()))
-    await asyncio.wait_for(queue.works.wait(), limit(10))
-    serving.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await serving
+    stopping = asyncio.Event()
+    serving = asyncio.create_task(worker._serve("default", Worker, AsyncMock(), stopping))
+    await asyncio.wait_for(Worker.works.wait(), limit(10))
+    assert not serving.done()
+    stopping.set()
+    await asyncio.wait_for(serving, limit(10))
+
+
+async def test_worker_stops_while_it_waits_for_a_service(environment: dict[str, str], tmp_path: Path) -> None:
+    variables = {**environment, "DB_HOST": "127.0.0.1", "DB_PORT": str(free_port())}
+    with run_job_worker(variables, tmp_path / "worker.log", ready="postgresql_unavailable") as process:
+        process.send_signal(signal.SIGTERM)
+        assert await asyncio.to_thread(process.wait, limit(30)) == 0

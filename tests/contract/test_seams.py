@@ -372,6 +372,13 @@ SEAMS = [
         {"finish_job": "13461f7aae5b2e5e", "retry_job": "e6543b9502ee1a53"},
         ("connector",),
     ),
+    # `stop` counts from the first step of `run`, in every state of it.
+    Seam(
+        "cli/worker.py",
+        "procrastinate",
+        "procrastinate.worker:Worker",
+        {"run": "1c1f21ecb4175c88", "stop": "f040ae20d7f311f5"},
+    ),
     Seam(
         "adapters/redis.py",
         "redis",
