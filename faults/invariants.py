@@ -235,26 +235,6 @@ def uploads(stores: Stores) -> list[str]:
     return [f"parts of {each.object_name} are left" for each in parts]
 
 
-INVARIANTS: tuple[Invariant[Stores], ...] = (
-    accounts,
-    logins,
-    calls,
-    one_call_each,
-    open_calls,
-    statistics,
-    ratings,
-    reports,
-    orders,
-    refunds,
-    notifications,
-    jobs,
-    webhooks,
-    pictures,
-    videos,
-    uploads,
-)
-
-
 #: Those of a load without payments and files.
 CALL_INVARIANTS: tuple[Invariant[Rows], ...] = (
     accounts,
@@ -266,6 +246,17 @@ CALL_INVARIANTS: tuple[Invariant[Rows], ...] = (
     ratings,
     reports,
     jobs,
+)
+
+INVARIANTS: tuple[Invariant[Stores], ...] = (
+    *CALL_INVARIANTS,
+    orders,
+    refunds,
+    notifications,
+    webhooks,
+    pictures,
+    videos,
+    uploads,
 )
 
 

@@ -194,17 +194,26 @@ class HostsDeployment:
     def wait_for_app(self, host: str) -> None:
         app, url = self.apps[host], f"http://{ADDRESSES[host]}:{APP_PORT}/ready"
 
+        answer = "no answer"
+
         def is_ready() -> bool:
+            nonlocal answer
             for process, name in ((app.server, "serve"), (app.worker, "worker")):
                 if process.poll() is not None:
                     raise SystemExit(f"{name} of {host} ended:\n{self._log(f'{host}-{name}').read_text()[-2000:]}")
             try:
-                return httpx.get(url, timeout=5, trust_env=False).status_code == 200
-            except httpx.HTTPError:
+                response = httpx.get(url, timeout=5, trust_env=False)
+            except httpx.HTTPError as error:
+                answer = repr(error)
                 return False
+            answer = response.text
+            return response.status_code == 200
 
         with self.network.inside("clients"):
-            wait_until(is_ready, f"{host} is ready", within=120)
+            try:
+                wait_until(is_ready, f"{host} is ready", within=120)
+            except SystemExit as error:
+                raise SystemExit(f"{error}: {answer}\n{self._log(f'{host}-serve').read_text()[-2000:]}") from None
 
     def stop_app(self, host: str) -> None:
         """Stop a host's processes in order, as a deployment does."""

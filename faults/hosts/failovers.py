@@ -13,6 +13,7 @@ from faults.hosts.stores import (
     CACHE_PORT,
     DATABASE_ADDRESS,
     DATABASE_PORT,
+    SENTINEL_PORT,
     other_store,
 )
 
@@ -50,10 +51,11 @@ def valkey_switch(play: Play) -> None:
 
 
 def valkey_sentinel(play: Play) -> None:
-    """Valkey's primary dies silently; three Sentinels promote its replica"""
+    """Valkey's primary and the Sentinel beside it die silently; the other two Sentinels promote its replica"""
     deployment = play.deployment
     old = deployment.valkeys.primary
-    _silence(deployment, old, CACHE_PORT)
+    for port in (CACHE_PORT, SENTINEL_PORT):
+        _silence(deployment, old, port)
     deployment.valkeys.kill(old)
     play.begin(f"Valkey of {old} is gone")
     deployment.valkeys.wait_for_sentinels()
