@@ -1,4 +1,4 @@
-"""Fixtures of the adapters' tests: Resend's HTTP API for sending."""
+"""Fixtures of the adapters' tests: Resend's HTTP API for sending, and a collector of traces."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from testing.email_outbox import ResendStandIn
+from testing.telemetry_receivers import Collector, receiving
 
 
 @pytest.fixture
@@ -17,3 +18,10 @@ def resend_api() -> Iterator[ResendStandIn]:
     yield server
     server.shutdown()
     server.server_close()
+
+
+@pytest.fixture
+def collector() -> Iterator[Collector]:
+    made = Collector()
+    with receiving(made):
+        yield made

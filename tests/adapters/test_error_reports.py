@@ -28,13 +28,6 @@ def sentry() -> Iterator[SentryStandIn]:
 
 
 @pytest.fixture
-def collector() -> Iterator[Collector]:
-    made = Collector()
-    with receiving(made):
-        yield made
-
-
-@pytest.fixture
 def own(environment: dict[str, str], settings: Settings, sentry: SentryStandIn) -> Iterator[Settings]:
     with own_database(settings) as made:
         yield made

@@ -33,17 +33,10 @@ from testing.servers import (
     stop_server,
 )
 from testing.shop import run_job_worker
-from testing.telemetry_receivers import Collector, Span, receiving
+from testing.telemetry_receivers import Collector, Span
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 ROOT = Path(__file__).resolve().parent.parent.parent
-
-
-@pytest.fixture
-def collector() -> Iterator[Collector]:
-    made = Collector()
-    with receiving(made):
-        yield made
 
 
 @pytest.fixture
