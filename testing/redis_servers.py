@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import ssl
 import subprocess
 import sys
@@ -280,6 +281,13 @@ async def tcp_name(target: int, tls: ssl.SSLContext | None = None) -> AsyncItera
     await name.open()
     yield name
     await name.close()
+
+
+@contextmanager
+def silent_port() -> Iterator[int]:
+    """A port that accepts connections and never answers, as a host that is stopped."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        yield listening.getsockname()[1]
 
 
 def nodes(servers: Sequence[RedisServer]) -> str:
