@@ -43,7 +43,7 @@ log = logging.getLogger("parlance.redis")
 WATCH_SECONDS, _RECONNECT_DELAYS_SECONDS, _SENTINEL_TIMEOUT_SECONDS = 1.0, (0.05, 0.2), 1.0
 #: A failure that took so long is a silence; for how long no command waits for that again. The next look of the watch
 #: has ended by then: it reads the slots of a cluster, and connects.
-_SLOW_SECONDS, _SILENCE_SECONDS = 0.5, WATCH_SECONDS + 2 * CONNECT_TIMEOUT_SECONDS + 1
+_SLOW_SECONDS, _SILENCE_SECONDS = 1.0, WATCH_SECONDS + 2 * CONNECT_TIMEOUT_SECONDS + 1
 #: The second replication id of a server that has never been a replica.
 _NO_REPLICATION_ID = "0" * 40
 

@@ -40,10 +40,14 @@ class RedisServer:
     ) -> None:
         """`program`: another than the embedded Valkey, which has no TLS; `certificate`: with its key beside it."""
         self.port = port or free_port()
+        #: Of the nodes of a cluster to each other; by default ten thousand above, where another may listen.
+        self.bus_port = free_port()
         self._directory = directory / str(self.port)
         self._directory.mkdir(parents=True)
         self._program = program or str(_find_valkey())
         self._options = options
+        if "--cluster-enabled" in options:
+            self._options += ("--cluster-port", str(self.bus_port))
         trusted = {"ssl": True, "ssl_ca_certs": str(certificate)} if certificate else {}
         self._listens: tuple[str, ...] = ("--port", str(self.port))
         if certificate:
@@ -119,10 +123,12 @@ def running_servers(
     directory: Path, count: int, *options: str, program: str = "", certificate: Path | None = None
 ) -> Iterator[list[RedisServer]]:
     """Run servers that do not know each other."""
-    servers = [RedisServer(directory, *options, program=program, certificate=certificate) for _ in range(count)]
+    servers: list[RedisServer] = []
     try:
-        for server in servers:
+        for _ in range(count):
+            server = RedisServer(directory, *options, program=program, certificate=certificate)
             server.start()
+            servers.append(server)
         yield servers
     finally:
         for server in servers:
@@ -200,7 +206,7 @@ def running_cluster(
             server.client.execute_command("CLUSTER", "ADDSLOTSRANGE", *slots)
             server.client.execute_command("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
         for server in servers[1:]:
-            server.client.execute_command("CLUSTER", "MEET", "127.0.0.1", servers[0].port)
+            server.client.execute_command("CLUSTER", "MEET", "127.0.0.1", servers[0].port, servers[0].bus_port)
 
         def is_known() -> bool:
             found = [server.client.execute_command("CLUSTER", "INFO") for server in servers]
