@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import hiredis
@@ -15,7 +15,16 @@ import redis.exceptions
 from redis.asyncio.cluster import ClusterNode, RedisCluster
 
 from adapters import tasks
-from adapters.redis_connection import NOT_SERVING, UNAVAILABLE, Command, Connection, Endpoint, Owner, pack
+from adapters.redis_connection import (
+    CONNECT_TIMEOUT_SECONDS,
+    NOT_SERVING,
+    UNAVAILABLE,
+    Command,
+    Connection,
+    Endpoint,
+    Owner,
+    pack,
+)
 from adapters.redis_link import RedisLink, identify
 from settings import Settings
 
@@ -23,6 +32,8 @@ log = logging.getLogger("parlance.redis")
 
 #: Seconds until a command is sent again whose slot is being moved, or is on no node.
 _TRY_AGAIN_SECONDS, _NO_NODE_SECONDS = 0.05, 0.5
+#: Seconds after which a command fails that had to be held: it may have waited for a reply before.
+_HOLD_SECONDS = 3.0
 #: Commands without a key go where rooms and queues are.
 _DEFAULT_KEY = "{match}"
 _KEYLESS = {b"PING", b"TIME", b"INFO", b"ROLE", b"CONFIG", b"SCRIPT", b"DBSIZE", b"CLUSTER", b"ACL"}
@@ -46,7 +57,8 @@ class ClusterLink(RedisLink):
         self._refreshing = asyncio.Lock()
 
     async def connect(self, owner: Owner) -> ClusterConnection:
-        """Return what sends each command to its node; raises ConnectionError where no node answers."""
+        """Return what sends each command to its node; raises ConnectionError or TimeoutError where no node answers."""
+        self.refuse_silence()
         await self.refresh()
         return ClusterConnection(self, owner)
 
@@ -62,15 +74,23 @@ class ClusterLink(RedisLink):
 
     async def refresh(self) -> None:
         """Read which node has which slots, if that may have changed."""
+        was_silent = self.is_silent()
         async with self._refreshing:
             if not self.is_stale:
                 return
+            if not was_silent:  # another attempt may have failed meanwhile
+                self.refuse_silence()
+            with self.attempt():
+                await self._read_slots()
+            self.is_stale = False
+
+    async def _read_slots(self) -> None:
+        async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
             try:
                 await self._cluster.nodes_manager.initialize()
             except (redis.exceptions.RedisClusterException, LookupError) as error:
                 # A node of a cluster that is being made knows no slots, for which redis-py is not prepared.
                 raise redis.exceptions.ConnectionError(f"the cluster has no slots: {error}") from None
-            self.is_stale = False
 
     def find_node(self, key: str | bytes) -> Endpoint:
         """Find the primary of a key's slot; raises ConnectionError where there is none."""
@@ -80,6 +100,12 @@ class ClusterLink(RedisLink):
             self.is_stale = True
             raise redis.exceptions.ConnectionError(f"no node has the slot: {error}") from None
         return _endpoint(node)
+
+    async def open_at(
+        self, endpoint: Endpoint, owner: Owner | None, seconds: float = CONNECT_TIMEOUT_SECONDS
+    ) -> Connection:
+        with self.attempt(endpoint):
+            return await super().open_at(endpoint, owner, seconds)
 
     async def move_slot(self, error: redis.exceptions.MovedError) -> None:
         await self._cluster.nodes_manager.move_slot(error)
@@ -107,9 +133,10 @@ class ClusterLink(RedisLink):
 
     async def _identify(self, endpoint: Endpoint) -> str:
         probe = self._probes.get(endpoint)
-        if probe is None or not probe.is_open:
-            probe = self._probes[endpoint] = await self.open_at(endpoint, None)
-        return (await identify(probe)).run_id
+        with self.attempt(endpoint):
+            if probe is None or not probe.is_open:
+                probe = self._probes[endpoint] = await self.open_at(endpoint, None)
+            return (await identify(probe)).run_id
 
     @property
     def is_watched(self) -> bool:
@@ -160,6 +187,12 @@ class ClusterConnection:
         connection = self._nodes.get(endpoint)
         if connection is not None and connection.is_open:
             connection.send(commands)
+        elif self._link.is_silent(endpoint) or self._link.is_silent():
+            error = redis.exceptions.TimeoutError(f"{endpoint.host}:{endpoint.port} does not answer")
+            if self._link.is_stale:
+                self._hold(commands, error, 0)  # the slots may have another node by now
+            else:
+                _fail(commands, error)
         elif endpoint in self._waiting:
             self._waiting[endpoint].extend(commands)
         else:
@@ -175,7 +208,7 @@ class ClusterConnection:
             # Not sent yet: the slots may have another node by then.
             self._hold(self._waiting.pop(endpoint), reason, _NO_NODE_SECONDS)
         else:
-            connection.send(self._waiting.pop(endpoint))
+            connection.send(_unanswered(self._waiting.pop(endpoint)))
 
     def refuse(self, connection: Connection, command: Command, error: redis.exceptions.RedisError) -> None:
         """Follow a redirection, or wait for the slots."""
@@ -201,12 +234,17 @@ class ClusterConnection:
             self._hold([command], error, _NO_NODE_SECONDS)
 
     def _hold(self, commands: list[Command], error: Exception, seconds: float) -> None:
-        """Send commands again, before all later ones, when the slots are known; fail those refused too often."""
+        """Send commands again, before all later ones, when the slots are known.
+
+        Fail those refused too often, and those that have no answer _HOLD_SECONDS later.
+        """
+        failure = redis.exceptions.ConnectionError(f"Redis does not serve this slot: {error}")
         for command in commands:
             if command.may_repeat():
                 self._held.append(command)
             else:
-                command.fail(redis.exceptions.ConnectionError(f"Redis does not serve this slot: {error}"))
+                command.fail(failure)
+        asyncio.get_running_loop().call_later(_HOLD_SECONDS, _fail, commands, failure)
         if not self._is_held:
             self._is_held = True
             self._tasks.start(self._release(seconds))
@@ -216,6 +254,7 @@ class ClusterConnection:
         failure: Exception | None = None
         moved, self._moved = self._moved, []
         try:
+            self._link.refuse_silence()
             await self._link.refresh()
             for error in moved:
                 await self._link.move_slot(error)
@@ -223,14 +262,16 @@ class ClusterConnection:
             failure = unavailable
         held, self._held, self._is_held = self._held, [], False
         if failure is None:
-            self.send(held)
-        for command in held if failure is not None else ():
-            command.fail(redis.exceptions.ConnectionError(f"Redis cannot be reached: {failure}"))
+            self.send(_unanswered(held))
+        else:
+            _fail(held, redis.exceptions.ConnectionError(f"Redis cannot be reached: {failure}"))
 
     def lose(self, connection: Connection, unanswered: list[Command], error: Exception) -> None:
         if self._nodes.get(connection.endpoint) is connection:
             del self._nodes[connection.endpoint]
             self._link.is_stale = True
+        if isinstance(error, redis.exceptions.TimeoutError):
+            self._link.note_silence(connection.endpoint)
         self._owner.lose(connection, unanswered, error)
 
     async def stop(self) -> None:
@@ -238,8 +279,17 @@ class ClusterConnection:
         for connection in list(self._nodes.values()):
             await connection.stop()
         for commands in (self._held, *self._waiting.values()):
-            for command in commands:
-                command.fail(redis.exceptions.ConnectionError("closed"))
+            _fail(commands, redis.exceptions.ConnectionError("closed"))
+
+
+def _fail(commands: Iterable[Command], error: Exception) -> None:
+    for command in commands:
+        command.fail(error)
+
+
+def _unanswered(commands: list[Command]) -> list[Command]:
+    """Leave out those whose callers have an error already, or are gone: they do not run."""
+    return [command for command in commands if not command.answer.done()]
 
 
 def make_link(settings: Settings) -> RedisLink:

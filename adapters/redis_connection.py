@@ -268,14 +268,18 @@ class Connection(asyncio.Protocol):
 
 
 async def open_connection(
-    owner: Owner | None, endpoint: Endpoint, address: RedisAddress, tls: ssl.SSLContext | None
+    owner: Owner | None,
+    endpoint: Endpoint,
+    address: RedisAddress,
+    tls: ssl.SSLContext | None,
+    seconds: float = CONNECT_TIMEOUT_SECONDS,
 ) -> Connection:
-    """Connect to a server and log in.
+    """Connect to a server and log in, within `seconds`.
 
     Raises NotPrimary for a replica, BusyLoadingError, AuthenticationError, OSError or TimeoutError.
     """
     loop = asyncio.get_running_loop()
-    async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
+    async with asyncio.timeout(seconds):
         _, connection = await loop.create_connection(
             lambda: Connection(endpoint),
             endpoint.host,

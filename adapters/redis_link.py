@@ -11,8 +11,8 @@ import ipaddress
 import logging
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple, Protocol
 from weakref import WeakSet
 
@@ -41,6 +41,9 @@ log = logging.getLogger("parlance.redis")
 
 #: Seconds between two looks at the primary, between attempts to connect, and until a Sentinel must answer.
 WATCH_SECONDS, _RECONNECT_DELAYS_SECONDS, _SENTINEL_TIMEOUT_SECONDS = 1.0, (0.05, 0.2), 1.0
+#: A failure that took so long is a silence; for how long no command waits for that again. The next look of the watch
+#: has ended by then: it reads the slots of a cluster, and connects.
+_SLOW_SECONDS, _SILENCE_SECONDS = 1.0, WATCH_SECONDS + 2 * CONNECT_TIMEOUT_SECONDS + 1
 #: The second replication id of a server that has never been a replica.
 _NO_REPLICATION_ID = "0" * 40
 
@@ -100,34 +103,78 @@ class RedisLink:
         self._sentinel: Sentinel | None = None
         self._probe: Connection | None = None
         self._identity: Identity | None = None
+        #: When silent servers may be waited for again; None is the primary that is looked for.
+        self._silences: dict[Endpoint | None, float] = {}
+
+    def is_silent(self, endpoint: Endpoint | None = None) -> bool:
+        """Say whether an attempt was in vain a moment ago: one request sends several commands, and waits only once."""
+        return self._silences.get(endpoint, 0.0) > asyncio.get_running_loop().time()
+
+    def note_silence(self, endpoint: Endpoint | None = None) -> None:
+        self._silences[endpoint] = asyncio.get_running_loop().time() + _SILENCE_SECONDS
+
+    @contextmanager
+    def attempt(self, endpoint: Endpoint | None = None) -> Iterator[None]:
+        """Note a silence where the block fails slowly; success and a quick failure end it."""
+        began = asyncio.get_running_loop().time()
+        try:
+            yield
+        except UNAVAILABLE:
+            if asyncio.get_running_loop().time() - began >= _SLOW_SECONDS:
+                self.note_silence(endpoint)
+            else:
+                self._silences.pop(endpoint, None)
+            raise
+        self._silences.pop(endpoint, None)
+
+    def refuse_silence(self) -> None:
+        """Raise TimeoutError while the primary is silent."""
+        if self.is_silent():
+            raise redis.exceptions.TimeoutError("it has just not answered, and is tried again in the background")
 
     async def connect(self, owner: Owner) -> Sender:
-        """Connect to the primary, after two more attempts if need be; raises what `open` does."""
+        """Connect to the primary, after two more attempts if need be; raises what `open` does.
+
+        While the primary is silent it fails at once; the watch goes on trying.
+        """
+        self.refuse_silence()
         for pause in (*_RECONNECT_DELAYS_SECONDS, None):
             try:
                 return await self.open(owner)
             except (TimeoutError, redis.exceptions.AuthenticationError):
                 raise
             except (OSError, redis.exceptions.ConnectionError):
-                if pause is None:
+                if pause is None or self.is_silent():
                     raise
                 await asyncio.sleep(pause)
         raise AssertionError
 
     async def open(self, owner: Owner | None) -> Connection:
-        """Connect to the primary; raises NotPrimary where there are only replicas, else RedisError or OSError."""
-        failure: Exception = redis.exceptions.ConnectionError("no address is known for it")
-        for number, endpoint in enumerate(await self.find()):
-            try:
-                return await self.open_at(endpoint, owner)
-            except UNAVAILABLE as error:
-                failure = error if number == 0 or isinstance(failure, OSError) else failure
-        raise failure
+        """Connect to the primary; raises NotPrimary where there are only replicas, else RedisError or OSError.
 
-    async def open_at(self, endpoint: Endpoint, owner: Owner | None) -> Connection:
+        Sentinels and all addresses together take CONNECT_TIMEOUT_SECONDS at most.
+        """
+        failure: Exception = redis.exceptions.ConnectionError("no address is known for it")
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + CONNECT_TIMEOUT_SECONDS
+        with self.attempt():
+            async with asyncio.timeout_at(deadline):
+                endpoints = await self.find()
+            for number, endpoint in enumerate(endpoints):
+                # A silent address leaves the later ones their share.
+                seconds = (deadline - loop.time()) / (len(endpoints) - number)
+                try:
+                    return await self.open_at(endpoint, owner, seconds)
+                except UNAVAILABLE as error:
+                    failure = error if number == 0 or isinstance(failure, OSError) else failure
+            raise failure
+
+    async def open_at(
+        self, endpoint: Endpoint, owner: Owner | None, seconds: float = CONNECT_TIMEOUT_SECONDS
+    ) -> Connection:
         if self.address.uses_tls and self.tls is None:
             self.tls = RedisSSLContext(cert_reqs="required", ca_certs=self.certificates, check_hostname=True).get()
-        connection = await open_connection(owner, endpoint, self.address, self.tls)
+        connection = await open_connection(owner, endpoint, self.address, self.tls, seconds)
         self._connections.add(connection)
         return connection
 
@@ -224,6 +271,7 @@ class RedisLink:
         if probe is not None:
             try:
                 identity = await identify(probe)
+                self._silences.pop(None, None)  # what a connect waited for was not the primary
             except UNAVAILABLE as error:
                 self.leave(error, probe)
         if probe is None or identity is None or await self._may_have_moved(probe):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import ssl
 import subprocess
 import sys
@@ -39,10 +40,14 @@ class RedisServer:
     ) -> None:
         """`program`: another than the embedded Valkey, which has no TLS; `certificate`: with its key beside it."""
         self.port = port or free_port()
+        #: Of the nodes of a cluster to each other; by default ten thousand above, where another may listen.
+        self.bus_port = free_port()
         self._directory = directory / str(self.port)
         self._directory.mkdir(parents=True)
         self._program = program or str(_find_valkey())
         self._options = options
+        if "--cluster-enabled" in options:
+            self._options += ("--cluster-port", str(self.bus_port))
         trusted = {"ssl": True, "ssl_ca_certs": str(certificate)} if certificate else {}
         self._listens: tuple[str, ...] = ("--port", str(self.port))
         if certificate:
@@ -118,10 +123,12 @@ def running_servers(
     directory: Path, count: int, *options: str, program: str = "", certificate: Path | None = None
 ) -> Iterator[list[RedisServer]]:
     """Run servers that do not know each other."""
-    servers = [RedisServer(directory, *options, program=program, certificate=certificate) for _ in range(count)]
+    servers: list[RedisServer] = []
     try:
-        for server in servers:
+        for _ in range(count):
+            server = RedisServer(directory, *options, program=program, certificate=certificate)
             server.start()
+            servers.append(server)
         yield servers
     finally:
         for server in servers:
@@ -199,7 +206,7 @@ def running_cluster(
             server.client.execute_command("CLUSTER", "ADDSLOTSRANGE", *slots)
             server.client.execute_command("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
         for server in servers[1:]:
-            server.client.execute_command("CLUSTER", "MEET", "127.0.0.1", servers[0].port)
+            server.client.execute_command("CLUSTER", "MEET", "127.0.0.1", servers[0].port, servers[0].bus_port)
 
         def is_known() -> bool:
             found = [server.client.execute_command("CLUSTER", "INFO") for server in servers]
@@ -280,6 +287,13 @@ async def tcp_name(target: int, tls: ssl.SSLContext | None = None) -> AsyncItera
     await name.open()
     yield name
     await name.close()
+
+
+@contextmanager
+def silent_port() -> Iterator[int]:
+    """A port that accepts connections and never answers, as a host that is stopped."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        yield listening.getsockname()[1]
 
 
 def nodes(servers: Sequence[RedisServer]) -> str:

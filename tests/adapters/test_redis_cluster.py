@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import signal
+import time
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
@@ -10,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis.exceptions
 
 import settings as configuration
 from adapters.bus import LUA, ProcessBus
 from adapters.rate_limiter import RateLimiter
 from adapters.redis import connect
 from adapters.redis_cluster import make_link
-from adapters.redis_connection import UNAVAILABLE
+from adapters.redis_connection import CONNECT_TIMEOUT_SECONDS, REPLY_TIMEOUT_SECONDS, UNAVAILABLE
 from adapters.redis_link import RedisLink
 from adapters.redis_pipeline import RedisPipeline
 from services.calls.room_state import Paired, Queued, QueueEntry
@@ -27,7 +30,8 @@ from services.operations.idempotency import IdempotencyService
 from settings import Settings
 from testing.calls import LocalBus
 from testing.polling import eventually
-from testing.redis_servers import RedisServer, nodes, running_cluster
+from testing.redis_servers import RedisServer, nodes, running_cluster, running_servers, silent_port, tcp_name
+from testing.time_limits import limit
 
 
 @pytest.fixture(scope="module")
@@ -200,16 +204,7 @@ async def test_killed_node_is_replaced_by_its_replica(tmp_path: Path) -> None:
         try:
             await play(*made)
             await eventually(lambda: all(each.link.is_watched for each in made))
-            slot = servers[0].client.execute_command("CLUSTER", "KEYSLOT", "{match}")
-            owner = next(
-                server
-                for server in servers[:3]
-                if any(
-                    low <= slot <= high
-                    for low, high in _slots(server, server.client.execute_command("CLUSTER", "MYID"))
-                )
-            )
-            owner.kill()
+            find_owner(servers[:3], "{match}").kill()
 
             async def works() -> bool:
                 with suppress(*UNAVAILABLE):
@@ -223,3 +218,134 @@ async def test_killed_node_is_replaced_by_its_replica(tmp_path: Path) -> None:
         finally:
             for each in made:
                 await each.stop()
+
+
+def find_owner(servers: list[RedisServer], key: str) -> RedisServer:
+    """Find the primary of a key's slot."""
+    slot = servers[0].client.execute_command("CLUSTER", "KEYSLOT", key)
+    return next(
+        server
+        for server in servers
+        if any(low <= slot <= high for low, high in _slots(server, server.client.execute_command("CLUSTER", "MYID")))
+    )
+
+
+async def test_silent_node_fails_its_own_commands_soon(tmp_path: Path) -> None:
+    """The first ones wait for a reply and for other slots, later ones for nothing; other nodes serve on."""
+    with running_cluster(tmp_path) as servers:
+        process = Process(at(servers))
+        await process.bus.start()
+        try:
+            await eventually(lambda: process.link.is_watched)
+            keys = [f"key:{number}" for number in range(40)]
+            owners = {key: find_owner(servers, key) for key in keys}
+            silent = next(server for server in servers if server is not find_owner(servers, "{match}"))
+            of_silent = [key for key in keys if owners[key] is silent]
+            assert of_silent and len(of_silent) < len(keys)
+
+            async def take(key: str) -> tuple[bool, float]:
+                began = time.monotonic()
+                with suppress(*UNAVAILABLE):
+                    await process.redis.incr(key)
+                    return True, time.monotonic() - began
+                return False, time.monotonic() - began
+
+            silent.process.send_signal(signal.SIGSTOP)
+            try:
+                first = dict(zip(keys, await asyncio.gather(*map(take, keys)), strict=True))
+                assert {key for key, (is_taken, _) in first.items() if not is_taken} == set(of_silent)
+                waits = [seconds for _, seconds in first.values()]
+                assert max(waits) < REPLY_TIMEOUT_SECONDS + CONNECT_TIMEOUT_SECONDS + limit(1), waits
+                ends = time.monotonic() + 10  # the watch tries it several times meanwhile
+                while time.monotonic() < ends:
+                    for key in keys:
+                        is_taken, seconds = await take(key)
+                        # The slots may be read from the silent node first, for one second.
+                        assert is_taken is (key not in of_silent) and seconds < 1 + limit(1), (key, is_taken, seconds)
+            finally:
+                silent.process.send_signal(signal.SIGCONT)
+
+            async def serves_all() -> bool:
+                return all([(await take(key))[0] for key in keys])
+
+            await eventually(serves_all, within=15)
+            await play(process, process)
+        finally:
+            await process.stop()
+
+
+async def test_silent_cluster_is_waited_for_once() -> None:
+    with silent_port() as one, silent_port() as other, silent_port() as third:
+        settings = configuration.load(
+            None, redis_url=f"redis+cluster://127.0.0.1:{one},127.0.0.1:{other},127.0.0.1:{third}"
+        )
+        link = make_link(settings)
+        pipelines = [RedisPipeline(settings, link=link) for _ in range(4)]
+
+        async def ping(pipeline: RedisPipeline) -> float:
+            began = time.monotonic()
+            with pytest.raises(redis.exceptions.ConnectionError):
+                await pipeline.execute("PING")
+            return time.monotonic() - began
+
+        assert max(await asyncio.gather(*map(ping, pipelines))) < CONNECT_TIMEOUT_SECONDS + limit(1)
+        assert max(await asyncio.gather(*map(ping, pipelines))) < limit(0.5)
+        for pipeline in pipelines:
+            await pipeline.close()
+        await link.close()
+
+
+async def test_slot_without_node_fails_alone(tmp_path: Path) -> None:
+    with running_cluster(tmp_path) as servers:
+        owner = find_owner(servers, "lost")
+        slot = owner.client.execute_command("CLUSTER", "KEYSLOT", "lost")
+        for server in servers:
+            server.client.execute_command("CLUSTER", "DELSLOTS", slot)
+        pipeline = RedisPipeline(at(servers))
+        lost, other = pipeline.execute("INCR", "lost"), pipeline.execute("INCR", "other")
+        async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS + limit(2)):
+            with pytest.raises(redis.exceptions.ConnectionError, match="no node has the slot"):
+                await lost
+            assert await other == 1
+        owner.client.execute_command("CLUSTER", "ADDSLOTS", slot)
+
+        async def is_found() -> bool:
+            with suppress(*UNAVAILABLE):
+                return bool(await pipeline.execute("INCR", "lost") == 1)
+            return False
+
+        await eventually(is_found, within=20)
+        await pipeline.close()
+
+
+async def test_cluster_without_slots_is_waited_for(tmp_path: Path) -> None:
+    """Nodes that run, and have not been made a cluster yet."""
+    with running_servers(tmp_path, 1, "--cluster-enabled", "yes") as servers:
+        pipeline = RedisPipeline(at(servers))
+        async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS + limit(2)):
+            with pytest.raises(redis.exceptions.ConnectionError, match="the cluster has no slots"):
+                await pipeline.execute("PING")
+        servers[0].client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+        await eventually(lambda: "cluster_state:ok" in servers[0].client.execute_command("CLUSTER", "INFO"))
+        assert await pipeline.execute("INCR", "count") == 1
+        await pipeline.close()
+
+
+async def test_cluster_at_other_addresses_is_found_by_name(tmp_path: Path) -> None:
+    """After an outage all nodes have other addresses: only the configured name leads to them."""
+    with running_cluster(tmp_path / "before") as before, running_cluster(tmp_path / "after") as after:
+        async with tcp_name(before[0].port) as name:
+            settings = configuration.load(None, redis_url=f"redis+cluster://127.0.0.1:{name.port}")
+            pipeline = RedisPipeline(settings)
+            assert await pipeline.execute("INCR", "count") == 1
+            for server in before:
+                server.kill()
+            name.target = after[0].port
+
+            async def is_found() -> bool:
+                with suppress(*UNAVAILABLE):
+                    await pipeline.execute("INCR", "count")
+                return bool(find_owner(after, "count").client.get("count"))
+
+            await eventually(is_found, within=20)
+            await pipeline.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -14,7 +15,7 @@ import redis.exceptions
 import settings as configuration
 from adapters.bus import LUA, ProcessBus
 from adapters.redis import connect
-from adapters.redis_connection import UNAVAILABLE, Endpoint, NotPrimary, NotWritable
+from adapters.redis_connection import CONNECT_TIMEOUT_SECONDS, UNAVAILABLE, Endpoint, NotPrimary, NotWritable
 from adapters.redis_link import Identity, RedisLink
 from adapters.redis_pipeline import RedisPipeline
 from container import Container
@@ -23,7 +24,16 @@ from services.operations.doctor import DoctorService
 from services.operations.health import HealthService
 from settings import Settings
 from testing.polling import eventually
-from testing.redis_servers import RedisServer, TcpName, nodes, running_sentinels, running_servers, tcp_name
+from testing.redis_servers import (
+    RedisServer,
+    TcpName,
+    nodes,
+    running_sentinels,
+    running_servers,
+    silent_port,
+    tcp_name,
+)
+from testing.time_limits import limit
 from tests.services.test_bus import Worker
 
 
@@ -207,6 +217,38 @@ async def test_primary_among_several_addresses_is_used(pair: list[RedisServer]) 
     await only_replicas.close()
 
 
+async def test_silent_address_leaves_time_for_the_others(pair: list[RedisServer]) -> None:
+    with silent_port() as silent:
+        pipeline = RedisPipeline(at(1), link=NamedLink(at(1), silent, pair[1].port, silent, pair[0].port))
+        began = time.monotonic()
+        assert f"tcp_port:{pair[0].port}" in await pipeline.execute("INFO", "server")
+        assert time.monotonic() - began < CONNECT_TIMEOUT_SECONDS
+        await pipeline.close()
+
+
+async def test_silent_addresses_are_waited_for_once(pair: list[RedisServer]) -> None:
+    """All pipelines of the process know at once; one that answers again is used after a look at it."""
+    with silent_port() as silent:
+        # A replica refuses, which would be tried three times.
+        link = NamedLink(at(1), pair[1].port, silent, silent)
+        pipelines = [RedisPipeline(at(1), link=link) for _ in range(2)]
+        began = time.monotonic()
+        with pytest.raises(redis.exceptions.ConnectionError):
+            await pipelines[0].execute("PING")
+        assert CONNECT_TIMEOUT_SECONDS - 1 < time.monotonic() - began < CONNECT_TIMEOUT_SECONDS + limit(1)
+        for pipeline in (*pipelines, *pipelines):
+            began = time.monotonic()
+            with pytest.raises(redis.exceptions.ConnectionError, match="has just not answered"):
+                await pipeline.execute("PING")
+            assert time.monotonic() - began < limit(0.5)
+        link.ports = (silent, pair[0].port)
+        await link.look()
+        for pipeline in pipelines:
+            assert await pipeline.execute("PING") == "PONG"
+            await pipeline.close()
+        await link.close()
+
+
 async def test_silent_primary_is_left(pair: list[RedisServer], name: TcpName, watch: Callable[..., Watched]) -> None:
     """A host that vanishes answers nothing and closes nothing."""
     primary, replica = pair
@@ -319,6 +361,19 @@ async def test_sentinels_lead_to_the_new_primary(
         pair[1].kill()
         await eventually(lambda: watched.is_written_to(pair[0]), within=60)
         await eventually(lambda: watched.losses == 2, lambda: str(watched.losses), within=20)
+
+
+async def test_silent_sentinels_do_not_delay_the_others(pair: list[RedisServer], tmp_path: Path) -> None:
+    """Hosts that are gone are asked at the same time as those that answer, once each."""
+    with running_sentinels(tmp_path, pair[0], "parlance", 2) as sentinels, silent_port() as one, silent_port() as other:
+        where = f"127.0.0.1:{one},127.0.0.1:{other},{nodes(sentinels)}"
+        pipeline = RedisPipeline(by_url(f"redis+sentinel://{where}/parlance"))
+        for _ in range(2):
+            began = time.monotonic()
+            assert [each.port for each in await pipeline.link.find()] == [pair[0].port]
+            assert time.monotonic() - began < 1 + limit(1)
+        assert await pipeline.execute("PING") == "PONG"
+        await pipeline.close()
 
 
 async def test_unknown_name_of_a_primary_is_named(pair: list[RedisServer], tmp_path: Path) -> None:
