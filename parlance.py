@@ -8,6 +8,8 @@ by a string, in a spec or a command, are imported and run through here alone.
 from __future__ import annotations
 
 import importlib
+import os
+import signal
 import sys
 from types import ModuleType
 from typing import NoReturn
@@ -36,6 +38,10 @@ def python_command(module: str, *arguments: str) -> list[str]:
 
 def main() -> NoReturn:
     """Run the command line."""
+    if os.getpid() == 1:
+        # As in a container, where the kernel ignores what has no handler; elsewhere the default action does the same.
+        # Before the imports, which take a second. An ordinary exit would wait for threads that wait for a resolver.
+        signal.signal(signal.SIGTERM, lambda *_: os._exit(128 + signal.SIGTERM))
     from cli.main import main as run
 
     run()

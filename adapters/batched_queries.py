@@ -24,7 +24,7 @@ from adapters import postgresql
 
 log = logging.getLogger("parlance.database")
 
-#: Seconds after which PostgreSQL counts as unavailable.
+#: Seconds after which a query that was sent has failed.
 TIMEOUT_SECONDS = 5
 #: Maximum of pending queries; more are refused.
 MAX_PENDING_QUERIES = 10_000
@@ -91,6 +91,11 @@ class BatchedQueries:
         #: What was sent, in the order in which answers come: queries, preparations, None for the end of a packet.
         self._sent: deque[_Query | _Statement | None] = deque()
         self._watch: asyncio.TimerHandle | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the next query need not wait for a connection, so that it ends within the timeout."""
+        return self._connection is not None
 
     async def fetch_one(self, statement: str, *parameters: str) -> Row | None:
         """Return the first row that a statement finds; its parameters are $1, $2, ...

@@ -16,7 +16,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from adapters import postgresql
-from adapters.batched_queries import BatchedQueries, Row
+from adapters.batched_queries import TIMEOUT_SECONDS, BatchedQueries, Row
 from settings import Settings
 
 #: What a statement raises while PostgreSQL is unreachable, refuses to serve, cannot write or is too busy.
@@ -30,9 +30,6 @@ UNAVAILABLE = (
 
 #: Seconds in which PostgreSQL answers `check_writable`.
 _CHECK_SECONDS = 1.5
-#: Seconds after which a batched query has failed: its connection was opened, and its answer did not come.
-_QUERY_SECONDS = 8
-
 _GENERATION = "generation"
 
 
@@ -70,7 +67,7 @@ class Database:
     async def fetch_one(self, statement: str, *parameters: str) -> Row | None:
         """Return the first row that a statement finds by an index; see `adapters/batched_queries.py`."""
         budget = postgresql.current_budget()
-        if budget is None or budget.left < _QUERY_SECONDS:
+        if budget is None or budget.left < TIMEOUT_SECONDS or not self._reads.is_open:
             async with postgresql.counted():
                 return await self._reads.fetch_one(statement, *parameters)
         # It ends by itself; the context managers would cost as much as the rest of the read.

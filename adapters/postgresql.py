@@ -22,14 +22,14 @@ from typing import Any
 import psycopg
 import sqlalchemy as sa
 from procrastinate import PsycopgConnector
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg_pool import AsyncConnectionPool
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from settings import Settings
 
-#: Seconds in which one host has to accept a connection.
+#: Seconds in which one address of a host has to accept a connection.
 CONNECT_SECONDS = 3
 #: Seconds after which PostgreSQL itself ends a statement, and after which the connection counts as dead.
 STATEMENT_TIMEOUT_SECONDS, DEAD_AFTER_SECONDS = 8, 9
@@ -162,9 +162,12 @@ class Connection(psycopg.AsyncConnection[Any]):
 
     @classmethod
     async def connect(cls, conninfo: str = "", *, keeps_settings: bool = True, **options: Any) -> Connection:  # type: ignore[override]
-        """Connect as psycopg does, within the budget; without `keeps_settings` each transaction has to make its own."""
+        """Connect as psycopg does, within the budget; without `keeps_settings` each transaction has to make its own.
+
+        Outside a budget the limit is that of `_connect_seconds`: psycopg has none for the look-up of names.
+        """
         budget = _budget.get()
-        seconds = None if budget is None else max(budget.left, _LAST_SECONDS)
+        seconds = _connect_seconds(conninfo) if budget is None else max(budget.left, _LAST_SECONDS)
         try:
             async with counted(), asyncio.timeout(seconds):
                 connection = await super().connect(conninfo, **options)
@@ -215,6 +218,12 @@ class Connection(psycopg.AsyncConnection[Any]):
         # The other side may be faster.
         with suppress(OSError), socket.socket(fileno=os.dup(self.fileno())) as own:
             own.shutdown(socket.SHUT_RDWR)
+
+
+def _connect_seconds(conninfo: str) -> int:
+    """Return the seconds for the look-up of all hosts, and for two addresses of each: IPv4 and IPv6."""
+    hosts = str(conninfo_to_dict(conninfo).get("host") or "").split(",")
+    return CONNECT_SECONDS * (1 + 2 * len(hosts))
 
 
 def conninfo(settings: Settings) -> str:

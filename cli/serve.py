@@ -1,8 +1,4 @@
-"""`parlance serve`: the HTTP and Socket.IO server.
-
-Private parts, held to their source by `tests/contract/test_seams.py`: of uvicorn's `Multiprocess`, the list of its
-processes, and the end of a process's pipe that it keeps open.
-"""
+"""`parlance serve`: the HTTP and Socket.IO server."""
 
 from __future__ import annotations
 
@@ -46,7 +42,7 @@ def application(openapi: dict[str, Any] | None = None) -> ASGIApp:
     except Exception as error:
         if multiprocessing.parent_process() is None:
             raise
-        # One of several processes: any other exit code, and uvicorn would start it again and again.
+        # One of several processes: after any other exit code it would be started again at once.
         log.error("startup_failed reason=%s", error, exc_info=None if isinstance(error, Refused) else error)
         sys.exit(STARTUP_FAILURE)
 
@@ -78,8 +74,8 @@ def run_web_processes(
     """Serve until stopped; raise Refused where a web process fails at startup. `app` is the path of a function."""
     # Imported here, so that other commands do not wait for the web stack.
     import uvicorn
-    from uvicorn.config import STARTUP_FAILURE
-    from uvicorn.supervisors import Multiprocess
+
+    from cli.supervisor import Supervisor
 
     options = {
         "factory": True,
@@ -92,26 +88,13 @@ def run_web_processes(
         **server_options(trusted_proxies),
     }
 
-    class Supervisor(Multiprocess):
-        def init_processes(self) -> None:
-            super().init_processes()
-            for process in self.processes:
-                # Held open here, it would keep a ping to a process that has just ended waiting for the whole timeout.
-                process.child_conn.close()
-
-        def terminate_all(self) -> None:
-            super().terminate_all()
-            # Held open here, it would accept connections after the last process has stopped listening.
-            for listener in self.sockets:
-                listener.close()
-
     is_failed = False
     if workers > 1:
         # As `uvicorn.run` does it, which returns in the same way when it is stopped and when a process has failed.
         config = uvicorn.Config(app, **options)
         supervisor = Supervisor(config, sockets=[config.bind_socket()])
         supervisor.run()
-        is_failed = any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes)
+        is_failed = supervisor.has_failed
     else:
         try:
             uvicorn.run(

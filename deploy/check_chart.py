@@ -29,6 +29,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"keys": {"items": [{"key": "a", "path": "../a"}, {"key": "b", "path": "b"}]}}, "keys"),
     ({"ingress": {"enabled": True}}, "ingress"),
     ({"coturn": {"enabled": True}}, "coturn"),
+    ({"coturn": {"externalAddresses": ["203.0.113.5"]}}, "externalAddresses"),
     ({"replicas": 3}, "replicas"),
 ]
 

@@ -160,7 +160,7 @@ def nginx(
 ) -> Iterator[Nginx]:
     """Run nginx with deploy/nginx.conf before `upstreams` (host:port).
 
-    `socket_timeout` takes the place of its 90s; with `client_header` clients have the address that this header says;
+    `socket_timeout` takes the place of its 12s; with `client_header` clients have the address that this header says;
     `origin` is one whose pages may read nginx's own refusals.
     """
     executable = find_program("nginx", "nginx")
@@ -190,7 +190,7 @@ def nginx(
     if client_header:
         replace("http {\n", f"http {{\nset_real_ip_from 127.0.0.0/8; real_ip_header {client_header};\n")
     if socket_timeout:
-        replace("_timeout 90s", f"_timeout {socket_timeout}")
+        replace("_timeout 12s", f"_timeout {socket_timeout}")
     if os.geteuid() == 0:
         # Its workers would be a user without access to a test's folders.
         configuration = f"user root;\n{configuration}"

@@ -15,6 +15,7 @@ import pytest
 import sqlalchemy as sa
 
 import app
+import errors
 from adapters import postgresql
 from adapters.database import UNAVAILABLE
 from adapters.jobs import Jobs
@@ -353,6 +354,34 @@ async def test_silent_first_host_does_not_use_up_each_budget(
 
     assert not await is_writable()
     await eventually(is_writable, "a write on the second host", within=20)
+    await services.close()
+
+
+async def test_silent_resolver_ends_every_connect(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """psycopg looks the host up without a limit of its own: in requests, and in background tasks, without a budget."""
+
+    async def never(*_: object, **__: object) -> None:
+        await asyncio.get_running_loop().create_future()
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", never)
+    unknown = settings.model_copy(update={"db_host": "db.invalid"})
+    services = Container(unknown)
+
+    async def write() -> None:
+        async with services.database.transaction():
+            pass
+
+    async with asyncio.timeout(limit(60)):
+        with pytest.raises(UNAVAILABLE), postgresql.time_limit(0.1):
+            await services.database.fetch_one("SELECT 1")
+        ended = await asyncio.gather(
+            postgresql.connect(unknown),
+            services.database.fetch_one("SELECT 1"),
+            write(),
+            return_exceptions=True,
+        )
+    expected = [psycopg.OperationalError, errors.Unavailable, sa.exc.OperationalError]
+    assert [type(each) for each in ended] == expected, ended
     await services.close()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -209,6 +210,22 @@ def test_failed_startup_ends_the_server(environment: dict[str, str], failure: st
     assert len(sentences) == 1 and output.endswith(f"{sentences[0]}\n"), output
     # A mistake has no traceback; what is none has one, in the log alone.
     assert ("Traceback" in output) == (failure == "lifespan"), output
+
+
+def test_sigterm_ends_a_process_1_that_has_not_started(environment: dict[str, str]) -> None:
+    """As in a container, while it waits for a PostgreSQL that is silent: the kernel ignores what process 1 does."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        variables = {**os.environ, **environment, "DB_PORT": str(silent.getsockname()[1])}
+        namespace = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child"]
+        command = [*namespace, sys.executable, "-P", "-m", "parlance", "serve", "--port", str(free_port())]
+        with subprocess.Popen(command, env=variables, cwd=ROOT, stderr=subprocess.PIPE, text=True) as running:
+            silent.settimeout(limit(60))
+            connection, _ = silent.accept()
+            with connection:
+                [process_1] = Path(f"/proc/{running.pid}/task/{running.pid}/children").read_text().split()
+                os.kill(int(process_1), signal.SIGTERM)
+                _, errors = running.communicate(timeout=limit(60))
+    assert running.returncode == 128 + signal.SIGTERM, errors
 
 
 def test_commands_report_mistakes_of_stores(environment: dict[str, str]) -> None:

@@ -47,14 +47,18 @@ SEAMS = [
         },
     ),
     Seam(
-        "cli/serve.py",
+        "cli/supervisor.py",
         "uvicorn",
         "uvicorn.supervisors.multiprocess:Multiprocess",
-        {"init_processes": "e1a6ed2c86dd3ae0", "keep_subprocess_alive": "121dd1cad44ecb3b", "run": "de70bf15cb11d412"},
-        ("processes",),
+        {
+            "keep_subprocess_alive": "121dd1cad44ecb3b",
+            "run": "de70bf15cb11d412",
+            "terminate_all": "deee8b71a8ccd844",
+        },
+        ("processes", "should_exit"),
     ),
     Seam(
-        "cli/serve.py",
+        "cli/supervisor.py",
         "uvicorn",
         "uvicorn.supervisors.multiprocess:Process",
         {

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import hashlib
 import hmac
 import ipaddress
@@ -28,7 +29,7 @@ from aioice import stun, turn
 
 from adapters.turn import Turn
 from settings import Settings
-from testing.debian_programs import DEPLOY, Coturn, certificate, coturn
+from testing.debian_programs import DEPLOY, Coturn, certificate, coturn, running
 from testing.polling import eventually
 from testing.time_limits import limit
 
@@ -200,21 +201,40 @@ async def test_tls_port_takes_no_udp(server: Coturn) -> None:
     transport.close()
 
 
-async def test_renewed_certificate_is_read_on_sigusr2(settings: Settings, tmp_path: Path) -> None:
-    with coturn(tmp_path, settings.turn_secret.get_secret_value()) as server:
+@pytest.mark.parametrize("sender", ["hook", "chart"])
+async def test_renewed_certificate_is_read_on_sigusr2(settings: Settings, tmp_path: Path, sender: str) -> None:
+    """The signal comes from the hook of certbot, or from the second container of the chart's pod."""
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(coturn(tmp_path, settings.turn_secret.get_secret_value()))
 
         def shown() -> str:
             return ssl.get_server_certificate(("127.0.0.1", server.tls_port))
 
         before = await asyncio.to_thread(shown)
+        script, pid_file = DEPLOY / "helm/reload-certificate.sh", tmp_path / "turnserver.pid"
+        if sender == "chart":
+            command = ["sh", str(script), str(server.certificate), str(pid_file), "0.1"]
+            stack.enter_context(running(command, tmp_path / "reload.log", pid_file.exists))
+        assert before == await asyncio.to_thread(shown)
         renewed = certificate(server.certificate.parent).read_text()
-        assert renewed != before == await asyncio.to_thread(shown)
-        os.kill(server.pid, signal.SIGUSR2)
+        assert renewed != before
+        if sender == "hook":
+            os.kill(server.pid, signal.SIGUSR2)
 
         async def is_renewed() -> bool:
             return await asyncio.to_thread(shown) == renewed
 
         await eventually(is_renewed)
+
+
+async def test_relay_has_the_public_address_of_its_own_node(
+    settings: Settings, credentials: Any, tmp_path: Path
+) -> None:
+    """One list for all nodes behind NAT, as in the chart: coturn uses the pair of the address that it relays from."""
+    pairs = ("--external-ip=203.0.113.6/10.0.0.6", "--external-ip=203.0.113.5/127.0.0.1")
+    with coturn(tmp_path, settings.turn_secret.get_secret_value(), *pairs) as server:
+        async with relay(server, credentials()) as protocol:
+            assert protocol.relayed_address[0] == "203.0.113.5"
 
 
 @pytest.mark.parametrize("transport", ["udp", "tcp", "tls"])

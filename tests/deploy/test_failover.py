@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import signal
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -11,10 +13,11 @@ from pathlib import Path
 
 import httpx
 import pytest
+from websockets.asyncio.client import connect
 
 from testing.debian_programs import Nginx, nginx
 from testing.ports import free_port
-from testing.servers import Server, own_address
+from testing.servers import Server, own_address, start_server, stop_server
 from testing.time_limits import limit
 from tests.deploy.test_nginx import trust
 
@@ -67,6 +70,27 @@ async def test_silent_host_is_left_out(server: Server, tmp_path: Path) -> None:
         attempts = (tmp_path / "nginx.log").read_text().count("upstream timed out")
         # Half of the requests would be, were it not left out; it is tried again every 5 s.
         assert 0 < attempts < 20
+
+
+async def test_handshake_leaves_a_stopped_host(environment: dict[str, str], server: Server, tmp_path: Path) -> None:
+    """A stopped process accepts connections, by the kernel, and answers nothing."""
+    stopped = await asyncio.to_thread(start_server, environment, tmp_path / "stopped.log", workers=1)
+    os.killpg(stopped.process.pid, signal.SIGSTOP)
+    try:
+        with nginx(tmp_path, address_of(stopped), address_of(server)) as edge:
+            url = edge.url.replace("https", "wss") + "/socket.io/?EIO=4&transport=websocket"
+
+            async def open_socket() -> str:
+                # Not scaled with the machine: nginx's clock is not.
+                async with connect(url, ssl=trust(edge), local_addr=(own_address(), 0), open_timeout=60) as raw:
+                    return str(await raw.recv())
+
+            opened = await asyncio.gather(*(open_socket() for _ in range(6)))
+        assert all(each.startswith('0{"sid":') for each in opened), opened
+        assert "upstream timed out" in (tmp_path / "nginx.log").read_text()
+    finally:
+        os.killpg(stopped.process.pid, signal.SIGCONT)
+        stop_server(stopped)
 
 
 @pytest.mark.parametrize(("method", "is_repeated"), [("GET", True), ("POST", False), ("PATCH", False)])
