@@ -30,7 +30,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 
@@ -48,11 +48,14 @@ from services.calls.room_state import (
     Queued,
     QueueEntry,
     RestoreResult,
+    Role,
 )
 
 ROOM_SECONDS = 2 * 60 * 60
 #: A deadline that was taken, and not removed, is taken again after this time; and how many are taken at once.
 DEADLINE_LEASE_MS, DEADLINE_BATCH_SIZE = 5000, 100
+#: Numbers of signals rise with the time of the join: not with its count, which an older copy of Redis repeats.
+SEQ_PER_MILLISECOND = 1 << 10
 #: Scripts that may run twice, after a connection that broke before their answer.
 _IDEMPOTENT_SCRIPTS = {
     "requeue",
@@ -144,22 +147,25 @@ class Rooms(RoomReader):
         joins: int = 0,
         peer_joins: int = 0,
         is_restored: bool = False,
+        role: Role | Literal[""] = "",
     ) -> JoinResult:
         """Bind a participant's socket, which has received signals up to `after`, to the room.
 
         `joins` and `peer_joins` are the counts that the process knows: the new one exceeds them. `is_restored`: the
-        socket was bound before, and must not replace a newer one. Raises NotInRoom, or RoomClosed where it would.
+        socket was bound before, and must not replace a newer one. `role` is the one that the process knows; that of the
+        room, if it has one, comes first. Raises NotInRoom, or RoomClosed where it would.
         """
-        arguments = (user_id, socket_id, room_id, "" if after is None else after, joins, peer_joins, int(is_restored))
+        known = joins, peer_joins, int(is_restored), role
+        arguments = user_id, socket_id, room_id, "" if after is None else after, *known
         answer = await self._run("join_room", _room_keys(room_id), *arguments)
         if answer[0] == "not_in_room":
             raise errors.NotInRoom()
         if answer[0] == "replaced":
             raise errors.RoomClosed()
-        role, peer_id, peer_socket_id, connected, was_call, replaced, joins, state, grace, peer_joins, *rest = answer
-        peer_after, signals = rest
+        given, peer_id, peer_socket_id, connected, was_call, replaced, joins, state, grace, *rest = answer
+        peer_joins, peer_after, signals, now_ms = rest
         return JoinResult(
-            role,
+            given,
             peer_id,
             peer_socket_id,
             connected or "",
@@ -171,6 +177,7 @@ class Rooms(RoomReader):
             int(peer_joins),
             int(peer_after) if peer_after else None,
             signals,
+            int(now_ms) * SEQ_PER_MILLISECOND,
         )
 
     async def store_signals(
