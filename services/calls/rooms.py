@@ -85,7 +85,7 @@ class Rooms(RoomReader):
         """
         super().__init__(pipeline)
         self.search, self.join_deadline = search, join
-        self._grace, self._process_loss_grace = grace, process_loss_grace
+        self._grace, self.process_loss_grace = grace, process_loss_grace
         self._search_ms, self._join_ms = _milliseconds(search), _milliseconds(join)
 
     async def _run(self, script: str, keys: list[str], *arguments: str | bytes | int) -> Any:
@@ -210,7 +210,7 @@ class Rooms(RoomReader):
         `last_known` ago, now if None.
         """
         keys = [f"{{match}}:room:{room_id}:meta", "{match}:due"]
-        grace = self._process_loss_grace if socket_id.endswith(".") else self._grace
+        grace = self.process_loss_grace if socket_id.endswith(".") else self._grace
         times = _milliseconds(grace), saved_state, _optional_milliseconds(last_known)
         match await self._run("drop_socket", keys, user_id, room_id, socket_id, *times):
             case ["away", peer_socket_id, joins]:
@@ -250,10 +250,11 @@ class Rooms(RoomReader):
     ) -> RestoreResult:
         """Restore the room of an open call that Redis has lost, or has as a match; both have the grace to join again.
 
-        Its participants were there until `last_known` ago; None where they are there now.
+        Its participants were there until `last_known` ago, or later if another process knows that; None where they are
+        there now.
         """
         # The web process of a participant who is not there may have died with Redis's data.
-        grace = self._join_ms if call.call_age is None else _milliseconds(self._process_loss_grace)
+        grace = self._join_ms if call.call_age is None else _milliseconds(self.process_loss_grace)
         seconds = max(1, ROOM_SECONDS - int(call.age.total_seconds()))
         user_ids, age, since = call.user_ids, _optional_milliseconds(call.call_age), _optional_milliseconds(last_known)
         arguments = (call.room_id, call.session_id, *user_ids, age, seconds, grace, caller_id, since)
