@@ -51,6 +51,12 @@ async def run(
         log.warning("redis_data_lost process_id=%s", services.bus.process_id)
         async with lock:
             await restore_data()
+            await emit_resync()
+
+    async def restore_at_start() -> None:
+        async with lock:
+            await restore_data()
+        log.info("calls_reconciled process_id=%s", services.bus.process_id)
 
     async def restore_data() -> None:
         failures = 0
@@ -64,7 +70,6 @@ async def run(
             if failures == 1:
                 await emit_resync()
             await asyncio.sleep(RESTORE_RETRY_SECONDS)
-        await emit_resync()
 
     async def emit_resync() -> None:
         for socket_id in list_socket_ids():
@@ -99,4 +104,4 @@ async def run(
     services.signaling.on_peer_change(handle_peer_change)
     services.bus.on_process_lost(handle_process_lost)
     services.bus.on_data_lost(handle_data_lost)
-    await asyncio.gather(poll_deadlines(), check_rooms())
+    await asyncio.gather(restore_at_start(), poll_deadlines(), check_rooms())

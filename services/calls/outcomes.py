@@ -62,8 +62,8 @@ class PartnerCancelled:
 class RoomJoined:
     """A participant that entered a room, or came back to it.
 
-    `peer_socket_id` is the other socket to inform. `is_reconnect`: it was a call already. `replaced_socket_id` is the
-    user's earlier socket, which has left the room with this join.
+    `peer_socket_id` is the other socket to inform. `is_reconnect`: it was a call, and the client knows its role.
+    `replaced_socket_id` is the user's earlier socket, which has left the room with this join.
     """
 
     role: Role

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
 import orjson
 
 import spans
-from services.calls.room_state import Role
+from services.calls.room_state import JoinResult, Role
 from wire import events
 
 #: Relayed fields of an offer, an answer or a candidate.
 SignalPayload = events.RemoteDescription | events.RemoteCandidate
 #: Signals that a participant keeps for a peer that reconnects: more than a socket may send within the longest grace.
 MAX_RECORDED_SIGNALS, MAX_RECORDED_BYTES = 1024, 512 * 1024
-#: `seq` starts at a multiple of this with each join of a room, so that it rises from one web process to the next.
-SEQ_PER_JOIN = 1 << 20
 
 #: Ends an event: takes the argument given with it, and None where it is acknowledged, or the error that refuses it.
 Acknowledge = Callable[..., None]
@@ -39,7 +37,10 @@ class Participant:
     is_peer_away: bool = False
     closed: bool = False
     joins: int = 1
-    #: The last number of a signal; the last that is recorded; the last that the peer's connection has.
+    #: Whether the room has another role for this socket than its client was informed of.
+    is_role_changed: bool = False
+    #: Numbers of signals: before the first, the last, the last recorded, the last that the peer's connection has.
+    first_seq: int = 0
     seq: int = 0
     last_seq: int = 0
     confirmed_seq: int = 0
@@ -129,7 +130,7 @@ class Participant:
         """Record the span; its signals are counted here, because a span for each would cost more than the signal."""
         span, self.span = self.span, None
         if span is not None:
-            sent = max(0, self.seq - self.joins * SEQ_PER_JOIN)
+            sent = max(0, self.seq - self.first_seq)
             span.end(
                 self.room_id,
                 {
@@ -145,28 +146,37 @@ class Participant:
         self.peer_joins, self.is_peer_away = joins, True
         self.note("peer_away")
 
-    def join_again(self, joins: int) -> None:
-        """Note that this socket has joined with a higher count."""
-        self.joins, self.seq = joins, max(self.seq, joins * SEQ_PER_JOIN)
+    def join_again(self, join: JoinResult) -> None:
+        """Note that this socket has joined with a higher count; the role of the room counts."""
+        self.is_role_changed |= join.role != self.role
+        self.role = join.role
+        if join.joins != self.joins:
+            self.joins, self.first_seq = join.joins, max(self.seq, join.first_seq)
+            self.seq = self.first_seq
+
+    def pop_role_change(self) -> bool:
+        """Return whether the client is to be informed of another role; it is, from now on."""
+        is_changed, self.is_role_changed = self.is_role_changed, False
+        return is_changed
 
     def serialize(self) -> bytes:
         """Serialize the state that the user's next socket restores."""
         sent = [orjson.Fragment(kept) for kept in self.recorded_signals]
         return orjson.dumps({"sent": sent, "sentOn": self.confirmed_seq, "peerJoins": self.peer_joins})
 
-    def restore(self, saved_state: str, stored_signals: Iterable[str], joins: int) -> None:
+    def restore(self, join: JoinResult) -> None:
         """Restore the state of the user's earlier socket, and signals that its web process stored before it died."""
-        self.joins, self.seq = joins, joins * SEQ_PER_JOIN
-        signals = {read_seq(kept): kept for kept in (each.encode() for each in stored_signals)}
-        if saved_state:
-            saved = orjson.loads(saved_state)
+        self.role, self.peer_id, self.joins = join.role, join.peer_id, join.joins
+        signals = {read_seq(kept): kept for kept in (each.encode() for each in join.stored_signals)}
+        if join.saved_state:
+            saved = orjson.loads(join.saved_state)
             signals |= {signal[0]: orjson.dumps(signal) for signal in saved["sent"]}
             # Away in any case: this socket has sent nothing yet.
             self.confirmed_seq, self.peer_joins, self.is_peer_away = saved["sentOn"], saved["peerJoins"], True
         for seq in sorted(signals):
             self._keep(seq, signals[seq])
         self.stored_seq = self.last_seq
-        self.seq = max(self.seq, self.last_seq)
+        self.seq = self.first_seq = max(join.first_seq, self.last_seq)
 
 
 def read_seq(kept: bytes) -> int:

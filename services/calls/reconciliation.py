@@ -5,6 +5,10 @@ ended and lacks those made since. PostgreSQL has the truth of which calls are op
 sockets. So each process removes the rooms whose calls have ended and the searches and participants that its sockets no
 longer are, and restores those that they are. After a time in which all have done so, what is left without a process is
 away, and open calls without a room get one, in which both may join again.
+
+A call that nobody comes back to lasted until its participants were last known to be there. A process knows when Redis
+last had all data, unless it has just started; Redis has the last heartbeats of dead processes; the row says when the
+call began. All are no later than the truth, so the latest counts.
 """
 
 from __future__ import annotations
@@ -56,7 +60,8 @@ class Reconciliation:
     async def begin(self, last_known: timedelta | None = None) -> AsyncIterator[Outcome]:
         """Reconcile Redis with PostgreSQL and with the sockets of this web process.
 
-        `last_known`: how long ago Redis last had all data; None where it has lost none that this process knows of.
+        `last_known`: how long ago Redis last had all data; None where it has lost none that this process knows of, or
+        where this process has started since.
         """
         self._open_calls = await self._history.list_open_calls()
         await self._correct_rooms(last_known)
@@ -97,7 +102,7 @@ class Reconciliation:
             for call in await self._history.list_calls_of_rooms(batch):
                 if call.ended_by is None:
                     if call.call_age is not None and not rooms[call.room_id]:
-                        await self._rooms.restore_room(call, last_known=last_known)
+                        await self._rooms.restore_room(call, last_known=_latest(last_known, call.call_age))
                     continue
                 closed = await self._rooms.close(call.room_id, None, by=EndedBy.ERROR)
                 if closed is not None:
@@ -122,6 +127,7 @@ class Reconciliation:
         dead: set[str] = set()
         if not only_own:
             dead = await self._rooms.list_dead_processes(get_process_id(each.socket_id) for each in bindings)
+        heartbeats = await self._rooms.read_last_heartbeats(dead)
         # A process and a dot: the grace of its participants is longer.
         absent = [
             each._replace(socket_id=f"{process_id}.") if process_id in dead else each
@@ -130,7 +136,10 @@ class Reconciliation:
         ]
         for batch in _batches(absent, CHANGE_BATCH_SIZE):
             drops = (
-                self._signaling.drop(each.user_id, each.room_id, each.socket_id, last_known=last_known)
+                self._signaling.drop(
+                    *(each.user_id, each.room_id, each.socket_id),
+                    last_known=_latest(last_known, heartbeats.get(get_process_id(each.socket_id))),
+                )
                 for each in batch
             )
             for outcome in await asyncio.gather(*drops):
@@ -147,8 +156,14 @@ class Reconciliation:
 
     async def _restore(self, call: CallState, last_known: timedelta | None) -> None:
         """Restore the room of a call, or end the call: a user who searches or is in another room has left it."""
-        if await self._rooms.restore_room(call, last_known=last_known) == "busy":
-            await self._history.end(call.room_id, ended_by=EndedBy.ERROR, elapsed=last_known or timedelta())
+        known = _latest(last_known, call.call_age)
+        if await self._rooms.restore_room(call, last_known=known) == "busy":
+            await self._history.end(call.room_id, ended_by=EndedBy.ERROR, elapsed=known or timedelta())
+
+
+def _latest(*elapsed: timedelta | None) -> timedelta | None:
+    """Return the shortest of the times that are known."""
+    return min((each for each in elapsed if each is not None), default=None)
 
 
 def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:

@@ -51,8 +51,10 @@ class RecoveryService:
         self._reader = secrets.token_hex(4)
         self._polls = self._answered = 0
         self._answered_at = 0.0
-        #: How long before the last loss of data Redis had answered; None where none was lost.
-        self._last_known: timedelta | None = None
+        #: When Redis had lost data last; when it last had all data before that; and whether that is being restored.
+        self._lost_at: float | None = None
+        self._known_at = 0.0
+        self._is_lost = False
         self._semaphore = asyncio.Semaphore(MAX_CONCURRENT_DEADLINES)
 
     async def handle_deadlines(self) -> AsyncIterator[Outcome]:
@@ -136,7 +138,11 @@ class RecoveryService:
                     yield outcome
 
     async def restore_data(self) -> AsyncIterator[Outcome]:
-        """Reconcile Redis, which has lost data or this web process, with PostgreSQL and the sockets of this process."""
+        """Reconcile Redis, which has lost data or this web process, with PostgreSQL and the sockets of this process.
+
+        Where all processes have just started with Redis, none can have noticed a loss: so it is done at each start too.
+        Several at once come to the same end, and what no loss concerns stays as it is.
+        """
         async for outcome in self.begin_restoring():
             yield outcome
         await asyncio.sleep(self._rejoin_seconds)
@@ -145,16 +151,28 @@ class RecoveryService:
 
     async def begin_restoring(self) -> AsyncIterator[Outcome]:
         """Restore what this web process has; all others do the same."""
-        if self._answered:  # else an attempt to restore the same loss has failed
-            is_lost = await self._rooms.read_poll(self._reader) < self._answered
-            elapsed = timedelta(seconds=asyncio.get_running_loop().time() - self._answered_at)
-            self._last_known, self._answered = elapsed if is_lost else None, 0
-        async for outcome in self._reconciliation.begin(self._last_known):
+        if self._answered:  # else this process has just started, or an attempt to restore the same loss has failed
+            self._is_lost = await self._rooms.read_poll(self._reader) < self._answered
+            self._answered = 0
+            if self._is_lost:
+                self._note_loss()
+        async for outcome in self._reconciliation.begin(self._get_last_known()):
             yield outcome
+
+    def _note_loss(self) -> None:
+        now = asyncio.get_running_loop().time()
+        # Calls that an earlier loss interrupted may still wait for their participants, who were there before it alone.
+        is_first = self._lost_at is None or now - self._lost_at > 2 * self._rooms.process_loss_grace.total_seconds()
+        self._known_at = self._answered_at if is_first else self._known_at
+        self._lost_at = now
+
+    def _get_last_known(self) -> timedelta | None:
+        """Return how long ago Redis last had all data, None where it has lost none that this process knows of."""
+        return timedelta(seconds=asyncio.get_running_loop().time() - self._known_at) if self._is_lost else None
 
     async def finish_restoring(self) -> AsyncIterator[Outcome]:
         """Restore what no web process has restored."""
-        async for outcome in self._reconciliation.finish(self._last_known):
+        async for outcome in self._reconciliation.finish(self._get_last_known()):
             yield outcome
 
     async def check_rooms(self) -> AsyncIterator[Outcome]:

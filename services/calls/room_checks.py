@@ -68,6 +68,7 @@ class RoomChecks:
         self._requests: dict[str, tuple[str, str, int]] = {}
         #: What the last check of a socket found, because a message that explains it may be on its way.
         self._doubts: dict[str | tuple[str, str], object] = {}
+        #: Checks that found the participants of a call elsewhere, by its room.
         self._busy_checks: dict[str, int] = {}
         self._room_position = self._search_position = 0
         JOIN_AGAIN.on(bus, self._handle_request)
@@ -81,6 +82,8 @@ class RoomChecks:
             for place, doubt in self._doubts.items()
             if (place if isinstance(place, str) else place[0]) in sockets
         }
+        rooms = {participant.room_id for _, participant in participants}
+        self._busy_checks = {room_id: checks for room_id, checks in self._busy_checks.items() if room_id in rooms}
         begin, self._room_position = _next_batch(self._room_position, len(participants))
         async for outcome in self.check_rooms(participants[begin : self._room_position]):
             yield outcome
@@ -224,10 +227,14 @@ class RoomChecks:
         """Join again with a socket that was in the room, beyond every count known; None where the room is gone."""
         socket_id, participant, joins = seen
         room_id, user_id = participant.room_id, participant.user_id
-        known, after = max(joins, participant.joins), participant.received_seq or None
+        after = participant.received_seq or None
         try:
             join = await self._rooms.join(
-                room_id, user_id, socket_id, after, joins=known, peer_joins=participant.peer_joins, is_restored=True
+                *(room_id, user_id, socket_id, after),
+                joins=max(joins, participant.joins),
+                peer_joins=participant.peer_joins,
+                is_restored=True,
+                role=participant.role,
             )
         except errors.NotInRoom:
             return None
@@ -241,7 +248,7 @@ class RoomChecks:
             # It went while Redis was asked.
             await self._signaling.drop(user_id, room_id, socket_id, participant.serialize())
             return None
-        participant.join_again(join.joins)
+        participant.join_again(join)
         if join.connected_ms:
             await self._records.record_connected(room_id, join.connected_ms)
         if join.peer_socket_id:

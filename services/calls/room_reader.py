@@ -106,6 +106,19 @@ class RoomReader:
         )
         return {each for each, is_there in zip(ids, found, strict=True) if not is_there}
 
+    async def read_last_heartbeats(self, process_ids: Iterable[str]) -> dict[str, timedelta]:
+        """Read how long ago Redis last knew of each web process, dead ones too, without those that it has forgotten."""
+        ids = sorted(set(process_ids))
+        if not ids:
+            return {}
+        now_ms = await self._read_clock()
+        scores = [
+            await self._pipeline.execute("ZMSCORE", key, *ids, idempotent=True)
+            for key in ("workers:{match}", "workers:{match}:lost")
+        ]
+        known = {each: alive or lost for each, alive, lost in zip(ids, *scores, strict=True)}
+        return {each: timedelta(milliseconds=max(0.0, now_ms - float(at_ms))) for each, at_ms in known.items() if at_ms}
+
     async def _scan(self, pattern: str) -> AsyncIterator[tuple[str, str]]:
         cursor = "0"
         while True:

@@ -60,7 +60,8 @@ class JoinResult(NamedTuple):
     `peer_socket_id` is empty while the peer is not there; `peer_joins` is how often it has joined, `peer_after` the
     last signal that it had received by then. `connected_ms`: when this join made the room a call, by Redis's clock, or
     empty; `was_call`: it was one. `replaced_socket_id` is the user's earlier socket in the room, or empty.
-    `saved_state` is what an earlier socket of the user left, `stored_signals` are those stored since then.
+    `saved_state` is what an earlier socket of the user left, `stored_signals` are those stored since then. The user's
+    signals have numbers above `first_seq`, which exceeds those of all earlier joins.
     """
 
     role: Role
@@ -75,6 +76,7 @@ class JoinResult(NamedTuple):
     peer_joins: int
     peer_after: int | None
     stored_signals: list[str]
+    first_seq: int
 
 
 class CallState(NamedTuple):

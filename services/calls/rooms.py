@@ -30,7 +30,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 
@@ -48,11 +48,14 @@ from services.calls.room_state import (
     Queued,
     QueueEntry,
     RestoreResult,
+    Role,
 )
 
 ROOM_SECONDS = 2 * 60 * 60
 #: A deadline that was taken, and not removed, is taken again after this time; and how many are taken at once.
 DEADLINE_LEASE_MS, DEADLINE_BATCH_SIZE = 5000, 100
+#: Numbers of signals rise with the time of the join: not with its count, which an older copy of Redis repeats.
+SEQ_PER_MILLISECOND = 1 << 10
 #: Scripts that may run twice, after a connection that broke before their answer.
 _IDEMPOTENT_SCRIPTS = {
     "requeue",
@@ -82,7 +85,7 @@ class Rooms(RoomReader):
         """
         super().__init__(pipeline)
         self.search, self.join_deadline = search, join
-        self._grace, self._process_loss_grace = grace, process_loss_grace
+        self._grace, self.process_loss_grace = grace, process_loss_grace
         self._search_ms, self._join_ms = _milliseconds(search), _milliseconds(join)
 
     async def _run(self, script: str, keys: list[str], *arguments: str | bytes | int) -> Any:
@@ -144,22 +147,25 @@ class Rooms(RoomReader):
         joins: int = 0,
         peer_joins: int = 0,
         is_restored: bool = False,
+        role: Role | Literal[""] = "",
     ) -> JoinResult:
         """Bind a participant's socket, which has received signals up to `after`, to the room.
 
         `joins` and `peer_joins` are the counts that the process knows: the new one exceeds them. `is_restored`: the
-        socket was bound before, and must not replace a newer one. Raises NotInRoom, or RoomClosed where it would.
+        socket was bound before, and must not replace a newer one. `role` is the one that the process knows; that of the
+        room, if it has one, comes first. Raises NotInRoom, or RoomClosed where it would.
         """
-        arguments = (user_id, socket_id, room_id, "" if after is None else after, joins, peer_joins, int(is_restored))
+        known = joins, peer_joins, int(is_restored), role
+        arguments = user_id, socket_id, room_id, "" if after is None else after, *known
         answer = await self._run("join_room", _room_keys(room_id), *arguments)
         if answer[0] == "not_in_room":
             raise errors.NotInRoom()
         if answer[0] == "replaced":
             raise errors.RoomClosed()
-        role, peer_id, peer_socket_id, connected, was_call, replaced, joins, state, grace, peer_joins, *rest = answer
-        peer_after, signals = rest
+        given, peer_id, peer_socket_id, connected, was_call, replaced, joins, state, grace, *rest = answer
+        peer_joins, peer_after, signals, now_ms = rest
         return JoinResult(
-            role,
+            given,
             peer_id,
             peer_socket_id,
             connected or "",
@@ -171,6 +177,7 @@ class Rooms(RoomReader):
             int(peer_joins),
             int(peer_after) if peer_after else None,
             signals,
+            int(now_ms) * SEQ_PER_MILLISECOND,
         )
 
     async def store_signals(
@@ -203,7 +210,7 @@ class Rooms(RoomReader):
         `last_known` ago, now if None.
         """
         keys = [f"{{match}}:room:{room_id}:meta", "{match}:due"]
-        grace = self._process_loss_grace if socket_id.endswith(".") else self._grace
+        grace = self.process_loss_grace if socket_id.endswith(".") else self._grace
         times = _milliseconds(grace), saved_state, _optional_milliseconds(last_known)
         match await self._run("drop_socket", keys, user_id, room_id, socket_id, *times):
             case ["away", peer_socket_id, joins]:
@@ -243,10 +250,11 @@ class Rooms(RoomReader):
     ) -> RestoreResult:
         """Restore the room of an open call that Redis has lost, or has as a match; both have the grace to join again.
 
-        Its participants were there until `last_known` ago; None where they are there now.
+        Its participants were there until `last_known` ago, or later if another process knows that; None where they are
+        there now.
         """
         # The web process of a participant who is not there may have died with Redis's data.
-        grace = self._join_ms if call.call_age is None else _milliseconds(self._process_loss_grace)
+        grace = self._join_ms if call.call_age is None else _milliseconds(self.process_loss_grace)
         seconds = max(1, ROOM_SECONDS - int(call.age.total_seconds()))
         user_ids, age, since = call.user_ids, _optional_milliseconds(call.call_age), _optional_milliseconds(last_known)
         arguments = (call.room_id, call.session_id, *user_ids, age, seconds, grace, caller_id, since)

@@ -32,7 +32,7 @@ from services.calls.outcomes import (
     RoomJoined,
 )
 from services.calls.participants import Acknowledge, Participant, SignalPayload
-from services.calls.room_messages import ROOM_LEFT, close_participants
+from services.calls.room_messages import JOIN_AGAIN, ROOM_LEFT, close_participants
 from services.calls.room_state import ClosedRoom, ParticipantAway, ParticipantRecord
 from services.calls.rooms import Rooms
 
@@ -80,9 +80,11 @@ class SignalingService:
         joining = self._joining[socket_id] = Participant(room_id, user_id, socket_id, received_seq=after or 0)
         before = self._get_participant(socket_id, room_id)
         # The repeated join of a participant who is still here is not counted; any other is, beyond what is known here.
-        known = (before.joins if not before.closed else 0, before.peer_joins) if before else (0, 0)
+        joins, known = before.joins if before and not before.closed else 0, before or joining
         try:
-            join = await self._rooms.join(room_id, user_id, socket_id, after, joins=known[0], peer_joins=known[1])
+            join = await self._rooms.join(
+                *(room_id, user_id, socket_id, after), joins=joins, peer_joins=known.peer_joins, role=known.role
+            )
         finally:
             del self._joining[socket_id]
         participant = self._get_participant(socket_id, room_id)
@@ -91,12 +93,12 @@ class SignalingService:
             if participant is not None:
                 joining.received_seq = max(joining.received_seq, participant.received_seq)
             participant = self._participants[socket_id] = joining
-            participant.restore(join.saved_state, join.stored_signals, join.joins)
-            participant.role, participant.peer_id = join.role, join.peer_id
+            participant.restore(join)
             participant.span = spans.begin("participant")
         else:  # it keeps its signals, also where Redis had lost its binding
             is_repeated = participant.joins == join.joins
-            participant.join_again(join.joins)
+            participant.join_again(join)
+        is_reconnect = not participant.pop_role_change() and join.was_call
         if join.peer_socket_id and is_repeated:
             await self.handle_peer_joined(
                 socket_id, participant, join.peer_socket_id, join.peer_joins, join.peer_after, False, join.was_call
@@ -121,7 +123,7 @@ class SignalingService:
             )
         if join.replaced_socket_id:
             await ROOM_LEFT.send_if_there(self._bus, join.replaced_socket_id, room_id, join.joins)
-        return RoomJoined(join.role, join.peer_socket_id or None, join.was_call, join.replaced_socket_id or None)
+        return RoomJoined(join.role, join.peer_socket_id or None, is_reconnect, join.replaced_socket_id or None)
 
     def _dispatch(
         self, handler: Callable[Concatenate[str, Participant, P], Awaitable[None]]
@@ -152,10 +154,15 @@ class SignalingService:
         # Also where its first join has not been published here: the caller offers when the peer is there.
         if is_new and (participant.peer_joins or participant.is_peer_away or was_call):
             await self._notify_listeners(PeerReconnected(socket_id))
-        if is_new or (is_repeated and joins == participant.peer_joins and not participant.is_peer_away):
+        known = participant.room_id, participant.peer_id, participant.peer_joins
+        if not is_new and peer_socket_id != participant.peer_socket_id:
+            # An old message, or a join that an older copy of Redis has counted: that socket is there, and joins again.
+            await JOIN_AGAIN.send_if_there(self._bus, peer_socket_id, *known)
+        elif is_new or (is_repeated and joins == participant.peer_joins and not participant.is_peer_away):
             # Without `after`, another device of the peer is sent nothing again.
-            since = participant.confirmed_seq if after is None else after
-            self.forwarding.bind(participant, peer_socket_id, joins, since)
+            self.forwarding.bind(
+                participant, peer_socket_id, joins, participant.confirmed_seq if after is None else after
+            )
 
     async def handle_peer_dropped(
         self, socket_id: str, participant: Participant, joins: int, grace_seconds: int
@@ -200,11 +207,7 @@ class SignalingService:
         error when neither could be. Raises NotInRoom, RoomClosed, BadRole, PeerNotReady, or Unavailable where too much
         waits for the peer. `payload` is given its `seq`.
         """
-        participant = self._participants.get(socket_id)
-        if participant is None or participant.room_id != room_id:
-            raise errors.NotInRoom()
-        if participant.closed:
-            raise errors.RoomClosed()
+        participant = self.check_room(socket_id, room_id)
         role = _SENDER_ROLES.get(name)
         if role is not None and participant.role != role:
             raise errors.BadRole()
@@ -220,13 +223,14 @@ class SignalingService:
         if not self.relay(socket_id, room_id, name, payload, end_wait, done):
             await done
 
-    def check_room(self, socket_id: str, room_id: str) -> None:
-        """Raise NotInRoom or RoomClosed unless the socket is in that room."""
+    def check_room(self, socket_id: str, room_id: str) -> Participant:
+        """Return the participant of a socket in that room; raise NotInRoom or RoomClosed."""
         participant = self._get_participant(socket_id, room_id)
         if participant is None:
             raise errors.NotInRoom()
         if participant.closed:
             raise errors.RoomClosed()
+        return participant
 
     # --- Leaving ------------------------------------------------------------------------------------
 

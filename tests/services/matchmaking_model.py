@@ -252,9 +252,8 @@ class Model:
                     self.apply(outcome)
             self.counts[f"due {entry.partition(':')[0]}"] += 1
 
-    async def kill_worker(self) -> None:
+    async def kill_worker(self, process_id: str) -> None:
         """A worker dies with its sockets; no other process has noticed yet."""
-        process_id = self.any_worker().id
         del self.workers[process_id]
         self.known.discard(process_id)
         await self.scripts.execute("DEL", f"worker:{{match}}:{process_id}")
@@ -312,6 +311,15 @@ class Model:
         await self.notice()
         self.copy = await RedisCopy.take(self.port)
 
+    async def restart_all(self) -> None:
+        """All workers are killed and started again with Redis, which has an older copy of its data, or none."""
+        await self.resume_workers()
+        for process_id in list(self.workers):
+            await self.kill_worker(process_id)
+        self.unnoticed.clear()
+        await self.lose_data(self.copy)
+        self.counts["restarts of all"] += 1
+
     async def lose_data(self, copy: RedisCopy | None = None) -> None:
         """Redis loses its data, or has an older copy of it; at the next heartbeat each worker finds out."""
         await self.resume_workers()
@@ -363,7 +371,7 @@ class Model:
         await happens()
         chance = self.random.random()
         if chance < 0.0015:
-            await self.kill_worker()
+            await self.kill_worker(self.any_worker().id)
         elif chance < 0.002:
             await self.lose_data()
         elif chance < 0.003:
@@ -372,6 +380,8 @@ class Model:
             await self.take_copy()
         elif chance < 0.0055 and self.copy is not None:
             await self.lose_data(self.copy)
+        elif chance < 0.006:
+            await self.restart_all()
         if self.unnoticed and self.random.random() < 0.1:
             await self.notice()
         if self.suspended and self.random.random() < 0.03:

@@ -53,6 +53,7 @@ async def test_random_operations_agree_with_a_model(model: Model) -> None:
             "PeerLeft",
             "flushed",
             "older copies",
+            "restarts of all",
             "workers suspended",
         ):
             assert model.counts[expected] > 10, f"the run has too little of {expected}"

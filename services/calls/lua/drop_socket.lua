@@ -23,7 +23,12 @@ local clock = redis.call('TIME')
 local deadline = clock[1] * 1000 + math.floor(clock[2] / 1000) + ARGV[4]
 redis.call('HDEL', KEYS[1], 'socket:' .. me)
 redis.call('HSET', KEYS[1], 'away:' .. me, string.format('%.0f', deadline))
-if ARGV[6] ~= '' then redis.call('HSETNX', KEYS[1], 'until', string.format('%.0f', deadline - ARGV[4] - ARGV[6])) end
+if ARGV[6] ~= '' then
+  -- Both were there until the first of them was not.
+  local known = deadline - ARGV[4] - ARGV[6]
+  known = math.min(known, redis.call('HGET', KEYS[1], 'until') or known)
+  redis.call('HSET', KEYS[1], 'until', string.format('%.0f', known))
+end
 if ARGV[5] ~= '' then
   redis.call('HSET', KEYS[1], 'log:' .. me, ARGV[5])
   redis.call('DEL', (string.gsub(KEYS[1], 'meta$', 'signals:' .. me))) -- the state has them too

@@ -1,27 +1,29 @@
--- Bind a participant's socket to the room; the first to join is the caller.
+-- Bind a participant's socket to the room; the first to join is the caller, unless a process knows who was.
 --
 -- KEYS[1] {match}:room:{room}:meta   KEYS[2] {match}:room:{room}:users   KEYS[3] {match}:due
 -- ARGV    user, socket, room, the last `seq` that the user has received ('' or a number), joins of the user and of the peer
---         that the process knows (0 for none), 1 where it restores the binding of a socket
+--         that the process knows (0 for none), 1 where it restores the binding of a socket, the user's role that it knows
+--         ('' for none)
 -- A join is counted unless the socket repeats the one that its process knows. A count exceeds all that are known, also
 -- those that Redis has lost.
 -- returns {'not_in_room'} | {'replaced'}, where another socket has joined since the binding to restore
 --         | {role, peer's user id, peer's socket or '', now (ms) where this join makes the room a call, else 0, 1 where it
 --         already was one, the socket this one replaces or '', how many times the user has joined, the user's saved state
 --         ('' or JSON), ms that an absent peer still has, how many times the peer has joined, the last `seq` that the peer
---         had received by then ('' or a number), the user's stored signals}
+--         had received by then ('' or a number), the user's stored signals, now (ms)}
 
 if redis.call('SISMEMBER', KEYS[2], ARGV[1]) == 0 then return {'not_in_room'} end
 local me, room = ARGV[1], ARGV[3]
 local meta = redis.call('HMGET', KEYS[1], 'userAId', 'userBId', 'caller', 'connected', 'socket:' .. me, 'log:' .. me)
 local peer = meta[1] == me and meta[2] or meta[1]
-local role = (not meta[3] or meta[3] == me) and 'caller' or 'receiver'
+local caller = meta[3] or (ARGV[8] == 'receiver' and peer or me)
+local role = caller == me and 'caller' or 'receiver'
 local replaced = ''
 if meta[5] and meta[5] ~= ARGV[2] then replaced = meta[5] end
 local joins = tonumber(redis.call('HGET', KEYS[1], 'joins:' .. me) or 0)
 local known, is_restored = tonumber(ARGV[5]), ARGV[7] == '1'
 if is_restored and replaced ~= '' and joins >= known then return {'replaced'} end
-if role == 'caller' then redis.call('HSET', KEYS[1], 'caller', me) end
+if not meta[3] then redis.call('HSET', KEYS[1], 'caller', caller) end
 if is_restored or meta[5] ~= ARGV[2] or joins ~= known then
   joins = math.max(joins, known) + 1
   redis.call('HSET', KEYS[1], 'joins:' .. me, joins)
@@ -52,4 +54,4 @@ end
 local left = 0
 if peers[2] then left = math.max(0, peers[2] - now) end
 return {role, peer, peers[1] or '', connects, meta[4] and 1 or 0, replaced, joins, meta[6] or '', left, peer_joins,
-  peers[4] or '', signals}
+  peers[4] or '', signals, string.format('%.0f', now)}
