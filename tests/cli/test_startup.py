@@ -212,6 +212,7 @@ def test_failed_startup_ends_the_server(environment: dict[str, str], failure: st
     assert ("Traceback" in output) == (failure == "lifespan"), output
 
 
+@pytest.mark.system
 def test_sigterm_ends_a_process_1_that_has_not_started(environment: dict[str, str]) -> None:
     """As in a container, while it waits for a PostgreSQL that is silent: the kernel ignores what process 1 does."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
