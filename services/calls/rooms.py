@@ -11,8 +11,9 @@
     {match}:in_room:{userId}        the room a user is in and, a line below, the queue entry they came with
     {match}:room:{roomId}:users     its two participants
     {match}:room:{roomId}:meta      createdAt topic level sessionId userAId userBId caller announced connected, and of
-                                    each socket:{userId} joins:{userId} heard:{userId} away:{userId} log:{userId}; and
-                                    until: when both were last known to be there (ms), where one of them was lost since
+                                    each socket:{userId} joins:{userId} first:{userId} heard:{userId} away:{userId}
+                                    log:{userId}; and until: when both were last known to be there (ms),
+                                    where one of them was lost since
     {match}:room:{roomId}:signals:{userId}  signals that the peer of a participant did not get yet
     {match}:due                     deadlines, scored by their time (ms): search:{userId} join:{roomId}
                                     begin:{roomId}:{ms} grace:{roomId}:{userId} room:{roomId}
@@ -54,8 +55,6 @@ from services.calls.room_state import (
 ROOM_SECONDS = 2 * 60 * 60
 #: A deadline that was taken, and not removed, is taken again after this time; and how many are taken at once.
 DEADLINE_LEASE_MS, DEADLINE_BATCH_SIZE = 5000, 100
-#: Numbers of signals rise with the time of the join: not with its count, which an older copy of Redis repeats.
-SEQ_PER_MILLISECOND = 1 << 10
 #: Scripts that may run twice, after a connection that broke before their answer.
 _IDEMPOTENT_SCRIPTS = {
     "requeue",
@@ -163,7 +162,7 @@ class Rooms(RoomReader):
         if answer[0] == "replaced":
             raise errors.RoomClosed()
         given, peer_id, peer_socket_id, connected, was_call, replaced, joins, state, grace, *rest = answer
-        peer_joins, peer_after, signals, now_ms = rest
+        peer_joins, peer_after, signals, first_seq = rest
         return JoinResult(
             given,
             peer_id,
@@ -177,7 +176,7 @@ class Rooms(RoomReader):
             int(peer_joins),
             int(peer_after) if peer_after else None,
             signals,
-            int(now_ms) * SEQ_PER_MILLISECOND,
+            int(first_seq),
         )
 
     async def store_signals(

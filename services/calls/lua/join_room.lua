@@ -10,7 +10,7 @@
 --         | {role, peer's user id, peer's socket or '', now (ms) where this join makes the room a call, else 0, 1 where it
 --         already was one, the socket this one replaces or '', how many times the user has joined, the user's saved state
 --         ('' or JSON), ms that an absent peer still has, how many times the peer has joined, the last `seq` that the peer
---         had received by then ('' or a number), the user's stored signals, now (ms)}
+--         had received by then ('' or a number), the user's stored signals, the number after which those of this join begin}
 
 if redis.call('SISMEMBER', KEYS[2], ARGV[1]) == 0 then return {'not_in_room'} end
 local me, room = ARGV[1], ARGV[3]
@@ -24,9 +24,16 @@ local joins = tonumber(redis.call('HGET', KEYS[1], 'joins:' .. me) or 0)
 local known, is_restored = tonumber(ARGV[5]), ARGV[7] == '1'
 if is_restored and replaced ~= '' and joins >= known then return {'replaced'} end
 if not meta[3] then redis.call('HSET', KEYS[1], 'caller', caller) end
+local clock = redis.call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+-- Numbers of signals rise with the time of the join (us), because an older copy of Redis repeats its count; and where the clock
+-- of another primary is behind, from those of the join before.
+local first = tonumber(redis.call('HGET', KEYS[1], 'first:' .. me) or 0)
 if is_restored or meta[5] ~= ARGV[2] or joins ~= known then
   joins = math.max(joins, known) + 1
-  redis.call('HSET', KEYS[1], 'joins:' .. me, joins)
+  local at = clock[1] * 1000000 + clock[2]
+  first = at > first and at or first + 1048576
+  redis.call('HSET', KEYS[1], 'joins:' .. me, joins, 'first:' .. me, string.format('%.0f', first))
 end
 redis.call('HSET', KEYS[1], 'socket:' .. me, ARGV[2], 'heard:' .. me, ARGV[4])
 -- State and signals stay until the peer has them: the process of this socket may die before that.
@@ -34,8 +41,6 @@ redis.call('HDEL', KEYS[1], 'away:' .. me)
 local signals = redis.call('LRANGE', (string.gsub(KEYS[1], 'meta$', 'signals:' .. me)), 0, -1)
 redis.call('ZREM', KEYS[3], 'grace:' .. room .. ':' .. me)
 
-local clock = redis.call('TIME')
-local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local peers = redis.call('HMGET', KEYS[1], 'socket:' .. peer, 'away:' .. peer, 'joins:' .. peer, 'heard:' .. peer)
 local peer_joins = math.max(tonumber(peers[3] or 0), tonumber(ARGV[6]))
 if peer_joins > tonumber(peers[3] or 0) then redis.call('HSET', KEYS[1], 'joins:' .. peer, peer_joins) end
@@ -54,4 +59,4 @@ end
 local left = 0
 if peers[2] then left = math.max(0, peers[2] - now) end
 return {role, peer, peers[1] or '', connects, meta[4] and 1 or 0, replaced, joins, meta[6] or '', left, peer_joins,
-  peers[4] or '', signals, string.format('%.0f', now)}
+  peers[4] or '', signals, string.format('%.0f', first)}

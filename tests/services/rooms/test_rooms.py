@@ -27,6 +27,20 @@ async def test_first_to_join_stays_the_caller(rooms: Rooms, make_entry: MakeEntr
         assert (await rooms.join(room_id, second["userId"], "w.second")).peer_socket_id == "w.again"
 
 
+async def test_numbers_of_signals_rise_where_the_clock_goes_back(
+    container: Container, rooms: Rooms, make_entry: MakeEntry
+) -> None:
+    """The primary that is promoted is 20 s behind: it has an earlier time, and the join before."""
+    one, other = make_entry(), make_entry()
+    room_id = await match_entries(rooms, one, other)
+    before = await rooms.join(room_id, one["userId"], "w.first")
+    ahead = before.first_seq + 20_000_000
+    await container.redis.hset(f"{{match}}:room:{room_id}:meta", f"first:{one['userId']}", ahead)
+    after = await rooms.join(room_id, one["userId"], "w.second")
+    assert ahead < after.first_seq < 2**53
+    assert (await rooms.join(room_id, one["userId"], "w.second", joins=after.joins)).first_seq == after.first_seq
+
+
 async def test_concurrent_joins_make_one_caller(rooms: Rooms, make_entry: MakeEntry) -> None:
     for _ in range(50):
         one, other = make_entry(), make_entry()
