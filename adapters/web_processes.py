@@ -3,6 +3,7 @@
     workers:{match}        every process, scored by its last heartbeat (ms of Redis's clock)
     workers:{match}:lost   processes declared dead in the last minute, scored by that time
     worker:{match}:{id}    a process's heartbeat, which expires
+    last_heartbeat:{match}:{id}  the last one of a process declared dead (ms), for two hours
 
 `{match}` is written as it stands: scripts of rooms (services/calls/rooms.py) read the heartbeats too.
 

@@ -21,6 +21,8 @@ log = logging.getLogger("parlance.recovery")
 
 #: Participants of a dead web process dropped at once, and deadlines handled at once.
 PARTICIPANT_BATCH_SIZE, MAX_CONCURRENT_DEADLINES = 50, 8
+#: A heartbeat that is older says when a process died; else it is declared dead in the moment in which its sockets are.
+_LATE = timedelta(seconds=15)
 
 
 class DataLost(Exception):
@@ -112,22 +114,27 @@ class RecoveryService:
     async def recover_process(self, process_id: str) -> AsyncIterator[Outcome]:
         """Drop the sockets of a dead web process: calls wait for their users, matches and searches are over."""
         prefix = f"{process_id}."
+        last_known = (await self._rooms.read_last_heartbeats([process_id])).get(process_id)
+        if last_known is not None and last_known < _LATE:
+            last_known = None
         batch: list[tuple[str, str]] = []
         async for participant in self._rooms.iterate_participants():
             batch.append(participant)
             if len(batch) == PARTICIPANT_BATCH_SIZE:
-                async for outcome in self._drop(batch, prefix):
+                async for outcome in self._drop(batch, prefix, last_known):
                     yield outcome
                 batch = []
-        async for outcome in self._drop(batch, prefix):
+        async for outcome in self._drop(batch, prefix, last_known):
             yield outcome
         # After the rooms: a requeued partner of an ended match may have a socket of the dead process too.
         async for entry in self._rooms.iterate_searches():
             if entry["socket"].startswith(prefix):
                 await self._rooms.leave_queue(entry["userId"], entry["socket"])
 
-    async def _drop(self, participants: list[tuple[str, str]], prefix: str) -> AsyncIterator[Outcome]:
-        drops = [self._signaling.drop(user_id, room_id, prefix) for user_id, room_id in participants]
+    async def _drop(
+        self, participants: list[tuple[str, str]], prefix: str, last_known: timedelta | None
+    ) -> AsyncIterator[Outcome]:
+        drops = [self._signaling.drop(*each, prefix, last_known=last_known) for each in participants]
         for dropped in asyncio.as_completed(drops):
             try:
                 outcome = await dropped
@@ -156,6 +163,8 @@ class RecoveryService:
             self._answered = 0
             if self._is_lost:
                 self._note_loss()
+        # Before rows are compared: what is still to be written of a call is the truth about it.
+        await asyncio.gather(*map(self._handle_deadline, await self._rooms.list_deadlines("begin", "end")))
         async for outcome in self._reconciliation.begin(self._get_last_known()):
             yield outcome
 

@@ -112,12 +112,26 @@ class RoomReader:
         if not ids:
             return {}
         now_ms = await self._read_clock()
-        scores = [
-            await self._pipeline.execute("ZMSCORE", key, *ids, idempotent=True)
-            for key in ("workers:{match}", "workers:{match}:lost")
-        ]
-        known = {each: alive or lost for each, alive, lost in zip(ids, *scores, strict=True)}
+        alive = await self._pipeline.execute("ZMSCORE", "workers:{match}", *ids, idempotent=True)
+        dead = await self._pipeline.execute(
+            "MGET", *(f"last_heartbeat:{{match}}:{each}" for each in ids), idempotent=True
+        )
+        known = {each: beat or last for each, beat, last in zip(ids, alive, dead, strict=True)}
         return {each: timedelta(milliseconds=max(0.0, now_ms - float(at_ms))) for each, at_ms in known.items() if at_ms}
+
+    async def list_deadlines(self, *kinds: str) -> list[list[str]]:
+        """List the deadlines of some kinds, due or not."""
+        found: list[list[str]] = []
+        for kind in kinds:
+            cursor = "0"
+            while True:
+                cursor, entries = await self._pipeline.execute(
+                    "ZSCAN", "{match}:due", cursor, "MATCH", f"{kind}:*", "COUNT", 1000, idempotent=True
+                )
+                found += [entry.split(":") for entry in entries[::2]]
+                if cursor == "0":
+                    break
+        return found
 
     async def _scan(self, pattern: str) -> AsyncIterator[tuple[str, str]]:
         cursor = "0"

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from datetime import timedelta
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
+from adapters import bus
+from adapters.redis_pipeline import RedisPipeline
+from adapters.web_processes import WebProcesses
 from models import CallSession
+from models.call_session import EndedBy
+from services.calls.outcomes import Searching
 from testing.calls import backdate_call, call_row, is_away, make_due
 from testing.redis_copies import RedisCopy
 from tests.services.test_older_copy import SOCKETS, Deployment, deployment, users
@@ -148,6 +154,41 @@ async def test_repeated_losses_credit_no_outage(
         assert [each async for each in recovery.handle_deadlines()] == []
     ended = await expire_graces(deployment, room_id, users[:2])
     assert 99 <= (ended.duration_seconds or 0) <= 101
+
+
+async def test_no_outage_is_credited_where_the_dead_are_declared_first(
+    deployment: Deployment, users: list[str]
+) -> None:
+    """All processes are away for ten minutes, and Redis is not; the new one declares them dead before it reconciles."""
+    room_id = await begin_call(deployment, users, seconds=700)
+    await note_heartbeats(deployment, seconds=600)
+    pipeline = RedisPipeline(deployment.container.settings, bus.LUA)
+    processes = WebProcesses(pipeline, "three", on_lost=Mock(), on_data_lost=Mock())
+    gone = [*deployment.processes]
+    for process_id in gone:
+        await deployment.kill(process_id)
+        await processes.declare_dead(process_id)
+    await pipeline.close()
+    await deployment.start("three")
+    for process_id in gone:
+        assert [each async for each in deployment.processes["three"].recovery.recover_process(process_id)] == []
+    assert await restore_data(deployment, "three") == []
+    ended = await expire_graces(deployment, room_id, users[:2])
+    assert 99 <= (ended.duration_seconds or 0) <= 101
+
+
+async def test_end_that_waits_for_its_row_counts(deployment: Deployment, users: list[str]) -> None:
+    """PostgreSQL was away while a call ended, and one of its learners searches by now."""
+    room_id = await begin_call(deployment, users, seconds=100)
+    closed = await deployment.processes["one"].rooms.close(room_id, users[0])
+    assert closed is not None
+    await deployment.container.redis.delete(*await deployment.container.redis.keys("{match}:recent:*"))
+    assert isinstance(await deployment.search(users[0], SOCKETS[0]), Searching)
+    await deployment.start("three")
+    assert await restore_data(deployment, "three") == []
+    ended = await call_row(deployment.container, room_id)
+    assert ended is not None and ended.ended_by != EndedBy.ERROR and 99 <= (ended.duration_seconds or 0) <= 101
+    assert await deployment.container.redis.keys("{match}:room:*") == []
 
 
 async def test_ended_call_of_the_copy_is_removed(deployment: Deployment, users: list[str]) -> None:

@@ -17,7 +17,7 @@ async def declare_dead(container: Container, process_id: str) -> None:
     """Drop the participants of a web process that runs, and let it find out, as when it was silent for too long."""
     async for _ in container.recovery.recover_process(process_id):
         pass
-    await container.redis.zrem("workers", process_id)
+    await container.redis.zrem("workers:{match}", process_id)
 
 
 async def check_both_ways(one: Phone, other: Phone, room: dict[str, str]) -> None:
