@@ -85,7 +85,8 @@ class ClusterLink(RedisLink):
             self.is_stale = False
 
     async def _read_slots(self) -> None:
-        async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
+        # One configured node after another is asked, for at most a second each.
+        async with asyncio.timeout(max(CONNECT_TIMEOUT_SECONDS, 1 + len(self.address.nodes))):
             try:
                 await self._cluster.nodes_manager.initialize()
             except (redis.exceptions.RedisClusterException, LookupError) as error:
@@ -206,7 +207,7 @@ class ClusterConnection:
             self._link.is_stale = True
             reason = redis.exceptions.ConnectionError(f"{endpoint.host}:{endpoint.port} cannot be reached: {error}")
             # Not sent yet: the slots may have another node by then.
-            self._hold(self._waiting.pop(endpoint), reason, _NO_NODE_SECONDS)
+            self._hold(self._waiting.pop(endpoint), reason, 0 if self._link.is_silent(endpoint) else _NO_NODE_SECONDS)
         else:
             connection.send(_unanswered(self._waiting.pop(endpoint)))
 
@@ -215,8 +216,9 @@ class ClusterConnection:
         if type(error) is redis.exceptions.AskError:
             if command.may_repeat():
                 endpoint = Endpoint(error.host or connection.endpoint.host, error.port, error.host)
-                asking = Command(pack("ASKING"), asyncio.get_running_loop().create_future())
-                self._send_to(endpoint, [asking, command])
+                answer = asyncio.get_running_loop().create_future()
+                answer.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody awaits it
+                self._send_to(endpoint, [Command(pack("ASKING"), answer), command])
             else:
                 command.fail(error)
         elif isinstance(error, redis.exceptions.MovedError):
@@ -270,8 +272,6 @@ class ClusterConnection:
         if self._nodes.get(connection.endpoint) is connection:
             del self._nodes[connection.endpoint]
             self._link.is_stale = True
-        if isinstance(error, redis.exceptions.TimeoutError):
-            self._link.note_silence(connection.endpoint)
         self._owner.lose(connection, unanswered, error)
 
     async def stop(self) -> None:
