@@ -48,21 +48,22 @@ class Supervisor(Multiprocess):
         for process in self.processes:
             # Held open here, it would keep a ping to a process that has just ended waiting for the whole timeout.
             process.child_conn.close()
-        # All before the first is judged: a process that failed may come before one that serves.
-        alive = [process.is_alive(timeout) for process in self.processes]
-        self._has_served = self._has_served or any(
-            is_alive and process.is_ready(timeout) for process, is_alive in zip(self.processes, alive, strict=True)
-        )
-        for index, (process, is_alive) in enumerate(zip(list(self.processes), alive, strict=True)):
-            if is_alive:
-                continue
+        if not self._has_served:  # before any is judged: one that failed may come before one that serves
+            self._has_served = any(each.process.is_alive() and each.is_ready(timeout) for each in self.processes)
+        # Those that have ended come first: a ping to one that hangs takes its whole time.
+        for process in sorted(self.processes, key=lambda each: each.process.is_alive()):
+            if not self.should_exit.is_set() and not process.is_alive(timeout):
+                self._replace(process)
+
+    def _replace(self, process: Process) -> None:
+        if process.pid not in self._restarts:
             process.kill()  # it may hang
             process.join()
-            if process.exitcode == STARTUP_FAILURE and not self._may_restart(process):
-                continue
-            log.warning("web_process_replaced pid=%d exit_code=%s", process.pid, process.exitcode)
-            self.processes[index] = Process(self.config, self.sockets)
-            self.processes[index].start()
+        if process.exitcode == STARTUP_FAILURE and not self._may_restart(process):
+            return
+        log.warning("web_process_replaced pid=%d exit_code=%s", process.pid, process.exitcode)
+        replacement = self.processes[self.processes.index(process)] = Process(self.config, self.sockets)
+        replacement.start()
 
     def _may_restart(self, process: Process) -> bool:
         """Say whether a process that failed to start is to be started again now; stop all where none has served."""
