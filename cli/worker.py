@@ -195,14 +195,27 @@ async def _work(services: Container, stopping: asyncio.Event) -> None:
         }
         return worker.Worker(app, **options)
 
-    async with app.open_async():
-        if services.settings.is_production and not services.settings.has_push_account:
-            log.warning("push_disabled reason=%r", "FIREBASE_PROJECT_ID is not set")
-        log.info("job_worker_ready")
-        watch = asyncio.create_task(services.watch_redis())
-        # A video takes minutes of a whole core: e-mails and payments must not wait behind it, nor it behind them.
-        async with asyncio.TaskGroup() as serving:
-            for queue, concurrency in ((jobs.DEFAULT_QUEUE, 4), (jobs.VIDEO_QUEUE, 1)):
-                serving.create_task(_serve(queue, functools.partial(start, queue, concurrency), reconnect, stopping))
-        await tasks.end(watch)
+    try:
+        await _unless(stopping, app.connector.open_async())
+        if not stopping.is_set():
+            await _serve_all(services, start, reconnect, stopping)
+    finally:
+        await app.close_async()
     await services.close()
+
+
+async def _serve_all(
+    services: Container,
+    start: Callable[[str, int], Worker],
+    reconnect: Callable[[], Coroutine[Any, Any, None]],
+    stopping: asyncio.Event,
+) -> None:
+    if services.settings.is_production and not services.settings.has_push_account:
+        log.warning("push_disabled reason=%r", "FIREBASE_PROJECT_ID is not set")
+    log.info("job_worker_ready")
+    watch = asyncio.create_task(services.watch_redis())
+    # A video takes minutes of a whole core: e-mails and payments must not wait behind it, nor it behind them.
+    async with asyncio.TaskGroup() as serving:
+        for queue, concurrency in ((jobs.DEFAULT_QUEUE, 4), (jobs.VIDEO_QUEUE, 1)):
+            serving.create_task(_serve(queue, functools.partial(start, queue, concurrency), reconnect, stopping))
+    await tasks.end(watch)
