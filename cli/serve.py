@@ -6,6 +6,7 @@ import asyncio
 import gc
 import logging
 import multiprocessing
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -96,6 +97,8 @@ def run_web_processes(
         supervisor.run()
         is_failed = supervisor.has_failed
     else:
+        # uvicorn, whose own handler comes first, raises the signal again at the end, where process 1 is to end with 0.
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         try:
             uvicorn.run(
                 app,

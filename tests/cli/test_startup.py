@@ -11,10 +11,11 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psycopg
 import pytest
 from cryptography.hazmat.primitives import serialization
@@ -29,7 +30,7 @@ from services.operations import startup
 from settings import Settings
 from testing.containers import load_settings
 from testing.databases import execute, own_database
-from testing.polling import eventually
+from testing.polling import eventually, wait_until
 from testing.ports import free_port
 from testing.shop import run_job_worker
 from testing.time_limits import limit
@@ -212,21 +213,53 @@ def test_failed_startup_ends_the_server(environment: dict[str, str], failure: st
     assert ("Traceback" in output) == (failure == "lifespan"), output
 
 
+@contextmanager
+def running_as_process_1(port: int, **variables: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """Run `parlance serve` as in a container, where the kernel ignores a signal for process 1 that has no handler.
+
+    Yields the command around it, which ends as it does, and its id outside.
+    """
+    command = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child"]
+    command += [sys.executable, "-P", "-m", "parlance", "serve", "--port", str(port)]
+    with subprocess.Popen(
+        command, env={**os.environ, **variables}, cwd=ROOT, stderr=subprocess.PIPE, text=True
+    ) as running:
+        try:
+            listed = Path(f"/proc/{running.pid}/task/{running.pid}/children")
+            wait_until(listed.read_text, "its child", within=20)
+            yield running, int(listed.read_text())
+        finally:
+            running.kill()
+
+
 @pytest.mark.system
 def test_sigterm_ends_a_process_1_that_has_not_started(environment: dict[str, str]) -> None:
-    """As in a container, while it waits for a PostgreSQL that is silent: the kernel ignores what process 1 does."""
+    """It waits for a PostgreSQL that is silent."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        variables = {**os.environ, **environment, "DB_PORT": str(silent.getsockname()[1])}
-        namespace = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child"]
-        command = [*namespace, sys.executable, "-P", "-m", "parlance", "serve", "--port", str(free_port())]
-        with subprocess.Popen(command, env=variables, cwd=ROOT, stderr=subprocess.PIPE, text=True) as running:
-            silent.settimeout(limit(60))
+        silent.settimeout(limit(60))
+        variables = {**environment, "DB_PORT": str(silent.getsockname()[1])}
+        with running_as_process_1(free_port(), **variables) as (running, process_1):
             connection, _ = silent.accept()
             with connection:
-                [process_1] = Path(f"/proc/{running.pid}/task/{running.pid}/children").read_text().split()
-                os.kill(int(process_1), signal.SIGTERM)
+                os.kill(process_1, signal.SIGTERM)
                 _, errors = running.communicate(timeout=limit(60))
     assert running.returncode == 128 + signal.SIGTERM, errors
+
+
+@pytest.mark.system
+def test_process_1_that_serves_ends_without_an_error(environment: dict[str, str]) -> None:
+    port = free_port()
+    with running_as_process_1(port, **environment) as (running, process_1):
+
+        def serves() -> bool:
+            with suppress(httpx.HTTPError):
+                return httpx.get(f"http://127.0.0.1:{port}/health", trust_env=False).status_code == 200
+            return False
+
+        wait_until(serves, "it serves", within=60)
+        os.kill(process_1, signal.SIGTERM)
+        _, errors = running.communicate(timeout=limit(60))
+    assert running.returncode == 0, errors
 
 
 def test_commands_report_mistakes_of_stores(environment: dict[str, str]) -> None:
