@@ -20,7 +20,7 @@ from psycopg.pq import ExecStatus
 from psycopg.pq.abc import PGresult
 
 import errors
-from adapters import postgresql
+from adapters import budgets, postgresql
 
 log = logging.getLogger("parlance.database")
 
@@ -124,7 +124,7 @@ class BatchedQueries:
         # Queries that come meanwhile wait for the same attempt, and one that is cancelled does not end it.
         if self._opening is None:
             # Not within the budget of the query that is first.
-            self._opening = asyncio.create_task(self._connect(), context=postgresql.without_budget())
+            self._opening = asyncio.create_task(self._connect(), context=budgets.without_budget())
             self._opening.add_done_callback(self._opened)
         await asyncio.shield(self._opening)
 

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import ConnectionPoolEntry
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from adapters import postgresql
+from adapters import budgets, postgresql
 from adapters.batched_queries import TIMEOUT_SECONDS, BatchedQueries, Row
 from settings import Settings
 
@@ -54,7 +54,7 @@ class Database:
         """
         try:
             async with AsyncSession(self.engine, expire_on_commit=False) as db, db.begin():
-                async with postgresql.counted():
+                async with budgets.counted():
                     await db.connection()
                 yield db
         except (sqlalchemy.exc.DBAPIError, psycopg.Error) as error:
@@ -66,9 +66,9 @@ class Database:
 
     async def fetch_one(self, statement: str, *parameters: str) -> Row | None:
         """Return the first row that a statement finds by an index; see `adapters/batched_queries.py`."""
-        budget = postgresql.current_budget()
+        budget = budgets.current_budget()
         if budget is None or budget.left < TIMEOUT_SECONDS or not self._reads.is_open:
-            async with postgresql.counted():
+            async with budgets.counted():
                 return await self._reads.fetch_one(statement, *parameters)
         # It ends by itself; the context managers would cost as much as the rest of the read.
         began = time.monotonic()
@@ -79,7 +79,7 @@ class Database:
 
     async def check_writable(self) -> None:
         """Raise one of UNAVAILABLE, soon, where PostgreSQL does not answer or cannot write."""
-        with postgresql.time_limit(_CHECK_SECONDS):
+        with budgets.time_limit(_CHECK_SECONDS):
             async with self.transaction() as db:
                 await require_writable(db)
 

@@ -11,12 +11,12 @@ of its statements goes.
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import os
+import select
 import socket
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import psycopg
@@ -27,6 +27,7 @@ from psycopg_pool import AsyncConnectionPool
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from adapters import budgets
 from settings import Settings
 
 #: Seconds in which one address of a host has to accept a connection.
@@ -37,10 +38,6 @@ STATEMENT_TIMEOUT_SECONDS, DEAD_AFTER_SECONDS = 8, 9
 _IDLE_TRANSACTION_SECONDS = 10
 #: The same for the statement that checks an idle connection of a pool.
 _CHECK_SECONDS = 2
-#: Seconds that a request waits for PostgreSQL, all its statements together.
-REQUEST_SECONDS = 8.5
-#: Seconds that a statement gets when the budget is used up, so that a healthy connection is rolled back.
-_LAST_SECONDS = 0.5
 #: Seconds between two checks of a connection that listens for notifications.
 _LISTEN_CHECK_SECONDS = 5
 
@@ -80,67 +77,6 @@ class ConnectionUnusable(psycopg.OperationalError):
     """The server cannot write, or has ended the transaction: the operation may be repeated on another connection."""
 
 
-class Budget:
-    """Seconds that the statements of one request may still take."""
-
-    __slots__ = ("left",)
-
-    def __init__(self, seconds: float) -> None:
-        self.left = seconds
-
-
-_budget: contextvars.ContextVar[Budget | None] = contextvars.ContextVar("postgresql_budget", default=None)
-
-
-def begin_request() -> contextvars.Token[Budget | None]:
-    """Start the budget of a request or an event in this context; it counts waits for PostgreSQL alone."""
-    return _budget.set(Budget(REQUEST_SECONDS))
-
-
-def end_request(token: contextvars.Token[Budget | None]) -> None:
-    """Restore what was before `begin_request`."""
-    _budget.reset(token)
-
-
-@contextmanager
-def time_limit(seconds: float) -> Iterator[None]:
-    """Limit the waits for PostgreSQL inside the block, all together."""
-    left = _budget.get()
-    token = _budget.set(Budget(seconds if left is None else min(seconds, left.left)))
-    try:
-        yield
-    finally:
-        _budget.reset(token)
-
-
-def current_budget() -> Budget | None:
-    """Return the budget of this request; None outside one."""
-    return _budget.get()
-
-
-def without_budget() -> contextvars.Context:
-    """Return a copy of the context, for a task that outlives its request."""
-    context = contextvars.copy_context()
-    context.run(_budget.set, None)
-    return context
-
-
-@asynccontextmanager
-async def counted() -> AsyncIterator[None]:
-    """Count the time of the block against a budget; raise TimeoutError when that is used up."""
-    budget = _budget.get()
-    if budget is None:
-        yield
-        return
-    began, before = time.monotonic(), budget.left
-    try:
-        # Statements end first, by a limit of their own: a cancelled one would wait for its cancellation.
-        async with asyncio.timeout(max(before, 0) + 2 * _LAST_SECONDS):
-            yield
-    finally:
-        budget.left = before - (time.monotonic() - began)
-
-
 def is_unusable(error: BaseException) -> bool:
     """Say whether an error means that connections to this server have to be replaced."""
     original = error.orig if isinstance(error, sa.exc.DBAPIError) else error
@@ -159,6 +95,8 @@ class Connection(psycopg.AsyncConnection[Any]):
 
     #: Whether it waits in a pool, so that its next statement is the pool's check.
     is_idle = False
+    #: The end of the wait that goes on.
+    _watch: asyncio.TimerHandle
 
     @classmethod
     async def connect(cls, conninfo: str = "", *, keeps_settings: bool = True, **options: Any) -> Connection:  # type: ignore[override]
@@ -166,10 +104,10 @@ class Connection(psycopg.AsyncConnection[Any]):
 
         Outside a budget the limit is that of `_connect_seconds`: psycopg has none for the look-up of names.
         """
-        budget = _budget.get()
-        seconds = _connect_seconds(conninfo) if budget is None else max(budget.left, _LAST_SECONDS)
+        budget = budgets.current_budget()
+        seconds = _connect_seconds(conninfo) if budget is None else max(budget.left, budgets.LAST_SECONDS)
         try:
-            async with counted(), asyncio.timeout(seconds):
+            async with budgets.counted(), asyncio.timeout(seconds):
                 connection = await super().connect(conninfo, **options)
         except TimeoutError:
             raise psycopg.OperationalError("connection timeout expired") from None
@@ -189,17 +127,17 @@ class Connection(psycopg.AsyncConnection[Any]):
         """Run a statement; after the time limit the socket is shut, which raises OperationalError in it."""
         if options.get("timeout") is not None:  # a wait for notifications, which may never come
             return await super().wait(*arguments, **options)
-        budget = _budget.get()
+        budget = budgets.current_budget()
         seconds: float = _CHECK_SECONDS if self.is_idle else DEAD_AFTER_SECONDS
         if budget is not None:
-            seconds = min(seconds, max(budget.left, _LAST_SECONDS))
+            seconds = min(seconds, max(budget.left, budgets.LAST_SECONDS))
         began = time.monotonic()
         # Not `asyncio.timeout`: psycopg asks the server to cancel a statement and waits for that for ten seconds.
-        watch = asyncio.get_running_loop().call_later(seconds, self._shut)
+        self._watch = asyncio.get_running_loop().call_later(seconds, self._give_up)
         try:
             return await super().wait(*arguments, **options)
         finally:
-            watch.cancel()
+            self._watch.cancel()
             if budget is not None:
                 budget.left -= time.monotonic() - began
 
@@ -213,8 +151,13 @@ class Connection(psycopg.AsyncConnection[Any]):
         """Ask the server to cancel the statement, for a second at most."""
         await super().cancel_safe(timeout=min(timeout, 1))
 
-    def _shut(self) -> None:
+    def _give_up(self) -> None:
         """Shut the socket down, not the descriptor, which is libpq's."""
+        answered = select.poll()
+        answered.register(self.fileno(), select.POLLIN)
+        if answered.poll(0):  # by what a busy event loop has yet to read
+            self._watch = asyncio.get_running_loop().call_later(budgets.LAST_SECONDS, self._give_up)
+            return
         # The other side may be faster.
         with suppress(OSError), socket.socket(fileno=os.dup(self.fileno())) as own:
             own.shutdown(socket.SHUT_RDWR)
@@ -263,7 +206,7 @@ async def connect(settings: Settings, **options: Any) -> Connection:
         connection = await Connection.connect(conninfo(settings), **_options(settings), **options)
     except psycopg.OperationalError:
         if len(settings.database_hosts) > 1 and address not in _searches:
-            search = asyncio.create_task(_find_primary(settings), context=without_budget())
+            search = asyncio.create_task(_find_primary(settings), context=budgets.without_budget())
             _searches[address] = search
             search.add_done_callback(lambda _: _searches.pop(address))
         raise

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any
 
-from adapters import postgresql
+from adapters import budgets
 
 
 async def end(*tasks: asyncio.Task[Any]) -> None:
@@ -30,7 +30,7 @@ class BackgroundTasks:
         self._tasks: set[asyncio.Task[Any]] = set()
 
     def start(self, work: Coroutine[Any, Any, Any]) -> None:
-        task = asyncio.create_task(work, context=postgresql.without_budget())
+        task = asyncio.create_task(work, context=budgets.without_budget())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

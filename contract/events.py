@@ -15,7 +15,7 @@ import orjson
 
 import errors
 import spans
-from adapters import logs, postgresql
+from adapters import budgets, logs
 from contract import fast_lane, problems, schemas
 from contract.event_bindings import COMMON_CODES, EventBindings
 from contract.event_rate import EventLimit
@@ -139,7 +139,7 @@ class Handlers:
 
         async def handle(socket_id: str, *arguments: Any) -> dict[str, Any]:
             logs.request_id.set(f"{socket_id}/{next(self._numbers)}")
-            postgresql.begin_request()
+            budgets.begin_request()
             if spans.recorder is None or name in fast_lane.FIELDS:  # a span takes longer than a signal
                 return await self._answer(socket_id, name, arguments)
             attributes: dict[str, spans.Value] = {"parlance.socket_id": socket_id}

@@ -15,7 +15,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import errors
-from adapters import logs, postgresql
+from adapters import budgets, logs
 from contract.operations import OPERATION, WHOLE
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ class RequestMiddleware:
             return
         name = request_id(scope)
         token = logs.request_id.set(name)
-        budget = postgresql.begin_request()
+        budget = budgets.begin_request()
         logs.user_id.set(None)  # of the request before on this connection
         operation = scope[OPERATION] = [""]
         started = time.perf_counter()
@@ -123,7 +123,7 @@ class RequestMiddleware:
             logs.request(scope["method"], _raw_path(scope), status, seconds)
             self._count(operation[0], status, seconds)
             logs.request_id.reset(token)
-            postgresql.end_request(budget)
+            budgets.end_request(budget)
 
     def record_refusal(self, scope: Scope, url: bytes, error: errors.ProductError) -> list[tuple[bytes, bytes]]:
         """Log and count a request that is refused by the HTTP server; return the headers that its answer gets here."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from socketio.exceptions import ConnectionRefusedError as HandshakeRefused
 
 import errors
-from adapters import logs, postgresql
+from adapters import budgets, logs
 from adapters.tasks import BackgroundTasks
 from contract import problems
 from realtime import lifecycle
@@ -44,7 +44,7 @@ class Connections:
 
     async def connect(self, socket_id: str, environ: dict[str, Any], auth: Any = None) -> None:
         logs.request_id.set(socket_id)
-        postgresql.begin_request()
+        budgets.begin_request()
         try:
             identity = await lifecycle.connect(self._services, auth)
         except Exception as exception:

@@ -19,7 +19,7 @@ from redis.asyncio import Redis
 from sqlmodel import col
 
 import errors
-from adapters import postgresql, tasks
+from adapters import budgets, tasks
 from adapters.database import Database, require_writable
 from adapters.redis import UNAVAILABLE
 from instants import utc_now
@@ -113,7 +113,7 @@ class LoginRevocations:
                 log.warning("login_revocations_unread error=%s", error)
 
     async def _read(self) -> None:
-        with postgresql.time_limit(_READ_TIMEOUT_SECONDS):
+        with budgets.time_limit(_READ_TIMEOUT_SECONDS):
             await self._read_ended()
 
     async def _read_ended(self) -> None:

@@ -21,7 +21,7 @@ import psycopg
 from redis.exceptions import AuthenticationError, BusyLoadingError, RedisError, ResponseError
 
 import errors
-from adapters import bus, mesh, postgresql, redis
+from adapters import budgets, bus, mesh, postgresql, redis
 from adapters.keys import KeyFiles
 from adapters.redis_connection import CONNECT_TIMEOUT_SECONDS, NotPrimary
 from adapters.storage import Storage, StorageRefused
@@ -125,7 +125,7 @@ def check_bus_directory(settings: Settings) -> None:
 async def open_database(settings: Settings) -> AsyncIterator[psycopg.AsyncConnection]:
     """Connect to a PostgreSQL that can write; raise StartupError, also where it stops answering."""
     where = f"PostgreSQL at {settings.database_address}"
-    with postgresql.time_limit(CONNECT_SECONDS):
+    with budgets.time_limit(CONNECT_SECONDS):
         try:
             connection = await postgresql.connect(settings)
         except psycopg.OperationalError as error:

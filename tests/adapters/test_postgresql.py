@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import select
 import socket
 import time
 import uuid
@@ -16,7 +17,7 @@ import sqlalchemy as sa
 
 import app
 import errors
-from adapters import postgresql
+from adapters import budgets, postgresql
 from adapters.database import UNAVAILABLE
 from adapters.jobs import Jobs
 from cli.migrations import revisions, upgrade_to_head
@@ -110,7 +111,7 @@ async def test_requests_end_while_postgresql_is_silent(services: Container, prox
         ready = asyncio.create_task(timed("GET", "/ready"))
         answers = await asyncio.wait_for(asyncio.gather(*attempts), limit(15))
         assert {status for status, _, _ in answers} == {503} and all(after for _, _, after in answers), answers
-        assert max(seconds for _, seconds, _ in answers) < postgresql.REQUEST_SECONDS + limit(1.5), answers
+        assert max(seconds for _, seconds, _ in answers) < budgets.REQUEST_SECONDS + limit(1.5), answers
         status, seconds, _ = await ready
         assert status == 503 and seconds < limit(3)
         proxy.let_new_pass()
@@ -125,7 +126,7 @@ async def test_requests_end_while_postgresql_is_silent(services: Container, prox
 async def test_statements_of_a_request_share_one_budget(services: Container) -> None:
     """Two statements, each within its own limit."""
     began = time.monotonic()
-    with pytest.raises(UNAVAILABLE), postgresql.time_limit(1):
+    with pytest.raises(UNAVAILABLE), budgets.time_limit(1):
         for _ in range(2):
             async with services.database.transaction() as db:
                 await db.execute(sa.text("SELECT pg_sleep(0.7)"))
@@ -372,7 +373,7 @@ async def test_silent_resolver_ends_every_connect(settings: Settings, monkeypatc
             pass
 
     async with asyncio.timeout(limit(60)):
-        with pytest.raises(UNAVAILABLE), postgresql.time_limit(0.1):
+        with pytest.raises(UNAVAILABLE), budgets.time_limit(0.1):
             await services.database.fetch_one("SELECT 1")
         ended = await asyncio.gather(
             postgresql.connect(unknown),
@@ -383,6 +384,29 @@ async def test_silent_resolver_ends_every_connect(settings: Settings, monkeypatc
     expected = [psycopg.OperationalError, errors.Unavailable, sa.exc.OperationalError]
     assert [type(each) for each in ended] == expected, ended
     await services.close()
+
+
+async def test_answer_in_time_is_read_by_a_busy_event_loop(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answer and the time-out wait side by side: the connection is not shut, and serves the next statement too."""
+    monkeypatch.setattr(postgresql, "_CHECK_SECONDS", 0.01)
+    connection = await postgresql.connect(settings, autocommit=True)
+    connection.is_idle = True
+    asking = asyncio.create_task(connection.execute("SELECT 1"))
+    sent = connection.pgconn.transaction_status
+    while connection.pgconn.transaction_status == sent:  # until it is sent
+        await asyncio.sleep(0)
+    due = asyncio.get_running_loop().time() + postgresql._CHECK_SECONDS
+    answered = select.poll()
+    answered.register(connection.fileno(), select.POLLIN)
+    assert answered.poll(limit(10) * 1000)
+    while asyncio.get_running_loop().time() <= due:
+        pass
+    assert await (await asking).fetchone() == (1,)
+    connection.is_idle = False
+    assert await (await connection.execute("SELECT 2")).fetchone() == (2,)
+    await connection.close()
 
 
 @pytest.mark.parametrize("state", ["57P01", "57P03", "08006"])
