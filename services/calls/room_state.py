@@ -61,7 +61,8 @@ class JoinResult(NamedTuple):
     last signal that it had received by then. `connected_ms`: when this join made the room a call, by Redis's clock, or
     empty; `was_call`: it was one. `replaced_socket_id` is the user's earlier socket in the room, or empty.
     `saved_state` is what an earlier socket of the user left, `stored_signals` are those stored since then. The user's
-    signals have numbers above `first_seq`, which exceeds those of all earlier joins.
+    signals have numbers above `first_seq`, which exceeds those of all earlier joins. `is_caller_chosen`: a join has
+    chosen the caller, and not both clients have been informed since.
     """
 
     role: Role
@@ -77,6 +78,7 @@ class JoinResult(NamedTuple):
     peer_after: int | None
     stored_signals: list[str]
     first_seq: int
+    is_caller_chosen: bool
 
 
 class CallState(NamedTuple):

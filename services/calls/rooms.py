@@ -12,8 +12,9 @@
     {match}:room:{roomId}:users     its two participants
     {match}:room:{roomId}:meta      createdAt topic level sessionId userAId userBId caller announced connected, and of
                                     each socket:{userId} joins:{userId} first:{userId} heard:{userId} away:{userId}
-                                    log:{userId}; and until: when both were last known to be there (ms),
-                                    where one of them was lost since
+                                    log:{userId}; until: when both were last known to be there (ms), where one
+                                    of them was lost since; and chosen, where a join has chosen the caller
+                                    and not both clients have been informed since
     {match}:room:{roomId}:signals:{userId}  signals that the peer of a participant did not get yet
     {match}:due                     deadlines, scored by their time (ms): search:{userId} join:{roomId}
                                     begin:{roomId}:{ms} grace:{roomId}:{userId} room:{roomId}
@@ -162,7 +163,7 @@ class Rooms(RoomReader):
         if answer[0] == "replaced":
             raise errors.RoomClosed()
         given, peer_id, peer_socket_id, connected, was_call, replaced, joins, state, grace, *rest = answer
-        peer_joins, peer_after, signals, first_seq = rest
+        peer_joins, peer_after, signals, first_seq, is_chosen = rest
         return JoinResult(
             given,
             peer_id,
@@ -177,6 +178,7 @@ class Rooms(RoomReader):
             int(peer_after) if peer_after else None,
             signals,
             int(first_seq),
+            bool(is_chosen),
         )
 
     async def store_signals(

@@ -98,7 +98,7 @@ class SignalingService:
         else:  # it keeps its signals, also where Redis had lost its binding
             is_repeated = participant.joins == join.joins
             participant.join_again(join)
-        is_reconnect = not participant.pop_role_change() and join.was_call
+        is_reconnect = not participant.pop_role_change() and join.was_call and not join.is_caller_chosen
         if join.peer_socket_id and is_repeated:
             await self.handle_peer_joined(
                 socket_id, participant, join.peer_socket_id, join.peer_joins, join.peer_after, False, join.was_call

@@ -22,6 +22,7 @@ from contract.lint import ROOT, ToolError, install_node_packages
 from testing.calls import empty_queue
 from testing.servers import Server, address
 from testing.time_limits import limit
+from tests.clients.changed_roles import CHECKS, MATCH, Check
 
 CLIENT = ROOT / "clients" / "dart"
 TESTS = Path(__file__).with_name("dart")
@@ -139,3 +140,16 @@ async def test_two_learners_make_a_call(tmp_path: Path, server: Server, containe
         "closed": True,
         "newer": ["moved", False],
     }
+
+
+@pytest.mark.system
+@pytest.mark.parametrize("check", CHECKS)
+async def test_role_that_changes(tmp_path: Path, check: Check) -> None:
+    async def run(url: str) -> list[str]:
+        program = TESTS / "lib" / "roles.dart"
+        done = await asyncio.to_thread(run_dart, tmp_path, program, url, json.dumps(MATCH))
+        assert (done.returncode, done.stderr) == (0, "")
+        roles: list[str] = json.loads(done.stdout)
+        return roles
+
+    await check(run)

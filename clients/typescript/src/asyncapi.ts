@@ -390,7 +390,8 @@ export interface ServerEvents {
   /**
    * A participant, the receiver of the event included, joined the room
    *
-   * When both have joined, the caller sends `webrtc_offer`.
+   * When both have joined, the caller sends `webrtc_offer`. In a call, after the server has lost data, a later
+   * `peer_joined` may give both the other role: keep the one of the last.
    */
   peer_joined: (payload: PeerJoined) => void;
   /**

@@ -19,7 +19,7 @@ export class Call {
   readonly ended: Promise<EndReason>;
   /** Called with the partner's audio each time a new connection brings it. */
   onRemoteStream: (stream: MediaStream) => void = () => {};
-  /** Called with the role that the server gave this side; pass it to the constructor after a reload. */
+  /** Called with the role that the server gave this side, and again if it changes; pass it to the constructor after a reload. */
   onRole: (role: Role) => void = () => {};
   readonly #realtime: RealtimeClient;
   readonly #microphone: MediaStream;
@@ -130,27 +130,31 @@ export class Call {
 
   async #joined({ role, userId }: PeerJoined): Promise<void> {
     const mine = userId === this.match.partner.userId ? (role === "caller" ? "receiver" : "caller") : role;
-    // Both receive the second join; the first to join knows its role already.
-    if (this.#role === undefined) this.#setRole(mine);
-    if (role === "receiver" && this.#role === "caller") await this.#offer();
-  }
-
-  #setRole(role: Role): void {
-    this.#role = role;
-    this.onRole(role);
+    const before = this.#role;
+    // The server may have lost who was the caller of a call, and have chosen again.
+    if (mine !== before) {
+      this.#role = mine;
+      this.onRole(mine);
+    }
+    if (mine === "caller" && role === "receiver" && !this.#awaitsAnswer()) await this.#offer();
+    else if (before === "receiver") await this.#restore();
   }
 
   /** Restart ICE, for a network that changed; nothing to do while audio still arrives. */
   async #restore({ again = false } = {}): Promise<void> {
     if (this.#role !== "caller" || this.#peer.signalingState === "closed" || !this.#realtime.socket.connected) return;
-    // Several events report one lost connection; a second offer would cross the answer to the first.
-    if (!again && Date.now() - this.#offeredAt < ANSWER_WAIT_MS) return;
+    if (!again && this.#awaitsAnswer()) return;
     if (await this.#receivesAudio()) return;
     const { iceServers } = await this.#realtime.send("refresh_ice", { roomId: this.match.roomId });
     this.#configuration = { ...this.#configuration, iceServers };
     this.#peer.setConfiguration(this.#configuration);
     this.#peer.restartIce();
     await this.#offer();
+  }
+
+  /** Whether an offer was made a moment ago: several events report one lost connection, and a second would cross its answer. */
+  #awaitsAnswer(): boolean {
+    return Date.now() - this.#offeredAt < ANSWER_WAIT_MS;
   }
 
   async #receivesAudio(): Promise<boolean> {

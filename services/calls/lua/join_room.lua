@@ -10,7 +10,8 @@
 --         | {role, peer's user id, peer's socket or '', now (ms) where this join makes the room a call, else 0, 1 where it
 --         already was one, the socket this one replaces or '', how many times the user has joined, the user's saved state
 --         ('' or JSON), ms that an absent peer still has, how many times the peer has joined, the last `seq` that the peer
---         had received by then ('' or a number), the user's stored signals, the number after which those of this join begin}
+--         had received by then ('' or a number), the user's stored signals, the number after which those of this join begin,
+--         1 where a join has chosen the caller and not both clients have been informed since}
 
 if redis.call('SISMEMBER', KEYS[2], ARGV[1]) == 0 then return {'not_in_room'} end
 local me, room = ARGV[1], ARGV[3]
@@ -23,7 +24,11 @@ if meta[5] and meta[5] ~= ARGV[2] then replaced = meta[5] end
 local joins = tonumber(redis.call('HGET', KEYS[1], 'joins:' .. me) or 0)
 local known, is_restored = tonumber(ARGV[5]), ARGV[7] == '1'
 if is_restored and replaced ~= '' and joins >= known then return {'replaced'} end
-if not meta[3] then redis.call('HSET', KEYS[1], 'caller', caller) end
+if not meta[3] then
+  redis.call('HSET', KEYS[1], 'caller', caller)
+  -- In a call whose data was lost, the clients may have other roles.
+  if ARGV[8] == '' then redis.call('HSET', KEYS[1], 'chosen', 1) end
+end
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 -- Numbers of signals rise with the time of the join (us), because an older copy of Redis repeats its count; and where the clock
@@ -56,7 +61,10 @@ if not meta[4] and peers[1] then
   local ends = now + (redis.call('TTL', KEYS[1]) - 60) * 1000
   redis.call('ZADD', KEYS[3], now + 5000, 'begin:' .. room .. ':' .. connects, ends, 'room:' .. room)
 end
+-- The join with which both are there informs both.
+local is_chosen = redis.call('HEXISTS', KEYS[1], 'chosen')
+if peers[1] then redis.call('HDEL', KEYS[1], 'chosen') end
 local left = 0
 if peers[2] then left = math.max(0, peers[2] - now) end
 return {role, peer, peers[1] or '', connects, meta[4] and 1 or 0, replaced, joins, meta[6] or '', left, peer_joins,
-  peers[4] or '', signals, string.format('%.0f', first)}
+  peers[4] or '', signals, string.format('%.0f', first), is_chosen}

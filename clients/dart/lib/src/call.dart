@@ -40,7 +40,7 @@ final class Call {
   /// Called with the partner's audio each time a new connection brings it. It plays without a renderer.
   void Function(MediaStream stream)? onRemoteStream;
 
-  /// Called with the role that the server gave this side; pass it to the constructor after a restart of the app.
+  /// Called with the role that the server gave this side, and again if it changes; pass it to the constructor after a restart of the app.
   void Function(PeerRole role)? onRole;
 
   /// Called with a failure of signaling that the call survives.
@@ -134,21 +134,25 @@ final class Call {
 
   Future<void> _joined(PeerJoined joined) async {
     final other = joined.role == PeerRole.caller ? PeerRole.receiver : PeerRole.caller;
-    // Both receive the second join; the first to join knows its role already.
-    if (_role == null) {
-      final role = joined.userId == match.partner.userId ? other : joined.role;
-      _role = role;
-      onRole?.call(role);
+    final mine = joined.userId == match.partner.userId ? other : joined.role;
+    final before = _role;
+    // The server may have lost who was the caller of a call, and have chosen again.
+    if (mine != before) {
+      _role = mine;
+      onRole?.call(mine);
     }
-    if (joined.role == PeerRole.receiver && _role == PeerRole.caller) await _offer();
+    if (mine == PeerRole.caller && joined.role == PeerRole.receiver && !_awaitsAnswer) {
+      await _offer();
+    } else if (before == PeerRole.receiver) {
+      await _restore();
+    }
   }
 
   /// Restart ICE, for a network that changed; nothing to do while audio still arrives.
   Future<void> _restore({bool again = false}) async {
     final peer = _peer;
     if (peer == null || _role != PeerRole.caller || !_realtime.isConnected) return;
-    // Several events report one lost connection; a second offer would cross the answer to the first.
-    if (!again && DateTime.now().difference(_offeredAt) < _answerWait) return;
+    if (!again && _awaitsAnswer) return;
     if (await _receivesAudio(peer)) return;
     final ack = await _realtime.send(ClientEvents.refreshIce(RoomReference(roomId: match.roomId)));
     _configuration = {..._configuration, 'iceServers': _iceServers(ack.iceServers)};
@@ -156,6 +160,10 @@ final class Call {
     await peer.restartIce();
     await _offer();
   }
+
+  /// Whether an offer was made a moment ago: several events report one lost connection, and a second would cross its
+  /// answer.
+  bool get _awaitsAnswer => DateTime.now().difference(_offeredAt) < _answerWait;
 
   Future<bool> _receivesAudio(RTCPeerConnection peer) async {
     if (await peer.getRemoteDescription() == null) return false;
@@ -190,6 +198,10 @@ final class Call {
   Future<void> _offered(String sdp) async {
     if (await _isOfAnotherRun(sdp)) await _reconnect();
     final peer = _peer!;
+    // An offer that was refused, because the other is the caller now. Unlike browsers, native WebRTC keeps it.
+    if (peer.signalingState == RTCSignalingState.RTCSignalingStateHaveLocalOffer) {
+      await peer.setLocalDescription(RTCSessionDescription('', 'rollback'));
+    }
     await _describe(peer, RTCSessionDescription(sdp, 'offer'));
     await peer.setLocalDescription(await peer.createAnswer());
     await _realtime.send(ClientEvents.webrtcAnswer(await _description(peer)));

@@ -90,7 +90,8 @@ abstract final class ServerEvents {
   static const partnerCancelled = ServerEvent<NoPayload>('partner_cancelled', NoPayload.fromJson);
   /// A participant, the receiver of the event included, joined the room
   ///
-  /// When both have joined, the caller sends `webrtc_offer`.
+  /// When both have joined, the caller sends `webrtc_offer`. In a call, after the server has lost data, a later
+  /// `peer_joined` may give both the other role: keep the one of the last.
   static const peerJoined = ServerEvent<PeerJoined>('peer_joined', PeerJoined.fromJson);
   /// The partner's offer
   ///

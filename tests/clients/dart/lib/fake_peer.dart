@@ -43,6 +43,10 @@ final class FakePeer implements RTCPeerConnection {
 
   @override
   Future<void> setLocalDescription(RTCSessionDescription description) async {
+    if (description.type == 'rollback') {
+      signalingState = RTCSignalingState.RTCSignalingStateStable;
+      return;
+    }
     _local = description;
     signalingState = description.type == 'offer'
         ? RTCSignalingState.RTCSignalingStateHaveLocalOffer
