@@ -116,7 +116,7 @@ class RoomReader:
         dead = await self._pipeline.execute(
             "MGET", *(f"last_heartbeat:{{match}}:{each}" for each in ids), idempotent=True
         )
-        known = {each: beat or last for each, beat, last in zip(ids, alive, dead, strict=True)}
+        known = {each: now or last for each, now, last in zip(ids, alive, dead, strict=True)}
         return {each: timedelta(milliseconds=max(0.0, now_ms - float(at_ms))) for each, at_ms in known.items() if at_ms}
 
     async def list_deadlines(self, *kinds: str) -> list[list[str]]:
