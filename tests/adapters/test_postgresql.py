@@ -386,9 +386,7 @@ async def test_silent_resolver_ends_every_connect(settings: Settings, monkeypatc
     await services.close()
 
 
-async def test_answer_in_time_is_read_by_a_busy_event_loop(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_answer_in_time_is_read_by_a_busy_event_loop(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """The answer and the time-out wait side by side: the connection is not shut, and serves the next statement too."""
     monkeypatch.setattr(postgresql, "_CHECK_SECONDS", 0.01)
     connection = await postgresql.connect(settings, autocommit=True)
