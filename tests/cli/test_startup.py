@@ -253,7 +253,9 @@ def test_process_1_that_serves_ends_without_an_error(environment: dict[str, str]
 
         def serves() -> bool:
             with suppress(httpx.HTTPError):
-                return httpx.get(f"http://127.0.0.1:{port}/health", trust_env=False).status_code == 200
+                return (
+                    httpx.get(f"http://127.0.0.1:{port}/health", timeout=limit(5), trust_env=False).status_code == 200
+                )
             return False
 
         wait_until(serves, "it serves", within=60)
