@@ -39,7 +39,7 @@ async def test_requeued_search_keeps_its_position(container: Container, rooms: R
     await rooms.requeue(first)
     for queue in ("{match}:queue:advanced", "{match}:queue:advanced:food"):
         assert await container.redis.zrange(queue, 0, -1) == [first["userId"], second["userId"]]
-    assert 300 <= await container.redis.ttl(f"{{match}}:searching:{first['userId']}") <= 305
+    assert 240 <= await container.redis.ttl(f"{{match}}:searching:{first['userId']}") <= 305
     outcome = await find(rooms, make_entry("advanced"))
     assert isinstance(outcome, Paired) and outcome.partner_entry == first
 

@@ -149,12 +149,12 @@ async def test_match_links_room_and_participants(container: Container, rooms: Ro
     outcome = await rooms.find_partner(bob, "the-room", "the-session")
     assert isinstance(outcome, Paired)
     assert outcome == Paired({**ada, "since": outcome.partner_entry["since"]}, "beginner", "food", outcome.waited_ms)
-    assert 0 <= outcome.waited_ms < 5000
+    assert 0 <= outcome.waited_ms < 60_000
     meta = await container.redis.hgetall("{match}:room:the-room:meta")
     for each in (ada, bob):
         room, _, held = str(await container.redis.get(f"{{match}}:in_room:{each['userId']}")).partition("\n")
         assert room == "the-room" and orjson.loads(held)["socket"] == each["socket"]
-    assert abs(int(meta.pop("createdAt")) / 1000 - time.time()) < 5
+    assert abs(int(meta.pop("createdAt")) / 1000 - time.time()) < 60
     assert meta == {
         "topic": "food",
         "level": "beginner",
