@@ -131,6 +131,10 @@ class ReconnectingClient:
                 return str(ack["error"]["code"])
             await asyncio.sleep(0.1)
 
+    async def send_candidate(self, room: Room, text: str) -> None:
+        ack = await self.phone.send("webrtc_ice", {**room, "candidate": {"candidate": text}})
+        assert ack == {"ok": True}, ack
+
     async def wait_for(self, event: str, *, within: float = 10) -> None:
         await eventually(lambda: event in self.received, lambda: f"{event}; received {self.received}", within=within)
 

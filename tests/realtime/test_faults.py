@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,7 @@ from testing.deployment import Deployment, ReconnectingClient, deployed
 from testing.polling import eventually
 from testing.servers import dial, http_client, register, start_server, stop_server
 from testing.time_limits import GRACE, PROCESS_LOSS_GRACE, limit
+from tests.realtime.conftest import MakeClient
 
 
 @pytest.fixture(scope="module")
@@ -26,53 +27,24 @@ def deployment(environment: dict[str, str], tmp_path_factory: pytest.TempPathFac
         yield running
 
 
-@pytest.fixture
-async def services(deployment: Deployment) -> AsyncIterator[Container]:
-    """The deployment's services, to look at what is in its database and its Redis."""
-    container = Container(load_settings(deployment.environment))
-    yield container
-    await container.close()
-
-
-@pytest.fixture
-async def make_client(deployment: Deployment) -> AsyncIterator[Callable[..., object]]:
-    made: list[ReconnectingClient] = []
-
-    async def make(*, at: int) -> ReconnectingClient:
-        learner = await register(http_client(deployment.servers[1].url))
-        client = ReconnectingClient(learner, lambda: [server.url for server in deployment.servers])
-        made.append(client)
-        await client.connect(at=at)
-        return client
-
-    yield make
-    for client in made:
-        await client.close()
-
-
-async def send_candidate(client: ReconnectingClient, room: Room, text: str) -> None:
-    ack = await client.phone.send("webrtc_ice", {**room, "candidate": {"candidate": text}})
-    assert ack == {"ok": True}, ack
-
-
 async def test_killed_process_interrupts_calls_and_frees_searches(
-    deployment: Deployment, make_client: Callable[..., object], services: Container
+    deployment: Deployment, make_client: MakeClient, services: Container
 ) -> None:
-    ada, bob, carol, dave = [await make_client(at=at) for at in (0, 1, 0, 0)]  # type: ignore[misc]
+    ada, bob, carol, dave = [await make_client(at=at) for at in (0, 1, 0, 0)]
     room = await call(ada.phone, bob.phone)
     unjoined = {"roomId": (await match(carol.phone, dave.phone))["roomId"]}
-    searcher = await make_client(at=0)  # type: ignore[misc]
+    searcher = await make_client(at=0)
     assert await searcher.phone.send("find_partner", {"level": "beginner"}) == {"ok": True}
     deployment.kill(0)
     assert await bob.phone.wait_for("peer_reconnecting") == {"graceSeconds": PROCESS_LOSS_GRACE}
     deadline = await services.redis.zscore("{match}:due", f"grace:{room['roomId']}:{ada.learner.id}")
     seconds, _ = await services.redis.time()
     assert deadline is not None and GRACE < deadline / 1000 - seconds <= PROCESS_LOSS_GRACE + 1
-    await send_candidate(bob, room, "while you were away")
+    await bob.send_candidate(room, "while you were away")
     assert await ada.rejoin(room) == "ok"
     await asyncio.to_thread(deployment.start, 0)
     await bob.wait_for("peer_reconnected")
-    await send_candidate(ada, room, "back")
+    await ada.send_candidate(room, "back")
     await bob.wait_for("webrtc_ice")
     await ada.wait_for("webrtc_ice")
     assert (ada.received_candidates, bob.received_candidates) == (["while you were away"], ["back"])
@@ -89,9 +61,9 @@ async def test_killed_process_interrupts_calls_and_frees_searches(
 
 
 async def test_stopped_process_ends_no_call(
-    deployment: Deployment, make_client: Callable[..., object], services: Container
+    deployment: Deployment, make_client: MakeClient, services: Container
 ) -> None:
-    pairs = [[await make_client(at=at) for at in (0, number % 2)] for number in range(6)]  # type: ignore[misc]
+    pairs = [[await make_client(at=at) for at in (0, number % 2)] for number in range(6)]
     rooms = [await call(one.phone, other.phone) for one, other in pairs]
     os.kill(deployment.servers[0].process.pid, signal.SIGTERM)
     there = [client for pair in pairs for client in pair if client.urls()[0] in client.phone.client.connection_url]
@@ -112,7 +84,7 @@ async def test_stopped_process_ends_no_call(
     deployment.servers[0].process.wait(limit(15))
     for (one, other), room in zip(pairs, rooms, strict=True):
         await check_grace_is_over(services, room, *(each.learner.id for each in (one, other) if each in there))
-        await send_candidate(one, room, "hello")
+        await one.send_candidate(room, "hello")
         await other.wait_for("webrtc_ice")
         assert not {"peer_left", "error"} & {*one.received, *other.received}
         made = await call_row(services, room["roomId"])
@@ -122,11 +94,11 @@ async def test_stopped_process_ends_no_call(
 
 @pytest.mark.parametrize("how", ["FLUSHALL", "restart"])
 async def test_redis_loss_keeps_calls_and_searches(
-    deployment: Deployment, make_client: Callable[..., object], services: Container, how: str
+    deployment: Deployment, make_client: MakeClient, services: Container, how: str
 ) -> None:
-    ada, bob, carol = [await make_client(at=at) for at in (0, 1, 1)]  # type: ignore[misc]
+    ada, bob, carol = [await make_client(at=at) for at in (0, 1, 1)]
     room = await call(ada.phone, bob.phone)
-    away, there = [await make_client(at=at) for at in (0, 1)]  # type: ignore[misc]
+    away, there = [await make_client(at=at) for at in (0, 1)]
     interrupted = await call(away.phone, there.phone)
     for each in (room, interrupted):
         await backdate_call(services, each, 60)
@@ -140,15 +112,15 @@ async def test_redis_loss_keeps_calls_and_searches(
         deployment.restart_redis()
     # A connection drops at the worst time.
     await away.phone.client.disconnect()
-    await send_candidate(ada, room, "hello")
+    await ada.send_candidate(room, "hello")
     await bob.wait_for("webrtc_ice")
     for client in (ada, bob):
         assert await client.rejoin(room) == "ok"
     await away.connect()
     assert await away.rejoin(interrupted) == "ok"
-    await send_candidate(there, interrupted, "hello again")
+    await there.send_candidate(interrupted, "hello again")
     await away.wait_for("webrtc_ice")
-    dave = await make_client(at=0)  # type: ignore[misc]
+    dave = await make_client(at=0)
     assert await dave.phone.send("find_partner", topic) == {"ok": True}
     await carol.wait_for("match_found")
     await check_grace_is_over(services, interrupted, away.learner.id)

@@ -5,18 +5,17 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from container import Container
-from testing.calls import Room, backdate_call, call, call_row, ended_call_row
-from testing.containers import load_settings
-from testing.deployment import Deployment, ReconnectingClient, deployed
+from testing.calls import backdate_call, call, call_row, ended_call_row
+from testing.deployment import Deployment, deployed
 from testing.polling import eventually
 from testing.redis_copies import RedisCopy
-from testing.servers import http_client, register
+from tests.realtime.conftest import MakeClient
 
 
 @pytest.fixture
@@ -25,33 +24,8 @@ def deployment(environment: dict[str, str], tmp_path: object) -> Iterator[Deploy
         yield running
 
 
-@pytest.fixture
-async def services(deployment: Deployment) -> AsyncIterator[Container]:
-    container = Container(load_settings(deployment.environment))
-    yield container
-    await container.close()
-
-
-MakeClient = Callable[..., Any]
-
 #: For how long all processes are away with Redis (ms).
 AWAY_MS = 40_000
-
-
-@pytest.fixture
-async def make_client(deployment: Deployment) -> AsyncIterator[MakeClient]:
-    made: list[ReconnectingClient] = []
-
-    async def make(*, at: int) -> ReconnectingClient:
-        learner = await register(http_client(deployment.servers[0].url))
-        client = ReconnectingClient(learner, lambda: [server.url for server in deployment.servers])
-        made.append(client)
-        await client.connect(at=at)
-        return client
-
-    yield make
-    for client in made:
-        await client.close()
 
 
 def count_reconciled(deployment: Deployment) -> int:
@@ -110,7 +84,7 @@ async def test_restart_of_all_with_an_older_redis(
     assert made is not None and made.ended_at is None
     assert not await services.redis.hexists(f"{{match}}:room:{kept['roomId']}:meta", "until")
     for sender, receiver in ((clients[4], clients[5]), (clients[5], clients[4])):
-        await send_candidate(sender, kept, "again")
+        await sender.send_candidate(kept, "again")
         await eventually(lambda receiver=receiver: receiver.received_candidates == ["again"])  # type: ignore[misc]
 
 
@@ -132,14 +106,9 @@ async def test_start_of_a_server_disturbs_no_call(
         await services.redis.hgetall(meta),
         await services.redis.hgetall(f"{{match}}:room:{room['roomId']}:meta"),
     )
-    await send_candidate(one, room, "hello")
-    await eventually(lambda: other.received == ["webrtc_ice"], lambda: other.received)
+    await one.send_candidate(room, "hello")
+    await eventually(lambda: other.received == ["webrtc_ice"], lambda: str(other.received))
     assert one.received == there.received == []
-
-
-async def send_candidate(client: ReconnectingClient, room: Room, text: str) -> None:
-    ack = await client.phone.send("webrtc_ice", {**room, "candidate": {"candidate": text}})
-    assert ack == {"ok": True}, ack
 
 
 async def test_partner_is_asked_to_join_again(
@@ -154,7 +123,7 @@ async def test_partner_is_asked_to_join_again(
         await bob.phone.client.disconnect()
         await bob.connect(at=1)
         assert await bob.rejoin(room) == "ok"
-    await eventually(lambda: ada.received.count("peer_reconnected") == 3, lambda: ada.received)
+    await eventually(lambda: ada.received.count("peer_reconnected") == 3, lambda: str(ada.received))
     meta = f"{{match}}:room:{room['roomId']}:meta"
     assert await services.redis.hget(meta, f"joins:{bob.learner.id}") == "4"
     process = deployment.servers[0].process.pid
@@ -167,8 +136,8 @@ async def test_partner_is_asked_to_join_again(
         assert await services.redis.hget(meta, f"joins:{bob.learner.id}") == "2"
     finally:
         os.killpg(process, signal.SIGCONT)
-    await send_candidate(ada, room, "to bob")
-    await eventually(lambda: bob.received_candidates == ["to bob"], lambda: bob.received, within=60)
-    await send_candidate(bob, room, "to ada")
-    await eventually(lambda: ada.received_candidates == ["to ada"], lambda: ada.received, within=60)
+    await ada.send_candidate(room, "to bob")
+    await eventually(lambda: bob.received_candidates == ["to bob"], lambda: str(bob.received), within=60)
+    await bob.send_candidate(room, "to ada")
+    await eventually(lambda: ada.received_candidates == ["to ada"], lambda: str(ada.received), within=60)
     assert int(await services.redis.hget(meta, f"joins:{bob.learner.id}") or 0) > 4

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 
 import pytest
 
 from container import Container
 from testing.calls import ack_code, call, call_row
-from testing.containers import load_settings
 from testing.deployment import Deployment, ReconnectingClient, deployed
 from testing.polling import eventually
 from testing.servers import http_client, register
@@ -21,13 +20,6 @@ def deployment(environment: dict[str, str], tmp_path: object) -> Iterator[Deploy
     # A grace that outlasts the suspension and the time to come back, on a slow machine too.
     with deployed({**environment}, tmp_path, grace="120s") as running:  # type: ignore[arg-type]
         yield running
-
-
-@pytest.fixture
-async def services(deployment: Deployment) -> AsyncIterator[Container]:
-    container = Container(load_settings(deployment.environment))
-    yield container
-    await container.close()
 
 
 class Talker:
