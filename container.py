@@ -25,6 +25,7 @@ from adapters.push.log import PushLog
 from adapters.rate_limiter import RateLimiter
 from adapters.redis_cluster import make_link
 from adapters.redis_pipeline import RedisPipeline
+from adapters.secret_box import SecretBox
 from adapters.storage import Storage
 from adapters.tokens import LEEWAY_SECONDS, AccessTokens
 from adapters.turn import Turn
@@ -46,6 +47,8 @@ from services.identity.login_revocations import LoginRevocations
 from services.identity.logins import LoginsService
 from services.identity.passwords import PasswordsService
 from services.identity.profiles import ProfilesService
+from services.identity.second_factors import SecondFactorsService
+from services.identity.staff import StaffService
 from services.identity.user_directory import UserDirectoryService
 from services.learning.courses import CoursesService
 from services.learning.lessons import LessonsService
@@ -127,15 +130,33 @@ class Container:
         settings = self.settings
         token_lifetime = settings.jwt_access_expiry + timedelta(seconds=LEEWAY_SECONDS)
         self.login_revocations = LoginRevocations(self.database, self.redis, token_lifetime)
-        self.logins = LoginsService(self.database, self._tokens, self.login_revocations, settings.jwt_refresh_expiry)
+        self.logins = LoginsService(
+            self.database,
+            self._tokens,
+            self.login_revocations,
+            refresh_lifetime=settings.jwt_refresh_expiry,
+            staff_lifetime=settings.staff_login_expiry,
+        )
+        self.second_factors = SecondFactorsService(
+            self.database,
+            self._passwords,
+            self.logins,
+            self.audit,
+            self.rate_limiter,
+            SecretBox(settings.second_factor_keys),
+            required=settings.is_on("staff_second_factor"),
+        )
         self.authentication = AuthenticationService(
-            self.database, self._passwords, self._tokens, self.logins, self.jobs
+            self.database, self._passwords, self._tokens, self.logins, self.second_factors, self.jobs
         )
         self.passwords = PasswordsService(
             self.database, self._passwords, self.logins, self.jobs, self._mailer, settings.app_url
         )
         self.email_verification = EmailVerificationService(self.database, self.jobs, self._mailer, settings.app_url)
-        self.administrators = AdministratorsService(self.database, self._passwords, self.logins, self.audit)
+        self.administrators = AdministratorsService(
+            self.database, self._passwords, self.logins, self.second_factors, self.audit
+        )
+        self.staff = StaffService(self.database, self.logins, self.audit)
         self.profiles = ProfilesService(self.database, self.storage, self.jobs)
         self.account_deletion = AccountDeletionService(
             self.database, self._passwords, self.logins, self.jobs, self.storage

@@ -7,7 +7,7 @@
     │   RequestTimeout, PayloadTooLarge, UriTooLong, UnsupportedMediaType, HeadersTooLarge, RateLimited,
     │   Unavailable, Internal
     ├── EmailTaken, InvalidCredentials, AccountBanned, RefreshTokenInvalid, RefreshTokenReused,
-    │   TokenInvalid, PasswordTooCommon, LastAdmin                        accounts
+    │   TokenInvalid, PasswordTooCommon, LastAdmin, SecondFactorRequired, SecondFactorInvalid    accounts
     ├── UsernameTaken                                                     profiles
     ├── AlreadyRated, CallNotEnded, AlreadyReported                    history and safety
     ├── CourseIsFree, AlreadyEnrolled, PaymentPending, SignatureInvalid, PaymentRefused,
@@ -198,6 +198,25 @@ class LastAdmin(ProductError):
     status = 409
     code = "last_admin"
     title = "This is the last administrator; promote another account first."
+
+
+class SecondFactorRequired(ProductError):
+    status = 403
+    code = "second_factor_required"
+    title = "This needs a second factor; send a code to POST /auth/second-factor/proof and repeat the request."
+
+
+class LoginNeedsSecondFactor(SecondFactorRequired):
+    """The same code, where no one is logged in yet."""
+
+    status = 401
+    title = "This account has a second factor; send the login again with secondFactorCode."
+
+
+class SecondFactorInvalid(ProductError):
+    status = 403
+    code = "second_factor_invalid"
+    title = "The code is wrong, expired or already used; enter the next one that the app shows."
 
 
 # --- Profiles ---------------------------------------------------------------------------------

@@ -206,6 +206,13 @@ def _sender(value: str) -> str:
     return value
 
 
+def _encryption_keys(value: SecretStr) -> SecretStr:
+    """Require keys of 256 bits, in hexadecimal."""
+    if not all(re.fullmatch(r"\s*[0-9a-fA-F]{64}\s*", each) for each in value.get_secret_value().split(",")):
+        raise ValueError("should be 64 hexadecimal digits, as of `openssl rand -hex 32`, several with commas between")
+    return value
+
+
 def loopback_port(origin: str) -> str | None:
     """Return the port of a loopback origin over http, such as `http://localhost:5503`; None for another origin."""
     match = re.fullmatch(r"http://(?:localhost|127\.0\.0\.1|\[::1\])(?::([0-9]{1,5}))?", origin)
@@ -218,6 +225,7 @@ def strip_prefix(message: str) -> str:
 
 
 Duration = Annotated[timedelta, BeforeValidator(_duration)]
+EncryptionKeys = Annotated[SecretStr, AfterValidator(_encryption_keys)]
 Host = Annotated[str, AfterValidator(_host)]
 RedisUrl = Annotated[RedisAddress, NoDecode, BeforeValidator(_redis_url)]
 DatabaseHosts = Annotated[str, AfterValidator(_database_hosts)]

@@ -19,6 +19,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from setting_values import (
     DatabaseHosts,
     Duration,
+    EncryptionKeys,
     Host,
     Origins,
     Proxies,
@@ -35,7 +36,7 @@ from setting_values import (
 )
 
 #: Settings that are `on` or `off`, and on in production where they are not set.
-GATES: tuple[str, ...] = ()
+GATES: tuple[str, ...] = ("staff_second_factor",)
 #: Loose rate limits are those of the contract times this.
 LOOSE_RATE_LIMIT_FACTOR = 100
 
@@ -105,6 +106,12 @@ class Settings(BaseSettings):
     jwt_key_id: str = Field("key-v1", pattern=r"^[A-Za-z0-9._-]{1,64}$")
     jwt_audience: str = "parlance"
     bcrypt_rounds: int = Field(12, ge=4, le=20)
+
+    # Staff: whether their operations need a second factor, the keys that encrypt its secrets (with commas between, the
+    # first encrypts), and how long a login that is not used stays valid
+    staff_second_factor: Literal["on", "off"] | None = None
+    second_factor_keys: EncryptionKeys | None = None
+    staff_login_expiry: Annotated[Duration, between("1h", "400d")] = timedelta(days=7)
 
     # Mail: Resend with a key; without one each mail is written to a file
     resend_api_key: SecretStr | None = None

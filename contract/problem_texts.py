@@ -21,7 +21,7 @@ TEXTS: dict[str, ProblemText] = {
         "Refresh the tokens with POST /auth/refresh and repeat the request once; if it fails, ask the user to log in.",
     ),
     "forbidden": ProblemText(
-        "The account is not allowed to do this: the operation is for administrators, or is refused for this account.",
+        "The account is not allowed to do this: the operation is for other roles, or is refused for this account.",
         "Do not repeat the request. Hide the action from accounts that lack the role.",
     ),
     "not_found": ProblemText(
@@ -100,6 +100,17 @@ TEXTS: dict[str, ProblemText] = {
     "last_admin": ProblemText(
         "The account is the only administrator, and the service needs one.",
         "Promote another account first, with `parlance admins promote`.",
+    ),
+    "second_factor_required": ProblemText(
+        "The account has a second factor, or needs one, and this login has not proven it, or not recently enough.",
+        "At a login, ask for a code and send the login again with `secondFactorCode`. Elsewhere send a code to"
+        " POST /auth/second-factor/proof and repeat the request with the new access token; an account without a factor"
+        " enrolls one with POST /auth/second-factor first.",
+    ),
+    "second_factor_invalid": ProblemText(
+        "The code of the authenticator app is wrong, older than a minute or was used before, or the recovery code is"
+        " wrong or was used before.",
+        "Ask for the next code that the app shows. Check the clock of the phone if each code is refused.",
     ),
     "username_taken": ProblemText(
         "Another account has this username. Upper and lower case make no difference.",

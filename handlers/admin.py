@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
+import errors
 from handlers import shapes
 from services.identity.logins import Identity
 from wire import rest
 
 if TYPE_CHECKING:
     from container import Container
+
+
+#: How recent the second factor of who bans must be; equal to `x-second-factor` of `banUser`.
+BAN_FACTOR_AGE = timedelta(minutes=10)
 
 
 async def get_admin_stats(services: Container) -> rest.AdminStats:
@@ -32,8 +38,9 @@ async def list_admin_users(
     return shapes.page(page, shapes.admin_user)
 
 
-async def get_admin_user(services: Container, user_id: str) -> rest.AdminUserDetail:
-    return shapes.admin_user_detail(await services.user_directory.read(user_id))
+async def get_admin_user(services: Container, identity: Identity, user_id: str) -> rest.AdminUserDetail:
+    found = await services.user_directory.read(user_id, with_orders=identity.role == "admin")
+    return shapes.admin_user_detail(found)
 
 
 async def list_admin_reports(
@@ -53,6 +60,8 @@ async def list_admin_reports(
 async def review_report(
     services: Container, identity: Identity, report_id: str, body: rest.ReportReview
 ) -> rest.AdminReport:
+    if body.get("isBanned"):
+        services.second_factors.check(identity, BAN_FACTOR_AGE)
     report = await services.reports.review(
         identity.user_id,
         report_id,
@@ -93,13 +102,31 @@ async def refund_order(services: Container, identity: Identity, order_id: str, b
 
 async def list_audit_entries(
     services: Container,
+    identity: Identity,
     limit: int,
     actor_id: str | None = None,
     action: str | None = None,
     target_id: str | None = None,
     cursor: str | None = None,
 ) -> rest.AuditEntryPage:
+    if identity.role != "admin":
+        if actor_id not in (None, identity.user_id):
+            raise errors.Forbidden("Moderators read their own entries; leave actorId out.")
+        actor_id = identity.user_id
     page = await services.audit.list_all(
         limit=limit, actor_id=actor_id, actions=(action,) if action else (), target_id=target_id, cursor=cursor
     )
     return shapes.page(page, shapes.audit_entry)
+
+
+async def list_staff(services: Container, limit: int, cursor: str | None = None) -> rest.StaffPage:
+    return shapes.page(await services.staff.list_all(limit=limit, cursor=cursor), shapes.staff_account)
+
+
+async def list_staff_logins(services: Container, identity: Identity, user_id: str) -> rest.StaffLoginList:
+    logins = await services.staff.list_logins(user_id)
+    return {"items": [shapes.staff_login(each, identity.family_id) for each in logins]}
+
+
+async def end_staff_login(services: Container, identity: Identity, user_id: str, login_id: str) -> None:
+    await services.staff.end_login(identity.user_id, user_id, login_id)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from container import Container
 
 _COOKIE, _COOKIE_PATH = "refresh_token", "/auth"
+_NO_STORE = {"Cache-Control": "no-store"}
 
 
 async def register(
@@ -31,7 +32,9 @@ async def register(
 async def login(
     services: Container, request: Request, body: rest.LoginRequest
 ) -> tuple[rest.AuthTokens, dict[str, str]]:
-    signed_in = await services.authentication.login(body["email"], body["password"], body["deviceId"], body["platform"])
+    signed_in = await services.authentication.login(
+        body["email"], body["password"], body["deviceId"], body["platform"], body.get("secondFactorCode")
+    )
     return _tokens(services, request, signed_in)
 
 
@@ -82,12 +85,44 @@ async def logout_device(services: Container, identity: Identity, device_id: str)
     await services.logins.end_device(identity.user_id, device_id)
 
 
+async def get_second_factor(services: Container, identity: Identity) -> rest.SecondFactor:
+    return shapes.second_factor(await services.second_factors.read(identity))
+
+
+async def create_second_factor(
+    services: Container, identity: Identity, body: rest.SecondFactorRequest
+) -> tuple[rest.SecondFactorSecret, dict[str, str]]:
+    secret = await services.second_factors.start(identity, body["password"], body.get("code"))
+    return shapes.second_factor_secret(secret), _NO_STORE
+
+
+async def delete_second_factor(services: Container, identity: Identity) -> None:
+    await services.second_factors.remove(identity)
+
+
+async def confirm_second_factor(
+    services: Container, identity: Identity, body: rest.SecondFactorProofRequest
+) -> tuple[rest.SecondFactorConfirmation, dict[str, str]]:
+    codes, token = await services.second_factors.confirm(identity, body["code"])
+    return {**shapes.access_token(token), "recoveryCodes": codes}, _NO_STORE
+
+
+async def prove_second_factor(
+    services: Container, identity: Identity, body: rest.SecondFactorProofRequest
+) -> tuple[rest.SecondFactorProof, dict[str, str]]:
+    return shapes.access_token(await services.second_factors.prove(identity, body["code"])), _NO_STORE
+
+
+async def create_recovery_codes(services: Container, identity: Identity) -> tuple[rest.RecoveryCodes, dict[str, str]]:
+    return {"recoveryCodes": await services.second_factors.replace_recovery_codes(identity)}, _NO_STORE
+
+
 async def get_jwks(services: Container) -> tuple[rest.JsonWebKeySet, dict[str, str]]:
     return shapes.json_web_key_set(services.authentication.list_public_keys()), {"Cache-Control": "public, max-age=300"}
 
 
 def _tokens(services: Container, request: Request, signed_in: LoginTokens) -> tuple[rest.AuthTokens, dict[str, str]]:
-    headers = {"Cache-Control": "no-store"}
+    headers = dict(_NO_STORE)
     if signed_in.platform is Platform.WEB:
         lifetime = services.settings.jwt_refresh_expiry
         headers["Set-Cookie"] = _refresh_cookie(services, request, signed_in.refresh_token, lifetime)

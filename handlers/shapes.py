@@ -30,8 +30,10 @@ from models import (
 from services.calls.call_history import Call
 from services.identity.authentication import PublicKey
 from services.identity.data_export import DataExport
-from services.identity.logins import Device, LoginTokens
+from services.identity.logins import AccessToken, Device, LoginTokens
 from services.identity.profiles import Me
+from services.identity.second_factors import NewSecret, SecondFactorState
+from services.identity.staff import StaffAccount, StaffLogin
 from services.identity.user_directory import UserDetail, UserWithProfile
 from services.learning.courses import CourseListing
 from services.learning.lessons import AttachmentDownload
@@ -86,6 +88,53 @@ def tokens(signed_in: LoginTokens) -> rest.AuthTokens:
     if signed_in.platform is not Platform.WEB:
         shape["refreshToken"] = signed_in.refresh_token
     return shape
+
+
+def access_token(issued: AccessToken) -> rest.SecondFactorProof:
+    return {"accessToken": issued.token, "tokenType": "Bearer", "expiresInSeconds": issued.expires_in}
+
+
+def second_factor(state: SecondFactorState) -> rest.SecondFactor:
+    return {
+        "isEnrolled": state.enrolled_at is not None,
+        "isRequired": state.is_required,
+        "enrolledAt": format_instant(state.enrolled_at),
+        "provenAt": format_instant(state.proven_at),
+        "recoveryCodesLeft": state.recovery_codes_left,
+    }
+
+
+def second_factor_secret(made: NewSecret) -> rest.SecondFactorSecret:
+    return {
+        "secret": made.secret,
+        "otpauthUri": made.uri,
+        "qrCode": made.qr_code,
+        "expiresAt": format_instant(made.expires_at),
+    }
+
+
+def staff_account(account: StaffAccount) -> rest.StaffAccount:
+    return {
+        "id": str(account.user.id),
+        "email": account.user.email,
+        "role": account.user.role.value,
+        "isSecondFactorEnrolled": account.is_enrolled,
+        "logins": account.logins,
+        "lastUsedAt": format_instant(account.last_used_at),
+        "createdAt": format_instant(account.user.created_at),
+    }
+
+
+def staff_login(login: StaffLogin, current_id: str) -> rest.StaffLogin:
+    return {
+        "id": str(login.id),
+        "deviceId": login.device_id,
+        "platform": login.platform.value,
+        "loggedInAt": format_instant(login.logged_in_at),
+        "lastUsedAt": format_instant(login.last_used_at),
+        "factorProvenAt": format_instant(login.factor_proven_at),
+        "isCurrent": str(login.id) == current_id,
+    }
 
 
 def device(device: Device) -> rest.Device:

@@ -20,6 +20,7 @@ from models.profile import EnglishLevel, LearningGoal, Profile
 from models.refresh_token import Platform, RefreshToken
 from models.refund import Refund, RefundStatus
 from models.report import Report, ReportReason, ReportStatus
+from models.second_factor import RecoveryCode, SecondFactor
 from models.session_rating import SessionRating
 from models.user import Role, User
 from models.video_upload import VideoUpload
@@ -54,6 +55,7 @@ __all__ = [
     "Platform",
     "Profile",
     "ProviderName",
+    "RecoveryCode",
     "RefreshToken",
     "Refund",
     "RefundStatus",
@@ -61,6 +63,7 @@ __all__ = [
     "ReportReason",
     "ReportStatus",
     "Role",
+    "SecondFactor",
     "SessionRating",
     "User",
     "VideoStatus",

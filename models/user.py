@@ -17,6 +17,11 @@ from models.columns import instant, native_enum, primary_key
 class Role(enum.StrEnum):
     STUDENT = "student"
     ADMIN = "admin"
+    MODERATOR = "moderator"
+
+    @property
+    def is_staff(self) -> bool:
+        return self is not Role.STUDENT
 
 
 def _canonical_email(context: Any) -> str:
@@ -47,6 +52,12 @@ class User(SQLModel, table=True):
             sa.text("created_at DESC"),
             sa.text("id DESC"),
             postgresql_where=sa.text("role = 'admin'"),
+        ),
+        sa.Index(
+            "users_staff_idx",
+            sa.text("created_at DESC"),
+            sa.text("id DESC"),
+            postgresql_where=sa.text("role <> 'student'"),
         ),
         sa.Index("users_email_prefix_idx", sa.text("email_canonical text_pattern_ops")),
     )

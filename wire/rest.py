@@ -70,6 +70,8 @@ ErrorCode: TypeAlias = Literal[
     "token_invalid",
     "password_too_common",
     "last_admin",
+    "second_factor_required",
+    "second_factor_invalid",
     "username_taken",
     "already_rated",
     "call_not_ended",
@@ -121,7 +123,7 @@ class JsonWebKey(TypedDict):
     e: str
 
 
-Role: TypeAlias = Literal["student", "admin"]
+Role: TypeAlias = Literal["student", "admin", "moderator"]
 
 
 Platform: TypeAlias = Literal["ios", "android", "web"]
@@ -158,14 +160,6 @@ class RegisterRequest(TypedDict):
     platform: Platform
 
 
-class LoginRequest(TypedDict):
-    email: Email
-    password: Password
-    deviceId: DeviceId
-    platform: Platform
-    deviceProof: NotRequired[DeviceProof]
-
-
 class RefreshRequest(TypedDict):
     refreshToken: NotRequired[RefreshToken]
 
@@ -189,6 +183,56 @@ class Device(TypedDict):
     loggedInAt: Time
     lastUsedAt: Time
     isCurrent: bool
+
+
+SecondFactorCode: TypeAlias = str
+
+
+class SecondFactor(TypedDict):
+    isEnrolled: bool
+    isRequired: bool
+    enrolledAt: NullableTime | None
+    provenAt: NullableTime | None
+    recoveryCodesLeft: int
+
+
+class SecondFactorRequest(TypedDict):
+    password: str
+    code: NotRequired[SecondFactorCode]
+
+
+QrCodeItem: TypeAlias = str
+
+
+class SecondFactorSecret(TypedDict):
+    secret: str
+    otpauthUri: str
+    qrCode: list[QrCodeItem]
+    expiresAt: Time
+
+
+class SecondFactorProofRequest(TypedDict):
+    code: SecondFactorCode
+
+
+class SecondFactorProof(TypedDict):
+    accessToken: str
+    tokenType: Literal["Bearer"]
+    expiresInSeconds: int
+
+
+RecoveryCode: TypeAlias = str
+
+
+class SecondFactorConfirmation(TypedDict):
+    accessToken: str
+    tokenType: Literal["Bearer"]
+    expiresInSeconds: int
+    recoveryCodes: list[RecoveryCode]
+
+
+class RecoveryCodes(TypedDict):
+    recoveryCodes: list[RecoveryCode]
 
 
 class Account(TypedDict):
@@ -449,6 +493,31 @@ class AdminUser(TypedDict):
 class AdminUserPage(TypedDict):
     items: list[AdminUser]
     nextCursor: NextCursor | None
+
+
+class StaffAccount(TypedDict):
+    id: UserId
+    email: AccountEmail
+    role: Role
+    isSecondFactorEnrolled: bool
+    logins: int
+    lastUsedAt: NullableTime | None
+    createdAt: Time
+
+
+class StaffPage(TypedDict):
+    items: list[StaffAccount]
+    nextCursor: NextCursor | None
+
+
+class StaffLogin(TypedDict):
+    id: str
+    deviceId: DeviceId
+    platform: Platform
+    loggedInAt: Time
+    lastUsedAt: Time
+    factorProvenAt: NullableTime | None
+    isCurrent: bool
 
 
 AuditAction: TypeAlias = str
@@ -773,6 +842,15 @@ class JsonWebKeySet(TypedDict):
     keys: list[JsonWebKey]
 
 
+class LoginRequest(TypedDict):
+    email: Email
+    password: Password
+    deviceId: DeviceId
+    platform: Platform
+    deviceProof: NotRequired[DeviceProof]
+    secondFactorCode: NotRequired[SecondFactorCode]
+
+
 class DeviceList(TypedDict):
     items: list[Device]
 
@@ -821,6 +899,10 @@ class AdminRevenue(TypedDict):
     amount: int
     refunds: int
     amountRefunded: int
+
+
+class StaffLoginList(TypedDict):
+    items: list[StaffLogin]
 
 
 class Call(TypedDict):

@@ -44,7 +44,7 @@ class AccountDeletionService:
         self._storage = storage
 
     async def delete(self, user_id: str, password: str) -> None:
-        """Delete an account with its personal data; raise InvalidCredentials, or Forbidden for an administrator."""
+        """Delete an account with its personal data; raise InvalidCredentials, or Forbidden for an account of staff."""
         me = uuid.UUID(user_id)
         async with self._database.transaction() as db:
             found = await db.get(User, me)
@@ -52,8 +52,8 @@ class AccountDeletionService:
             raise errors.InvalidCredentials("The password is wrong.")
         async with self._database.transaction() as db:
             user, profile = await lock_user_and_profile(db, me)
-            if user.role == "admin":
-                raise errors.Forbidden("an administrator cannot be deleted; demote the account first")
+            if user.role.is_staff:
+                raise errors.Forbidden("an account of staff cannot be deleted; demote it first")
             ended = await self._logins.end_all_within(db, me)
             await enqueue_avatar_deletion(db, self._jobs, self._storage, profile)
             await _delete_rows(db, me)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import col
@@ -16,6 +18,7 @@ from jobs import send_verification
 from models import Profile, User
 from services.identity.email_verification import require_deliverable
 from services.identity.logins import LoginsService, LoginTokens
+from services.identity.second_factors import SecondFactorsService
 from services.identity.user_rows import find_user_by_email, lock_user
 
 __all__ = ["AuthenticationService", "PublicKey"]
@@ -28,12 +31,19 @@ _IS_BANNED_QUERY = "SELECT is_banned FROM users WHERE id = $1"
 
 class AuthenticationService:
     def __init__(
-        self, database: Database, passwords: Passwords, tokens: AccessTokens, logins: LoginsService, jobs: Jobs
+        self,
+        database: Database,
+        passwords: Passwords,
+        tokens: AccessTokens,
+        logins: LoginsService,
+        second_factors: SecondFactorsService,
+        jobs: Jobs,
     ) -> None:
         self._database = database
         self._passwords = passwords
         self._tokens = tokens
         self._logins = logins
+        self._second_factors = second_factors
         self._jobs = jobs
 
     async def register(self, email: str, password: str, device_id: str, platform: str) -> LoginTokens:
@@ -55,18 +65,23 @@ class AuthenticationService:
             raise errors.EmailTaken() from None
         return tokens
 
-    async def login(self, email: str, password: str, device_id: str, platform: str) -> LoginTokens:
+    async def login(
+        self, email: str, password: str, device_id: str, platform: str, second_factor_code: str | None = None
+    ) -> LoginTokens:
         """Log a device in, which ends its earlier login.
 
-        Raises InvalidCredentials, or AccountBanned after a right password.
+        Raises InvalidCredentials; after a right password AccountBanned, and where the account has a second factor
+        LoginNeedsSecondFactor without a code, SecondFactorInvalid or RateLimited.
         """
         for _ in range(_LOGIN_ATTEMPTS):
-            tokens = await self._attempt_login(email, password, device_id, platform)
+            tokens = await self._attempt_login(email, password, device_id, platform, second_factor_code)
             if tokens is not None:
                 return tokens
         raise errors.InvalidCredentials()
 
-    async def _attempt_login(self, email: str, password: str, device_id: str, platform: str) -> LoginTokens | None:
+    async def _attempt_login(
+        self, email: str, password: str, device_id: str, platform: str, code: str | None
+    ) -> LoginTokens | None:
         """Log in once; return None where the password was right and has been changed meanwhile."""
         async with self._database.transaction() as db:
             found = await find_user_by_email(db, email)
@@ -75,7 +90,12 @@ class AuthenticationService:
         if found is None or verdict is Verdict.WRONG:
             raise errors.InvalidCredentials()
         renewed = await self._passwords.hash(password) if verdict is Verdict.OUTDATED else None
-        async with self._database.transaction() as db:
+        needs_code = found.role.is_staff and not found.is_banned and await self._second_factors.is_enrolled(found.id)
+        if needs_code and code is None:
+            raise errors.LoginNeedsSecondFactor()
+        proven_at = utc_now() if needs_code else None
+        attempt = self._second_factors.attempt(found.id) if needs_code else nullcontext()
+        async with attempt, self._database.transaction() as db:
             user = await lock_user(db, found.id)
             # The account may have changed during the check: a ban, a new password.
             if user is None or user.password_hash != found.password_hash:
@@ -86,7 +106,11 @@ class AuthenticationService:
                 user.password_hash = renewed
                 db.add(user)
             await db.execute(sa.update(Profile).where(col(Profile.user_id) == user.id).values(last_active_at=utc_now()))
-            tokens, ended = await self._logins.open(db, user, device_id, platform)
+            if user.role.is_staff and await self._second_factors.is_enrolled_within(db, user.id):
+                if not needs_code:  # enrolled during the check
+                    return None
+                await self._second_factors.use(db, user.id, code)
+            tokens, ended = await self._logins.open(db, user, device_id, platform, factor_proven_at=proven_at)
         await self._logins.publish_ended(ended)
         return tokens
 

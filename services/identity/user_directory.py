@@ -101,7 +101,7 @@ class UserDirectoryService:
             await plan_by_values(db)
             return await read_page(db, statement, key, limit=limit, cursor=None, build=UserWithProfile)
 
-    async def read(self, user_id: str) -> UserDetail:
+    async def read(self, user_id: str, *, with_orders: bool = True) -> UserDetail:
         """Read an account, also one that is deleted; raise NotFound."""
         statement = select(User, Profile).join(Profile, col(Profile.user_id) == col(User.id))
         async with self._database.transaction() as db:
@@ -111,9 +111,11 @@ class UserDirectoryService:
         calls = await self._call_history.list_calls(user_id, limit=_RECENT_ROWS, cursor=None)
         about = await self._reports.list_all(reported_id=user_id, limit=_RECENT_ROWS)
         by = await self._reports.list_all(reporter_id=user_id, limit=_RECENT_ROWS)
-        orders = await self._orders.list_all(user_id=user_id, limit=_RECENT_ROWS)
+        orders: list[AdminOrder] = []
+        if with_orders:
+            orders = (await self._orders.list_all(user_id=user_id, limit=_RECENT_ROWS)).items
         bans = await self._audit.list_all(target_id=user_id, actions=("user.ban", "user.unban"), limit=_BAN_ENTRIES)
-        return UserDetail(*found, calls.items, about.items, by.items, orders.items, bans.items)
+        return UserDetail(*found, calls.items, about.items, by.items, orders, bans.items)
 
 
 def _narrow_by_search(users: _Keys, search: str) -> list[_Keys]:

@@ -44,6 +44,7 @@ class DoctorService:
         self._checks: dict[str, Callable[[], Awaitable[str]]] = {
             "settings": self._check_settings,
             "keys": self._check_keys,
+            "second factors": self._check_second_factors,
             "bus": self._check_bus_directory,
             "database": self._check_database,
             "migrations": self._check_migrations,
@@ -97,6 +98,16 @@ class DoctorService:
             summary = f"{files.private_path} has mode {mode:04o}: other users of this machine may read it"
             raise fault(summary, f"Run `chmod 600 {files.private_path}`, and `parlance keys rotate` if they did.")
         return f"{key_id} signs, mode {mode:04o}, {len(published)} published"
+
+    async def _check_second_factors(self) -> str:
+        settings = self._settings
+        required = "required of staff" if settings.is_on("staff_second_factor") else "not required"
+        if settings.second_factor_keys is not None:
+            return f"{required}, secrets are encrypted"
+        summary = f"{required}, SECOND_FACTOR_KEYS is not set: their secrets are stored unencrypted"
+        if settings.is_production:
+            raise warning(summary, "Set it on all hosts to the output of `openssl rand -hex 32`; used secrets follow.")
+        return summary
 
     async def _check_bus_directory(self) -> str:
         startup.check_bus_directory(self._settings)

@@ -25,7 +25,7 @@ class BansService:
     async def ban(self, actor_id: str, user_id: str, reason: str) -> User:
         """Ban an account: its logins end; within a second its sockets are disconnected and leave search and room.
 
-        Raises NotFound, and Forbidden for an administrator.
+        Raises NotFound, and Forbidden for an account of staff.
         """
         async with self._database.transaction() as db:
             user = await lock_active_user(db, uuid.UUID(user_id), absent=errors.NotFound)
@@ -35,8 +35,8 @@ class BansService:
 
     async def ban_within(self, db: AsyncSession, actor_id: uuid.UUID, user: User, reason: str) -> list[str]:
         """Ban inside the caller's transaction, which locks the row; then pass the result to `publish_ended_logins`."""
-        if user.role == "admin":
-            raise errors.Forbidden("an administrator cannot be banned; demote the account first")
+        if user.role.is_staff:
+            raise errors.Forbidden("an account of staff cannot be banned; demote it first")
         if not user.is_banned:
             user.is_banned, user.ban_reason, user.banned_at, user.banned_by = True, reason, utc_now(), actor_id
             db.add(user)

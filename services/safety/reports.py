@@ -60,7 +60,7 @@ class ReportsService:
                     raise errors.NotFound()
                 db.add(report)
                 await db.flush()
-                await notifications.notify_admins(db, notification_templates.new_report(report))
+                await notifications.notify_staff(db, notification_templates.new_report(report))
                 await self._update_flag(db, user)
         except IntegrityError:
             raise errors.AlreadyReported() from None
@@ -137,7 +137,7 @@ class ReportsService:
     @staticmethod
     async def _update_flag(db: AsyncSession, user: User) -> None:
         if await update_flag(db, user):
-            await notifications.notify_admins(db, notification_templates.user_flagged(user.id))
+            await notifications.notify_staff(db, notification_templates.user_flagged(user.id))
 
 
 async def update_flag(db: AsyncSession, user: User) -> bool:

@@ -99,7 +99,7 @@ export async function overview() {
 const standing = (user) => [
   user.isBanned ? badge("banned", "bad") : null,
   user.flaggedAt ? badge("flagged", "warn") : null,
-  user.role === "admin" ? badge("admin", "good") : null,
+  user.role === "student" ? null : badge(user.role, "good"),
   user.isVerified ? null : badge("not verified"),
 ];
 
@@ -127,7 +127,7 @@ export async function users(which) {
       field("Begins with", h("input", { type: "search", name: "search", value: which.search, placeholder: "e-mail, username or id" })),
       field("Banned", select({ name: "isBanned" }, yes, which.isBanned)),
       field("Flagged", select({ name: "isFlagged" }, yes, which.isFlagged)),
-      field("Role", select({ name: "role" }, any(["student", "admin"]), which.role)),
+      field("Role", select({ name: "role" }, any(["student", "moderator", "admin"]), which.role)),
     ),
     found,
   ];
@@ -147,7 +147,7 @@ export async function user(id, again) {
     h(
       "div",
       { class: "row" },
-      found.isBanned
+      found.role !== "student" ? null : found.isBanned
         ? h("button", { class: "primary", onclick: () => act(() => api.unban(id), `${name} is no longer banned.`, again) }, "Lift the ban")
         : h("button", { class: "danger", onclick: banIt }, "Ban"),
       h("a", { class: "button", href: `#/audit?targetId=${id}` }, "Audit log"),
@@ -170,8 +170,7 @@ export async function user(id, again) {
     reportTable(found.reportsAbout, again),
     h("h2", null, "Reports by this account"),
     reportTable(found.reportsBy, again),
-    h("h2", null, "Orders"),
-    orderTable(found.orders, again),
+    api.isAdmin() ? [h("h2", null, "Orders"), orderTable(found.orders, again)] : [],
     h("h2", null, "Calls"),
     table(
       "Calls",
@@ -304,7 +303,7 @@ export async function audit(which) {
       "audit",
       field("Action", h("input", { name: "action", value: which.action, placeholder: "user.ban", pattern: "[a-z_]+\\.[a-z_]+" })),
       field("Target id", h("input", { name: "targetId", value: which.targetId })),
-      field("Actor id", h("input", { name: "actorId", value: which.actorId })),
+      api.isAdmin() ? field("Actor id", h("input", { name: "actorId", value: which.actorId })) : null,
     ),
     found,
   ];

@@ -115,6 +115,8 @@ export interface paths {
          * Log in on a device
          * @description An unknown address and a wrong password get the same response. `account_banned` requires the correct password.
          *     A device has one login of an account: an earlier one with the same `deviceId` is revoked, its push token stays.
+         *     Where the account has a second factor, a login without `secondFactorCode` gets 401 `second_factor_required` after the
+         *     correct password: ask for a code and send all again. A code is accepted once.
          */
         post: operations["login"];
         delete?: never;
@@ -300,6 +302,98 @@ export interface paths {
          * @description Revokes the login of another device of the same account, or of this one.
          */
         delete: operations["logoutDevice"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/auth/second-factor": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read the state of the user's second factor
+         * @description For staff. `isRequired`: without a factor, operations of administration answer `second_factor_required`.
+         */
+        get: operations["getSecondFactor"];
+        put?: never;
+        /**
+         * Begin to enroll an authenticator app
+         * @description Returns a new secret for an app (TOTP, RFC 6238), which counts once a code of it is confirmed within ten minutes. Needs
+         *     the password, and to replace a factor also a code of the present one, which counts until then. Wrong codes are
+         *     limited as in `POST /auth/second-factor/proof`.
+         */
+        post: operations["createSecondFactor"];
+        /**
+         * Remove the user's second factor
+         * @description Every login of the account ends, also the one of this request.
+         */
+        delete: operations["deleteSecondFactor"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/auth/second-factor/confirmation": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Confirm a new secret with a code of it
+         * @description From now on each login of the account needs a code. The account's other logins end; this one has proven the factor.
+         *     Recovery codes of an earlier factor no longer work.
+         */
+        post: operations["confirmSecondFactor"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/auth/second-factor/proof": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Prove the second factor again
+         * @description Returns an access token of the same login that operations with `x-second-factor` accept for the time they name. A code
+         *     is accepted once. After five wrong codes of an account in 15 minutes, here and at logins, all are refused.
+         */
+        post: operations["proveSecondFactor"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/auth/second-factor/recovery-codes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Replace the recovery codes
+         * @description Earlier ones no longer work.
+         */
+        post: operations["createRecoveryCodes"];
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -794,7 +888,7 @@ export interface paths {
         };
         /**
          * Read an account and its recent activity
-         * @description The newest ten calls, reports and orders each, and all bans of the audit log.
+         * @description The newest ten calls, reports and orders each, and all bans of the audit log. Moderators see no orders.
          */
         get: operations["getAdminUser"];
         put?: never;
@@ -841,6 +935,7 @@ export interface paths {
         /**
          * Review a report
          * @description With `isBanned` the reported learner is banned too, for the note or else the report's reason, and the report is `actioned`.
+         *     That needs a second factor as recent as `PATCH /admin/users/{userId}/ban` does.
          */
         patch: operations["reviewReport"];
         trace?: never;
@@ -936,12 +1031,73 @@ export interface paths {
         };
         /**
          * List the audit log, newest first
-         * @description Each entry is one action of an administrator. Filters are combined.
+         * @description Each entry is one action of staff. Filters are combined. Moderators see their own entries: `actorId` of another is
+         *     refused with `forbidden`.
          */
         get: operations["listAuditEntries"];
         put?: never;
         post?: never;
         delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/staff": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List the accounts of staff, newest first
+         * @description Administrators and moderators, with their second factor and the last use of their logins.
+         */
+        get: operations["listStaff"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/staff/{userId}/logins": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List the logins of a staff account, last used first
+         * @description One entry for each login that has not ended. `isCurrent` marks the login of this request.
+         */
+        get: operations["listStaffLogins"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/staff/{userId}/logins/{loginId}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * End a login of a staff account
+         * @description The audit log has an entry of it.
+         */
+        delete: operations["endStaffLogin"];
         options?: never;
         head?: never;
         patch?: never;
@@ -1454,7 +1610,7 @@ export interface components {
         NextCursor: string | null;
         /**
          * @description What went wrong, for programs. A code keeps its meaning; new ones may be added. `x-codes` of an operation lists its
-         *     own; the description of this document lists those of all operations. Known values: `request_invalid`, `unauthenticated`, `forbidden`, `not_found`, `method_not_allowed`, `not_acceptable`, `request_timeout`, `payload_too_large`, `uri_too_long`, `unsupported_media_type`, `headers_too_large`, `rate_limited`, `internal`, `unavailable`, `email_taken`, `invalid_credentials`, `account_banned`, `refresh_token_invalid`, `refresh_token_reused`, `token_invalid`, `password_too_common`, `last_admin`, `username_taken`, `already_rated`, `call_not_ended`, `already_reported`, `course_is_free`, `already_enrolled`, `payment_pending`, `signature_invalid`, `payment_refused`, `order_not_refundable`, `refund_pending`, `refund_too_large`, `not_enrolled`, `course_in_use`, `slug_taken`, `lessons_differ`, `video_not_ready`, `upload_offset_differs`, `upload_version_unsupported`, `idempotency_key_reused`, `idempotency_in_flight`.
+         *     own; the description of this document lists those of all operations. Known values: `request_invalid`, `unauthenticated`, `forbidden`, `not_found`, `method_not_allowed`, `not_acceptable`, `request_timeout`, `payload_too_large`, `uri_too_long`, `unsupported_media_type`, `headers_too_large`, `rate_limited`, `internal`, `unavailable`, `email_taken`, `invalid_credentials`, `account_banned`, `refresh_token_invalid`, `refresh_token_reused`, `token_invalid`, `password_too_common`, `last_admin`, `second_factor_required`, `second_factor_invalid`, `username_taken`, `already_rated`, `call_not_ended`, `already_reported`, `course_is_free`, `already_enrolled`, `payment_pending`, `signature_invalid`, `payment_refused`, `order_not_refundable`, `refund_pending`, `refund_too_large`, `not_enrolled`, `course_in_use`, `slug_taken`, `lessons_differ`, `video_not_ready`, `upload_offset_differs`, `upload_version_unsupported`, `idempotency_key_reused`, `idempotency_in_flight`.
          */
         ErrorCode: string;
         /** @description An error as RFC 9457 describes it. */
@@ -1555,13 +1711,17 @@ export interface components {
              */
             e: string;
         };
-        /** @description `student` is a learner; `admin` may use the operations of administration too. */
+        /**
+         * @description `student` is a learner. `moderator` and `admin` are staff: each may use the operations of administration that name
+         *     the role in `x-role`.
+         */
         Role: string;
         /**
-         * @description `student` is a learner; `admin` may use the operations of administration too.
+         * @description `student` is a learner. `moderator` and `admin` are staff: each may use the operations of administration that name
+         *     the role in `x-role`.
          * @enum {string}
          */
-        RoleInput: "student" | "admin";
+        RoleInput: "student" | "admin" | "moderator";
         /**
          * @description What the app runs on. `web` gets its refresh token in a cookie. Known values: `ios`, `android`, `web`.
          * @example android
@@ -1641,6 +1801,11 @@ export interface components {
              *     An expired one, or one of another account or device, is ignored.
              */
             deviceProof?: components["schemas"]["DeviceProof"];
+            /**
+             * @description Where staff have enrolled a second factor: the six digits that the authenticator app shows, or a recovery code. Without
+             *     a factor it is ignored.
+             */
+            secondFactorCode?: components["schemas"]["SecondFactorCode"];
         };
         /** @description The refresh token of an app; a browser sends its cookie instead, and no body. */
         RefreshRequest: {
@@ -1704,6 +1869,131 @@ export interface components {
             refreshToken?: components["schemas"]["RefreshToken"];
             deviceProof?: components["schemas"]["DeviceProof"];
             user: components["schemas"]["Account"];
+        };
+        /**
+         * @description The six digits that the authenticator app shows, or a recovery code. Spaces, hyphens and the case of letters make no
+         *     difference.
+         * @example 492039
+         */
+        SecondFactorCode: string;
+        /** @description State of the second factor of a staff account. */
+        SecondFactor: {
+            /**
+             * @description Whether each login of the account needs a code.
+             * @example true
+             */
+            isEnrolled: boolean;
+            /**
+             * @description Whether operations of administration need a login that has proven a second factor.
+             * @example true
+             */
+            isRequired: boolean;
+            /** @description When the factor was confirmed; null without one. */
+            enrolledAt: components["schemas"]["NullableTime"];
+            /** @description When this login last proved the factor, as the access token says; null if it has not. */
+            provenAt: components["schemas"]["NullableTime"];
+            /**
+             * Format: int32
+             * @description The recovery codes that were not used.
+             * @example 9
+             */
+            recoveryCodesLeft: number;
+        };
+        /** @description The password, and to replace a factor a code of it. */
+        SecondFactorRequest: {
+            /**
+             * Format: password
+             * @description The password of the account.
+             * @example correct horse
+             */
+            password: string;
+            code?: components["schemas"]["SecondFactorCode"];
+        };
+        /** @description A secret for an authenticator app, in three forms. */
+        SecondFactorSecret: {
+            /**
+             * @description The secret in Base32, to be typed into an app.
+             * @example JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP
+             */
+            secret: string;
+            /**
+             * @description The secret with the names of the service and the account, for an app: `otpauth://totp/…`.
+             * @example otpauth://totp/Parlance:ops%40example.com?secret=JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP&issuer=Parlance
+             */
+            otpauthUri: string;
+            /**
+             * @description The rows of the QR code of `otpauthUri`, from the top: `1` is a dark module, `0` a light one. Draw it with a light margin of
+             *     four modules.
+             * @example [
+             *       "111",
+             *       "101",
+             *       "111"
+             *     ]
+             */
+            qrCode: string[];
+            /** @description Until when it can be confirmed. */
+            expiresAt: components["schemas"]["Time"];
+        };
+        /** @description A code. */
+        SecondFactorProofRequest: {
+            code: components["schemas"]["SecondFactorCode"];
+        };
+        /** @description A new access token of the login. */
+        SecondFactorProof: {
+            /**
+             * @description A JWT like the one of the login, with the time of the proof.
+             * @example eyJhbGciOiJSUzI1NiIsImtpZCI6ImtleS12MSJ9.eyJzdWIiOiI3ZjhkZTJjNCJ9.Zm9yLXRoZS1leGFtcGxl
+             */
+            accessToken: string;
+            /**
+             * @description How the access token is sent (RFC 6750).
+             * @enum {string}
+             */
+            tokenType: "Bearer";
+            /**
+             * Format: int32
+             * @description Seconds until the access token expires; refresh it before.
+             * @example 900
+             */
+            expiresInSeconds: number;
+        };
+        /** @description Recovery codes, and a new access token of the login. */
+        SecondFactorConfirmation: {
+            /**
+             * @description A JWT like the one of the login, with the time of the proof.
+             * @example eyJhbGciOiJSUzI1NiIsImtpZCI6ImtleS12MSJ9.eyJzdWIiOiI3ZjhkZTJjNCJ9.Zm9yLXRoZS1leGFtcGxl
+             */
+            accessToken: string;
+            /**
+             * @description How the access token is sent (RFC 6750).
+             * @enum {string}
+             */
+            tokenType: "Bearer";
+            /**
+             * Format: int32
+             * @description Seconds until the access token expires; refresh it before.
+             * @example 900
+             */
+            expiresInSeconds: number;
+            /**
+             * @description Codes that are accepted instead of those of the app, once each. Keep them apart from it.
+             * @example [
+             *       "k7qm-2xwd-n4ra-6vte",
+             *       "5bzu-h3jc-ysf2-pq7l"
+             *     ]
+             */
+            recoveryCodes: string[];
+        };
+        /** @description The recovery codes of a second factor. */
+        RecoveryCodes: {
+            /**
+             * @description Codes that are accepted instead of those of the app, once each. Keep them apart from it.
+             * @example [
+             *       "k7qm-2xwd-n4ra-6vte",
+             *       "5bzu-h3jc-ysf2-pq7l"
+             *     ]
+             */
+            recoveryCodes: string[];
         };
         /** @description The account of a login. Its profile is at `/users/me`. */
         Account: {
@@ -2758,13 +3048,73 @@ export interface components {
             reportsAbout: components["schemas"]["AdminReport"][];
             /** @description The last ten reports that this account has made. */
             reportsBy: components["schemas"]["AdminReport"][];
-            /** @description The last ten orders. */
+            /** @description The last ten orders; none for moderators. */
             orders: components["schemas"]["AdminOrder"][];
             /**
              * @description The last hundred bans and unbans, the newest first.
              * @example []
              */
             bans: components["schemas"]["AuditEntry"][];
+        };
+        /** @description An account of staff. */
+        StaffAccount: {
+            id: components["schemas"]["UserId"];
+            email: components["schemas"]["AccountEmail"];
+            role: components["schemas"]["Role"];
+            /**
+             * @description Whether its logins need a second factor.
+             * @example true
+             */
+            isSecondFactorEnrolled: boolean;
+            /**
+             * Format: int32
+             * @description The logins that have not ended.
+             * @example 2
+             */
+            logins: number;
+            /** @description When one of these logins last logged in or refreshed its tokens; null without one. */
+            lastUsedAt: components["schemas"]["NullableTime"];
+            /**
+             * @description When the account was created.
+             * @example 2026-03-01T17:20:45.310Z
+             */
+            createdAt: components["schemas"]["Time"];
+        };
+        /** @description A page of accounts of staff, the newest first. */
+        StaffPage: {
+            /** @description The accounts of this page. */
+            items: components["schemas"]["StaffAccount"][];
+            nextCursor: components["schemas"]["NextCursor"];
+        };
+        /** @description Logins of a staff account. */
+        StaffLoginList: {
+            /** @description The login that was used last comes first; at most 100 are listed. */
+            items: components["schemas"]["StaffLogin"][];
+        };
+        /** @description A login that has not ended. */
+        StaffLogin: {
+            /**
+             * Format: uuid
+             * @description Id of the login, `sid` in its access tokens.
+             * @example 3c9e2a71-5f84-4d06-b1e7-a8d05c6f9b23
+             */
+            id: string;
+            deviceId: components["schemas"]["DeviceId"];
+            platform: components["schemas"]["Platform"];
+            /**
+             * @description When the device logged in.
+             * @example 2026-03-02T18:04:11.020Z
+             */
+            loggedInAt: components["schemas"]["Time"];
+            /** @description When the device last logged in or refreshed its tokens. */
+            lastUsedAt: components["schemas"]["Time"];
+            /** @description When this login last proved the second factor; null if it has not. */
+            factorProvenAt: components["schemas"]["NullableTime"];
+            /**
+             * @description Whether it is the login of this request.
+             * @example false
+             */
+            isCurrent: boolean;
         };
         /**
          * @description What was done, the kind of its object and a verb.
@@ -3887,6 +4237,14 @@ export type VerifyEmailRequest = components['schemas']['VerifyEmailRequest'];
 export type DeviceList = components['schemas']['DeviceList'];
 export type Device = components['schemas']['Device'];
 export type AuthTokens = components['schemas']['AuthTokens'];
+export type SecondFactorCode = components['schemas']['SecondFactorCode'];
+export type SecondFactor = components['schemas']['SecondFactor'];
+export type SecondFactorRequest = components['schemas']['SecondFactorRequest'];
+export type SecondFactorSecret = components['schemas']['SecondFactorSecret'];
+export type SecondFactorProofRequest = components['schemas']['SecondFactorProofRequest'];
+export type SecondFactorProof = components['schemas']['SecondFactorProof'];
+export type SecondFactorConfirmation = components['schemas']['SecondFactorConfirmation'];
+export type RecoveryCodes = components['schemas']['RecoveryCodes'];
 export type Account = components['schemas']['Account'];
 export type Level = components['schemas']['Level'];
 export type LevelInput = components['schemas']['LevelInput'];
@@ -3944,6 +4302,10 @@ export type AdminRevenue = components['schemas']['AdminRevenue'];
 export type AdminUser = components['schemas']['AdminUser'];
 export type AdminUserPage = components['schemas']['AdminUserPage'];
 export type AdminUserDetail = components['schemas']['AdminUserDetail'];
+export type StaffAccount = components['schemas']['StaffAccount'];
+export type StaffPage = components['schemas']['StaffPage'];
+export type StaffLoginList = components['schemas']['StaffLoginList'];
+export type StaffLogin = components['schemas']['StaffLogin'];
 export type AuditAction = components['schemas']['AuditAction'];
 export type AuditEntry = components['schemas']['AuditEntry'];
 export type AuditEntryPage = components['schemas']['AuditEntryPage'];
@@ -4516,6 +4878,192 @@ export interface operations {
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
             404: components["responses"]["NotFound"];
+            503: components["responses"]["ServiceUnavailable"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    getSecondFactor: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The state. */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SecondFactor"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            503: components["responses"]["ServiceUnavailable"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    createSecondFactor: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SecondFactorRequest"];
+            };
+        };
+        responses: {
+            /** @description The secret, which is returned once. */
+            201: {
+                headers: {
+                    "Cache-Control": components["headers"]["CachePolicy"];
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SecondFactorSecret"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            429: components["responses"]["TooManyRequests"];
+            503: components["responses"]["ServiceUnavailable"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    deleteSecondFactor: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The factor and its recovery codes are removed. */
+            204: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            503: components["responses"]["ServiceUnavailable"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    confirmSecondFactor: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SecondFactorProofRequest"];
+            };
+        };
+        responses: {
+            /** @description The recovery codes, which are returned once, and a new access token. */
+            200: {
+                headers: {
+                    "Cache-Control": components["headers"]["CachePolicy"];
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SecondFactorConfirmation"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            429: components["responses"]["TooManyRequests"];
+            503: components["responses"]["ServiceUnavailable"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    proveSecondFactor: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SecondFactorProofRequest"];
+            };
+        };
+        responses: {
+            /** @description The access token; the refresh token stays. */
+            200: {
+                headers: {
+                    "Cache-Control": components["headers"]["CachePolicy"];
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SecondFactorProof"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            429: components["responses"]["TooManyRequests"];
+            503: components["responses"]["ServiceUnavailable"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    createRecoveryCodes: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The recovery codes, which are returned once. */
+            201: {
+                headers: {
+                    "Cache-Control": components["headers"]["CachePolicy"];
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RecoveryCodes"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            429: components["responses"]["TooManyRequests"];
             503: components["responses"]["ServiceUnavailable"];
             default: components["responses"]["Problem"];
         };
@@ -5643,6 +6191,97 @@ export interface operations {
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
             403: components["responses"]["Forbidden"];
+            503: components["responses"]["ServiceUnavailable"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    listStaff: {
+        parameters: {
+            query?: {
+                /** @description The number of items per page. */
+                limit?: components["parameters"]["limit"];
+                /** @description The `nextCursor` of the previous page. */
+                cursor?: components["parameters"]["cursor"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of accounts. */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StaffPage"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            503: components["responses"]["ServiceUnavailable"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    listStaffLogins: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id of the user. */
+                userId: components["parameters"]["userId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The logins. */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StaffLoginList"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            503: components["responses"]["ServiceUnavailable"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    endStaffLogin: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id of the user. */
+                userId: components["parameters"]["userId"];
+                /** @description Id of the login. */
+                loginId: components["schemas"]["Id"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The login is revoked: its tokens stop working within a second. */
+            204: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
             503: components["responses"]["ServiceUnavailable"];
             default: components["responses"]["Problem"];
         };
