@@ -42,11 +42,13 @@ from services.identity.account_deletion import AccountDeletionService
 from services.identity.administrators import AdministratorsService
 from services.identity.authentication import AuthenticationService
 from services.identity.data_export import DataExportService
+from services.identity.deletion_links import DeletionLinksService
 from services.identity.email_verification import EmailVerificationService
 from services.identity.login_revocations import LoginRevocations
 from services.identity.logins import LoginsService
 from services.identity.passwords import PasswordsService
 from services.identity.profiles import ProfilesService
+from services.identity.review_accounts import ReviewAccountsService
 from services.identity.second_factors import SecondFactorsService
 from services.identity.staff import StaffService
 from services.identity.user_directory import UserDirectoryService
@@ -65,6 +67,7 @@ from services.operations.health import HealthService
 from services.operations.idempotency import IdempotencyService
 from services.operations.metrics import MetricsService
 from services.operations.pruning import PruningService
+from services.operations.retention import RetentionService
 from services.payments.checkout import CheckoutService
 from services.payments.orders import OrdersService
 from services.payments.reconciliation import ReconciliationService
@@ -72,6 +75,7 @@ from services.payments.refunds import RefundsService
 from services.payments.webhooks import WebhooksService
 from services.safety.bans import BansService
 from services.safety.blocks import BlocksService
+from services.safety.published_policy import read_policy
 from services.safety.reports import ReportsService
 from settings import Settings
 
@@ -115,6 +119,7 @@ class Container:
             lifetime=settings.jwt_access_expiry,
         )
         self.audit = AuditService(self.database)
+        self.policy = read_policy(settings)
         # In this order: each feature uses those before it.
         self._build_identity()
         self._build_safety()
@@ -160,6 +165,12 @@ class Container:
         self.profiles = ProfilesService(self.database, self.storage, self.jobs)
         self.account_deletion = AccountDeletionService(
             self.database, self._passwords, self.logins, self.jobs, self.storage
+        )
+        self.deletion_links = DeletionLinksService(
+            self.database, self.account_deletion, self.logins, self.jobs, self._mailer, settings.app_url
+        )
+        self.review_accounts = ReviewAccountsService(
+            self.database, self._passwords, self.logins, self.account_deletion, self.audit, settings.app_url
         )
         self.data_export = DataExportService(self.database, self.profiles)
 
@@ -232,6 +243,13 @@ class Container:
             notifications_after=settings.prune_notifications_after,
             mailed_tokens_after=settings.prune_mailed_tokens_after,
             webhook_events_after=settings.prune_webhook_events_after,
+        )
+        self.retention = RetentionService(
+            self.database,
+            self.audit,
+            calls=settings.retain_calls_for,
+            reports=settings.retain_reports_for,
+            audit_detail=settings.retain_audit_detail_for,
         )
         self.user_directory = UserDirectoryService(
             self.database, self.call_history, self.reports, self.orders, self.audit

@@ -96,6 +96,11 @@ async def send_verification(run: Run, *, user_id: str) -> None:
     await run.services.email_verification.send(user_id)
 
 
+@job("auth.send_deletion_link", max_attempts=_RETRY_ATTEMPTS)
+async def send_deletion_link(run: Run, *, email: str) -> None:
+    await run.services.deletion_links.send(email)
+
+
 @job("sign_ins.forget_expired", schedule="17 3 * * *")
 async def delete_expired_tokens(run: Run) -> None:
     log.info("refresh_tokens_deleted count=%d", await run.services.logins.delete_expired())
@@ -202,6 +207,12 @@ async def prune(run: Run) -> None:
         log.info("rows_pruned table=%s deleted=%d", table, deleted)
     # Jobs that succeed are deleted as they end.
     await run.services.jobs.delete_ended(run.services.settings.prune_failed_jobs_after)
+
+
+@job("retention.erase", schedule="11 4 * * *", max_attempts=_RETRY_ATTEMPTS)
+async def erase_old_data(run: Run) -> None:
+    for table, erased in (await run.services.retention.erase()).items():
+        log.info("rows_erased table=%s erased=%d", table, erased)
 
 
 @job("jobs.retry_stalled", schedule="* * * * *")

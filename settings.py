@@ -19,6 +19,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from setting_values import (
     DatabaseHosts,
     Duration,
+    EmailAddress,
     EncryptionKeys,
     Host,
     Origins,
@@ -157,6 +158,18 @@ class Settings(BaseSettings):
 
     # Documents that learners accept or read: a folder whose files replace those that ship
     policy_directory: Path | None = None
+    #: The youngest learners that may use the service, in years.
+    minimum_age: int = Field(18, ge=13, le=18)
+    #: Whether minors practise, with each other.
+    minor_pools: Literal["on", "off"] = "off"
+    #: The operator, to learners and authorities; published.
+    contact_email: EmailAddress | None = None
+    contact_address: str | None = Field(None, max_length=500)
+
+    # Retention, every night: how long a call, the texts of a decided report and the detail of the audit log are kept
+    retain_calls_for: Duration = Field(timedelta(days=365), ge=timedelta(days=31))
+    retain_reports_for: Duration = Field(timedelta(days=365), ge=timedelta(days=183))
+    retain_audit_detail_for: Duration = Field(timedelta(days=730), ge=timedelta(days=183))
 
     # Pruning, every night: how long rows are kept after they were read, expired, were handled or failed. Providers
     # repeat events for days.

@@ -20,6 +20,7 @@ from cli import (
     payments,
     refunds,
     reset,
+    review,
     seed,
     serve,
     videos,
@@ -50,6 +51,7 @@ app.command("worker")(worker.worker)
 app.command("dev")(dev.dev)
 app.command("doctor")(doctor.doctor)
 app.command("seed")(seed.seed)
+app.command("review-partner")(review.review_partner)
 app.command("reset")(reset.reset)
 
 

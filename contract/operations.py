@@ -4,7 +4,7 @@
 `services` (the container), the path and query parameters in snake_case, `body` if the operation has one, `identity` if
 it is secured, and `request` for headers, cookies and, without `body`, the raw bytes. It returns the body, or
 `(body, headers)`; bytes go out as they are, under the Content-Type of those headers. The status is the operation's only
-2xx answer.
+2xx answer, or 304 where `If-None-Match` has the ETag of those headers.
 """
 
 from __future__ import annotations
@@ -70,6 +70,8 @@ COMMON_CODES = frozenset(
     )
 )
 
+#: Status of a body that the client has already, by its ETag.
+NOT_MODIFIED = 304
 #: Parameters of a handler besides those of its operation and the body.
 _INJECTED = ("services", "identity", "request")
 
@@ -289,11 +291,20 @@ def _answering(
             headers = {**(_ANONYMOUS if identity is None else _PERSONAL), **headers}
         if content is None:
             return Answer(status, headers, None)
+        if "ETag" in headers and _is_unchanged(scope, headers["ETag"]):
+            return Answer(NOT_MODIFIED, headers, None)
         if isinstance(content, bytes):  # with the Content-Type of its headers
             return Answer(status, headers, content)
         return Answer(status, {**headers, **JSON_HEADERS} if headers else JSON_HEADERS, encode_json(content))
 
     return answer
+
+
+def _is_unchanged(scope: Scope, tag: str) -> bool:
+    """Return whether `If-None-Match` names the body that would be sent (RFC 9110, 13.1.2)."""
+    given = b",".join(value for name, value in scope["headers"] if name == b"if-none-match").decode("latin-1")
+    tags = {each.strip().removeprefix("W/") for each in given.split(",")}
+    return "*" in tags or tag in tags
 
 
 def _repeatable(call: Call, services: Container, operation_id: str, status: int) -> Call:

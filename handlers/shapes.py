@@ -40,8 +40,11 @@ from services.learning.lessons import AttachmentDownload
 from services.learning.playback import PlaybackLink
 from services.learning.progress import CourseEnrollment, CourseProgress
 from services.operations.dashboard import DashboardStats, TableCount
+from services.operations.retention_schedule import RetentionRule
 from services.pagination import Page
 from services.payments.orders import AdminOrder
+from services.safety.policies import ACCEPTED
+from services.safety.published_policy import ADDRESSES, CONTACT_ADDRESS, PublishedPolicy
 from wire import rest
 
 Row = TypeVar("Row")
@@ -549,3 +552,26 @@ def _exported_enrollment(row: Enrollment) -> rest.ExportedEnrollment:
         "orderId": str(row.order_id) if row.order_id else None,
         "enrolledAt": format_instant(row.enrolled_at),
     }
+
+
+def policy(published: PublishedPolicy, site: str) -> rest.Policy:
+    return {
+        "documents": [
+            {"name": name, "version": each.version, "title": each.title, "url": f"{site}{ADDRESSES[name]}"}
+            for name in ACCEPTED
+            for each in (published.texts[name],)
+        ],
+        "minimumAge": published.minimum_age,
+        "minorPools": "on" if published.minor_pools else "off",
+        "contact": {
+            "email": published.contact_email,
+            "address": published.contact_address,
+            "url": f"{site}{CONTACT_ADDRESS}",
+        },
+        "waysToMeet": [*published.ways_to_meet],
+        "retention": [_retention_rule(each) for each in published.retention],
+    }
+
+
+def _retention_rule(row: RetentionRule) -> rest.RetentionRule:
+    return {"name": row.name, "data": row.data, "days": row.days, "rule": row.rule}

@@ -13,7 +13,7 @@ from models.lesson import Lesson, VideoStatus
 from models.lesson_attachment import LessonAttachment
 from models.lesson_progress import LessonProgress
 from models.notification import Notification, NotificationType
-from models.one_time_token import EmailVerificationToken, PasswordResetToken
+from models.one_time_token import AccountDeletionToken, EmailVerificationToken, PasswordResetToken
 from models.order import Order, OrderStatus, ProviderName
 from models.payment_alert import AlertKind, PaymentAlert
 from models.profile import EnglishLevel, LearningGoal, Profile
@@ -29,6 +29,7 @@ from models.webhook_event import WebhookEvent
 metadata = SQLModel.metadata
 
 __all__ = [
+    "AccountDeletionToken",
     "AlertKind",
     "AuditEntry",
     "Block",

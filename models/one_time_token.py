@@ -1,4 +1,4 @@
-"""One-time tokens in mails: to set a new password, and to verify an address."""
+"""One-time tokens in mails: to set a new password, to verify an address, and to delete an account."""
 
 from __future__ import annotations
 
@@ -31,3 +31,9 @@ class EmailVerificationToken(_OneTimeToken, table=True):
     """Valid for a day."""
 
     __tablename__ = "email_verification_tokens"
+
+
+class AccountDeletionToken(_OneTimeToken, table=True):
+    """Valid for an hour."""
+
+    __tablename__ = "account_deletion_tokens"

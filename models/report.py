@@ -39,6 +39,14 @@ class Report(SQLModel, table=True):
             postgresql_where=sa.text("session_id IS NULL AND status = 'pending'"),
         ),
         sa.CheckConstraint("reporter_id <> reported_id", name="reports_two_users_check"),
+        # Decided reports with texts, the oldest first.
+        sa.Index(
+            "reports_texts_idx",
+            "created_at",
+            postgresql_where=sa.text(
+                "status <> 'pending' AND (description IS NOT NULL OR admin_note IS NOT NULL OR session_id IS NOT NULL)"
+            ),
+        ),
         sa.Index("reports_newest_idx", sa.text("created_at DESC"), sa.text("id DESC")),
         sa.Index("reports_by_status_idx", "status", sa.text("created_at DESC"), sa.text("id DESC")),
         sa.Index("reports_mine_idx", "reporter_id", sa.text("created_at DESC"), sa.text("id DESC")),

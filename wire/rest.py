@@ -109,6 +109,29 @@ class Health(TypedDict):
     timestamp: Time
 
 
+class PolicyDocument(TypedDict):
+    name: Literal["terms", "rules", "privacy"]
+    version: str
+    title: str
+    url: str
+
+
+class PolicyContact(TypedDict):
+    email: str | None
+    address: str | None
+    url: str
+
+
+WayToMeet: TypeAlias = Literal["random"]
+
+
+class RetentionRule(TypedDict):
+    name: str
+    data: str
+    days: int | None
+    rule: str
+
+
 class Check(TypedDict):
     isAvailable: bool
     answerMilliseconds: float
@@ -830,6 +853,15 @@ class VideoLink(TypedDict):
 
 
 Playlist: TypeAlias = str
+
+
+class Policy(TypedDict):
+    documents: list[PolicyDocument]
+    minimumAge: int
+    minorPools: Literal["off", "on"]
+    contact: PolicyContact
+    waysToMeet: list[WayToMeet]
+    retention: list[RetentionRule]
 
 
 class ReadinessChecks(TypedDict):

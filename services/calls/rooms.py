@@ -38,6 +38,7 @@ import orjson
 
 import errors
 from adapters.redis_pipeline import RedisPipeline
+from services.calls.review_pool import choose_queue, read_level
 from services.calls.room_reader import RoomReader
 from services.calls.room_state import (
     CallEnd,
@@ -99,7 +100,8 @@ class Rooms(RoomReader):
         `position` in the queue: empty for its end, `head`, or the moment since which it waits (µs).
         Raises AlreadySearching or AlreadyInRoom.
         """
-        me = (entry["userId"], entry["level"], entry["topic"], entry["socket"], _serialize_entry(entry))
+        queue = choose_queue(entry["userId"], entry["level"])
+        me = (entry["userId"], queue, entry["topic"], entry["socket"], _serialize_entry(entry))
         answer = await self._pipeline.call_together(
             "find_partner",
             ("{match}:due",),
@@ -111,7 +113,7 @@ class Rooms(RoomReader):
                 return Queued(int(ahead), int(recent), {**entry, "since": int(since)})
             case ["matched", partner, since, level, topic, waited]:
                 partner_entry: QueueEntry = orjson.loads(partner)
-                return Paired({**partner_entry, "since": int(since)}, level, topic or None, int(waited))
+                return Paired({**partner_entry, "since": int(since)}, read_level(level), topic or None, int(waited))
             case ["already_in_room"]:
                 raise errors.AlreadyInRoom()
             case _:
@@ -126,7 +128,7 @@ class Rooms(RoomReader):
         """Put an entry back at its old position in the queue, unless its user searches again or is in a room."""
         user_id = entry["userId"]
         keys = [f"{{match}}:searching:{user_id}", f"{{match}}:in_room:{user_id}", "{match}:due"]
-        search = (user_id, entry["level"], entry["topic"], entry["socket"], entry["since"])
+        search = (user_id, choose_queue(user_id, entry["level"]), entry["topic"], entry["socket"], entry["since"])
         await self._run("requeue", keys, *search, _serialize_entry(entry), self._search_ms)
 
     async def get_room_id(self, user_id: str) -> str | None:

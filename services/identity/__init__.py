@@ -1,6 +1,7 @@
 """Accounts: registration, login, passwords, e-mail addresses, profiles, data export and deletion."""
 
 from models import (
+    AccountDeletionToken,
     EmailVerificationToken,
     PasswordResetToken,
     Profile,
@@ -12,5 +13,19 @@ from models import (
 
 TAGS = ("auth", "users")
 EVENTS: tuple[str, ...] = ()
-MODELS = (EmailVerificationToken, PasswordResetToken, Profile, RecoveryCode, RefreshToken, SecondFactor, User)
-JOBS = ("auth.send_password_reset", "auth.send_verification", "sign_ins.forget_expired")
+MODELS = (
+    AccountDeletionToken,
+    EmailVerificationToken,
+    PasswordResetToken,
+    Profile,
+    RecoveryCode,
+    RefreshToken,
+    SecondFactor,
+    User,
+)
+JOBS = (
+    "auth.send_deletion_link",
+    "auth.send_password_reset",
+    "auth.send_verification",
+    "sign_ins.forget_expired",
+)

@@ -15,6 +15,7 @@ from adapters.passwords import Passwords
 from adapters.storage import Storage
 from instants import utc_now
 from models import (
+    AccountDeletionToken,
     Block,
     EmailVerificationToken,
     LessonProgress,
@@ -51,28 +52,36 @@ class AccountDeletionService:
         if found is None or not await self._passwords.matches(password, found.password_hash):
             raise errors.InvalidCredentials("The password is wrong.")
         async with self._database.transaction() as db:
-            user, profile = await lock_user_and_profile(db, me)
-            if user.role.is_staff:
-                raise errors.Forbidden("an account of staff cannot be deleted; demote it first")
-            ended = await self._logins.end_all_within(db, me)
-            await enqueue_avatar_deletion(db, self._jobs, self._storage, profile)
-            await _delete_rows(db, me)
-            await self._jobs.forget(db, email=user.email_canonical, user_id=user_id)
-            for name in set(Profile.model_fields) - _KEPT_COLUMNS:
-                setattr(profile, name, Profile.model_fields[name].get_default(call_default_factory=True))
-            user.email = user.email_canonical = f"{user.id}@deleted.invalid"
-            user.password_hash = ""
-            user.is_verified, user.deleted_at = False, utc_now()
-            db.add(profile)
-            db.add(user)
+            ended = await self.delete_within(db, me)
         await self._logins.publish_ended(ended)
+
+    async def delete_within(self, db: AsyncSession, user_id: uuid.UUID) -> list[str]:
+        """Delete an account inside the caller's transaction; return its logins, whose end is to be published.
+
+        Raises Unauthenticated where it is deleted already, and Forbidden for an administrator.
+        """
+        user, profile = await lock_user_and_profile(db, user_id)
+        if user.role.is_staff:
+            raise errors.Forbidden("an account of staff cannot be deleted; demote it first")
+        ended = await self._logins.end_all_within(db, user_id)
+        await enqueue_avatar_deletion(db, self._jobs, self._storage, profile)
+        await _delete_rows(db, user_id)
+        await self._jobs.forget(db, email=user.email_canonical, user_id=str(user_id))
+        for name in set(Profile.model_fields) - _KEPT_COLUMNS:
+            setattr(profile, name, Profile.model_fields[name].get_default(call_default_factory=True))
+        user.email = user.email_canonical = f"{user.id}@deleted.invalid"
+        user.password_hash = ""
+        user.is_verified, user.deleted_at = False, utc_now()
+        db.add(profile)
+        db.add(user)
+        return ended
 
 
 async def _delete_rows(db: AsyncSession, user_id: uuid.UUID) -> None:
     """Delete the rows about a user that nothing else refers to, and the personal columns of those that stay."""
     # Refresh tokens stay until they expire: they are why access tokens of the account no longer work.
     await db.execute(sa.update(RefreshToken).where(col(RefreshToken.user_id) == user_id).values(device_id="deleted"))
-    for table in (PasswordResetToken, EmailVerificationToken, LessonProgress):
+    for table in (PasswordResetToken, EmailVerificationToken, AccountDeletionToken, LessonProgress):
         await db.execute(sa.delete(table).where(col(table.user_id) == user_id))
     await db.execute(sa.delete(Notification).where(col(Notification.user_id) == user_id))
     await db.execute(sa.delete(Block).where(sa.or_(col(Block.blocker_id) == user_id, col(Block.blocked_id) == user_id)))

@@ -23,6 +23,7 @@ from instants import utc_now
 from services.operations import startup
 from services.operations.findings import Finding, NotOk, describe_error, fault, warning
 from services.operations.vendor_checks import VendorChecks
+from services.safety import policies
 from settings import Settings, SettingsError
 
 #: Of each check.
@@ -43,6 +44,7 @@ class DoctorService:
         #: Each returns a summary where all is well, and raises NotOk otherwise.
         self._checks: dict[str, Callable[[], Awaitable[str]]] = {
             "settings": self._check_settings,
+            "policy": self._check_policy,
             "keys": self._check_keys,
             "second factors": self._check_second_factors,
             "bus": self._check_bus_directory,
@@ -84,6 +86,29 @@ class DoctorService:
             raise fault(str(error), "Set it in the environment or in .env; .env.example explains each.") from None
         limits = "loose" if settings.rate_limit_factor > 1 else "strict"
         return f"APP_ENV={settings.app_env}, {settings.app_url}, rate limits {limits}"
+
+    async def _check_policy(self) -> str:
+        """Check documents and contact: an operator names a contact (DSA art. 11 and 12) and has texts of their own."""
+        settings, directory = self._settings, self._settings.policy_directory
+        try:
+            texts = policies.load_all(directory)
+        except policies.PolicyError as error:
+            raise fault(
+                str(error), "Correct the file, or leave POLICY_DIRECTORY empty for the texts that ship."
+            ) from None
+        if directory is not None and (unknown := policies.find_unknown_files(directory)):
+            fix = f"Name the files after documents: {', '.join(f'{name}.md' for name in texts)}."
+            raise warning(f"no document is replaced by {', '.join(unknown)} in {directory}", fix)
+        missing = [name for name in ("CONTACT_EMAIL", "CONTACT_ADDRESS") if getattr(settings, name.lower()) is None]
+        if settings.is_production and missing:
+            summary = f"{' and '.join(missing)} not set: nobody learns whom to write to"
+            raise fault(summary, "Set them to the operator's addresses, which /contact publishes (DSA art. 11 and 12).")
+        default = [name for name in policies.ACCEPTED if texts[name].is_default]
+        if settings.is_production and default:
+            summary = f"the texts that ship are in use for {', '.join(default)}"
+            raise warning(summary, "Have a lawyer write your own, and name their folder in POLICY_DIRECTORY.")
+        contact = settings.contact_email or "not set"
+        return f"{len(texts)} documents, minimum age {settings.minimum_age}, contact {contact}"
 
     async def _check_keys(self) -> str:
         files = KeyFiles(self._settings)

@@ -42,6 +42,7 @@ class PruningService:
             ("notifications", _NOTIFICATIONS, "read_at", notifications_after),
             ("password_reset_tokens", _TOKENS, "expires_at", mailed_tokens_after),
             ("email_verification_tokens", _TOKENS, "expires_at", mailed_tokens_after),
+            ("account_deletion_tokens", _TOKENS, "expires_at", mailed_tokens_after),
             ("webhook_events", _EVENTS, "handled_at", webhook_events_after),
         )
 

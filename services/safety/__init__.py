@@ -1,8 +1,8 @@
-"""Safety: reports, blocks and bans."""
+"""Safety: reports, blocks, bans, and what the service publishes about itself."""
 
 from models import Block, Report
 
-TAGS = ("reports",)
+TAGS = ("policy", "reports")
 EVENTS: tuple[str, ...] = ()
 MODELS = (Block, Report)
 JOBS: tuple[str, ...] = ()

@@ -62,6 +62,28 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/policy": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read what the service publishes about itself
+         * @description Documents that learners accept, the minimum age, the operator's contact (DSA art. 11 and 12), the ways in which learners
+         *     meet, and how long data is kept (GDPR art. 13(2)(a)). Uses no other service. Changes with the settings of the deployment:
+         *     send the `ETag` as `If-None-Match` to revalidate.
+         */
+        get: operations["getPolicy"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/.well-known/jwks.json": {
         parameters: {
             query?: never;
@@ -1649,6 +1671,92 @@ export interface components {
             status: "ok";
             /** @description The present by the clock of the server. */
             timestamp: components["schemas"]["Time"];
+        };
+        /** @description What the service publishes about itself. */
+        Policy: {
+            /** @description What learners accept, in the order in which it is shown. */
+            documents: components["schemas"]["PolicyDocument"][];
+            /**
+             * @description The youngest learners that may use the service, in years.
+             * @example 18
+             */
+            minimumAge: number;
+            /**
+             * @description Whether minors practise, with each other; where `off`, only adults do.
+             * @enum {string}
+             */
+            minorPools: "off" | "on";
+            contact: components["schemas"]["PolicyContact"];
+            /** @description How learners meet. */
+            waysToMeet: components["schemas"]["WayToMeet"][];
+            /** @description How long data is kept. */
+            retention: components["schemas"]["RetentionRule"][];
+        };
+        /** @description A document, as Markdown rendered at `url`. */
+        PolicyDocument: {
+            /** @description Which document it is; `rules` are the rules of conduct. Known values: `terms`, `rules`, `privacy`. */
+            name: string;
+            /**
+             * @description Changes with the text; consents name it.
+             * @example 2026-12-01
+             */
+            version: string;
+            /**
+             * @description The title.
+             * @example Terms of use
+             */
+            title: string;
+            /**
+             * Format: uri
+             * @description The page of the document.
+             * @example https://api.example.com/terms
+             */
+            url: string;
+        };
+        /** @description The operator. */
+        PolicyContact: {
+            /**
+             * Format: email
+             * @description The operator's e-mail address; null where it is not configured.
+             * @example contact@example.com
+             */
+            email: string | null;
+            /**
+             * @description The operator's postal address; null where it is not configured.
+             * @example Parlance, 1 Example Street, 10115 Berlin
+             */
+            address: string | null;
+            /**
+             * Format: uri
+             * @description The page of the contact.
+             * @example https://api.example.com/contact
+             */
+            url: string;
+        };
+        /** @description `random` pairs strangers by level and topic. */
+        WayToMeet: string;
+        /** @description How long one kind of data is kept. */
+        RetentionRule: {
+            /**
+             * @description The kind, for programs; new ones may be added.
+             * @example calls
+             */
+            name: string;
+            /**
+             * @description The kind, for people.
+             * @example Calls: partner, time, length, topic, level, ratings
+             */
+            data: string;
+            /**
+             * @description Days from the event that `rule` names; null where no number is known in advance.
+             * @example 365
+             */
+            days: number | null;
+            /**
+             * @description From which event on, and what stays.
+             * @example From the beginning of the call, then deleted; your totals stay.
+             */
+            rule: string;
         };
         /** @description That each dependency answers; with one that does not, the response is 503. */
         Readiness: {
@@ -4150,6 +4258,8 @@ export interface components {
         IdempotentReplayed: "true";
         /** @description How long the response may be stored, and by which caches (RFC 9111). */
         CachePolicy: string;
+        /** @description Validator of the body (RFC 9110, 8.8.3). */
+        EntityTag: string;
         /** @description A file name for browsers. */
         ContentDisposition: string;
         /** @description For `web` logins the refresh token, as `__Host-refresh_token`; over http, in development, as `refresh_token`. */
@@ -4211,6 +4321,11 @@ export type NextCursor = components['schemas']['NextCursor'];
 export type ErrorCode = components['schemas']['ErrorCode'];
 export type Problem = components['schemas']['Problem'];
 export type Health = components['schemas']['Health'];
+export type Policy = components['schemas']['Policy'];
+export type PolicyDocument = components['schemas']['PolicyDocument'];
+export type PolicyContact = components['schemas']['PolicyContact'];
+export type WayToMeet = components['schemas']['WayToMeet'];
+export type RetentionRule = components['schemas']['RetentionRule'];
 export type Readiness = components['schemas']['Readiness'];
 export type ReadinessChecks = components['schemas']['ReadinessChecks'];
 export type Check = components['schemas']['Check'];
@@ -4419,6 +4534,7 @@ export type HeaderCacheControl = components['headers']['CacheControl'];
 export type HeaderVary = components['headers']['Vary'];
 export type HeaderIdempotentReplayed = components['headers']['IdempotentReplayed'];
 export type HeaderCachePolicy = components['headers']['CachePolicy'];
+export type HeaderEntityTag = components['headers']['EntityTag'];
 export type HeaderContentDisposition = components['headers']['ContentDisposition'];
 export type HeaderSetCookie = components['headers']['SetCookie'];
 export type HeaderClearCookie = components['headers']['ClearCookie'];
@@ -4507,6 +4623,40 @@ export interface operations {
             400: components["responses"]["BadRequest"];
             404: components["responses"]["NotFound"];
             503: components["responses"]["ServiceUnavailable"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    getPolicy: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The policy. */
+            200: {
+                headers: {
+                    "Cache-Control": components["headers"]["CachePolicy"];
+                    ETag: components["headers"]["EntityTag"];
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Policy"];
+                };
+            };
+            /** @description The policy is the one that `If-None-Match` names. */
+            304: {
+                headers: {
+                    "Cache-Control": components["headers"]["CachePolicy"];
+                    ETag: components["headers"]["EntityTag"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["BadRequest"];
             default: components["responses"]["Problem"];
         };
     };

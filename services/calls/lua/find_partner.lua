@@ -22,6 +22,8 @@ local WINDOW = 64
 local FITTING = {
   all = {'all', 'beginner', 'intermediate', 'advanced'},
   beginner = {'beginner', 'all'}, intermediate = {'intermediate', 'all'}, advanced = {'advanced', 'all'},
+  -- The accounts of the stores' review teams (review_pool.py).
+  review = {'review'},
 }
 
 -- Redis's clock: those of the servers may differ.
