@@ -76,7 +76,7 @@ from services.payments.webhooks import WebhooksService
 from services.safety.bans import BansService
 from services.safety.blocks import BlocksService
 from services.safety.published_policy import read_policy
-from services.safety.reports import ReportsService
+from services.safety.reports import ReportRules, ReportsService
 from settings import Settings
 
 
@@ -176,7 +176,19 @@ class Container:
 
     def _build_safety(self) -> None:
         self.bans = BansService(self.database, self.audit, self.logins)
-        self.reports = ReportsService(self.database, self.audit, self.bans)
+        settings = self.settings
+        rules = ReportRules(
+            flag_weight=settings.report_flag_weight,
+            due=settings.report_due,
+            urgent_due=settings.report_urgent_due,
+            hold=settings.report_hold,
+            hold_pause=settings.report_hold_pause,
+            prune_traits_after=settings.prune_report_traits_after,
+        )
+        keys = KeyFiles(settings)
+        self.reports = ReportsService(
+            self.database, self.audit, self.bans, rules, lambda: keys.derive_secret("traits of reporters")
+        )
         self.blocks = BlocksService(self.database)
 
     def _build_payments(self) -> None:

@@ -15,7 +15,7 @@
     ├── NotEnrolled, CourseInUse, SlugTaken, LessonsDiffer, VideoNotReady,
     │   UploadOffsetDiffers, UploadVersionUnsupported                      courses
     ├── IdempotencyKeyReused, IdempotencyInFlight                         repeats
-    └── SocketError: Banned, ProfileIncomplete, AlreadySearching, ...     calls (the socket's `error` event)
+    └── SocketError: Banned, PairingOnHold, ProfileIncomplete, ...        calls (the socket's `error` event)
 
 A REST response carries `status`, `code`, `title` and `detail` (RFC 9457); the socket carries `code` and
 `detail` as `{code, message}`. `openapi.yaml` and `asyncapi.yaml` list the codes; a test holds them equal.
@@ -373,6 +373,17 @@ class Banned(SocketError):
     status = 403
     code = "banned"
     title = "This account is banned."
+
+
+class PairingOnHold(SocketError):
+    status = 403
+    code = "pairing_on_hold"
+    title = "This account is not paired with partners for now."
+
+    @classmethod
+    def until(cls, end: str) -> PairingOnHold:
+        """Name the end, a time in RFC 3339."""
+        return cls(f"This account is not paired with partners until {end}, or until an earlier check by the operators.")
 
 
 class ProfileIncomplete(SocketError):

@@ -115,6 +115,30 @@ async def end_stale_calls(run: Run) -> None:
         log.info("stale_calls_ended count=%d", ended)
 
 
+@job("matchmaking.end_held_search", max_attempts=_RETRY_ATTEMPTS)
+async def end_held_search(run: Run, *, user_id: str) -> None:
+    await run.services.matchmaking.refusals.end_held_search(user_id)
+
+
+# --- Safety -------------------------------------------------------------------------------------------------------
+
+
+@job("reports.weigh", max_attempts=_RETRY_ATTEMPTS)
+async def weigh_reports(run: Run, *, user_id: str) -> None:
+    await run.services.reports.weigh_again(user_id)
+
+
+@job("reports.notify_overdue", schedule="*/10 * * * *")
+async def notify_overdue_reports(run: Run) -> None:
+    if overdue := await run.services.reports.notify_overdue():
+        log.warning("reports_overdue count=%d", overdue)
+
+
+@job("reports.prune_traits", schedule="47 3 * * *", max_attempts=_RETRY_ATTEMPTS)
+async def prune_report_traits(run: Run) -> None:
+    log.info("report_traits_pruned count=%d", await run.services.reports.prune_traits())
+
+
 # --- Payments -----------------------------------------------------------------------------------------------------
 
 

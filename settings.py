@@ -171,6 +171,15 @@ class Settings(BaseSettings):
     retain_reports_for: Duration = Field(timedelta(days=365), ge=timedelta(days=183))
     retain_audit_detail_for: Duration = Field(timedelta(days=730), ge=timedelta(days=183))
 
+    # Reports: the weight of a learner's pending reports that flags them, the time for a review, how long an urgent
+    # report may hold pairing, and the time until it may again; how long the reporter's hashed device and network stay
+    report_flag_weight: float = Field(1.5, gt=0, le=100)
+    report_due: Annotated[Duration, between("1h", "30d")] = timedelta(hours=72)
+    report_urgent_due: Annotated[Duration, between("1h", "7d")] = timedelta(hours=24)
+    report_hold: Annotated[Duration, between("1h", "24h")] = timedelta(hours=24)
+    report_hold_pause: Annotated[Duration, between("0s", "365d")] = timedelta(days=30)
+    prune_report_traits_after: Duration = Field(timedelta(days=90), ge=timedelta(days=1))
+
     # Pruning, every night: how long rows are kept after they were read, expired, were handled or failed. Providers
     # repeat events for days.
     prune_notifications_after: Duration = Field(timedelta(days=90), ge=timedelta(days=1))

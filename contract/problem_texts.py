@@ -205,6 +205,10 @@ TEXTS: dict[str, ProblemText] = {
         "An administrator has banned the account, or it was deleted.",
         "Close the socket and show the reason to the user.",
     ),
+    "pairing_on_hold": ProblemText(
+        "The account is not paired for at most a day, while the operators check a report that may concern safety.",
+        "Show the time in the message. The pause ends then, or earlier after the check; search again afterwards.",
+    ),
     "profile_incomplete": ProblemText(
         "The profile has no username or no English level, which partners are matched by.",
         "Ask for both, send PATCH /users/me, then search again.",

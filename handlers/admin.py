@@ -49,12 +49,23 @@ async def list_admin_reports(
     status: str | None = None,
     reporter_id: str | None = None,
     reported_id: str | None = None,
+    is_urgent: bool | None = None,
+    is_overdue: bool | None = None,
     cursor: str | None = None,
+    order: str = "newest",
 ) -> rest.AdminReportPage:
-    page = await services.reports.list_all(
-        limit=limit, status=status, reporter_id=reporter_id, reported_id=reported_id, cursor=cursor
+    return shapes.admin_report_page(
+        await services.reports.list_all(
+            limit=limit,
+            status=status,
+            reporter_id=reporter_id,
+            reported_id=reported_id,
+            urgent=is_urgent,
+            overdue=is_overdue,
+            cursor=cursor,
+            order=order,
+        )
     )
-    return shapes.page(page, shapes.admin_report)
 
 
 async def review_report(

@@ -24,6 +24,7 @@ from models import (
     RefreshToken,
     Refund,
     Report,
+    ReportStatus,
     SessionRating,
     User,
 )
@@ -45,6 +46,7 @@ from services.pagination import Page
 from services.payments.orders import AdminOrder
 from services.safety.policies import ACCEPTED
 from services.safety.published_policy import ADDRESSES, CONTACT_ADDRESS, PublishedPolicy
+from services.safety.review_queue import ReviewItem, ReviewPage
 from wire import rest
 
 Row = TypeVar("Row")
@@ -231,17 +233,42 @@ def report(row: Report) -> rest.Report:
         "sessionId": str(row.session_id) if row.session_id else None,
         "reason": row.reason.value,
         "description": row.description,
-        "status": row.status.value,
+        # What was decided is nothing for the reporter.
+        "status": "pending" if row.status is ReportStatus.PENDING else "reviewed",
         "createdAt": format_instant(row.created_at),
     }
 
 
-def admin_report(row: Report) -> rest.AdminReport:
+def admin_report(item: ReviewItem) -> rest.AdminReport:
+    row, about = item.report, item.about
     return {
         **report(row),
+        "status": row.status.value,
         "reporterId": str(row.reporter_id),
         "adminNote": row.admin_note,
         "actionedAt": format_instant(row.actioned_at),
+        "isUrgent": row.is_urgent,
+        "weight": row.weight,
+        "rank": row.rank,
+        "dueAt": format_instant(row.due_at),
+        "decidedAt": format_instant(row.decided_at),
+        "isBlocked": row.has_block,
+        "callSeconds": row.call_seconds,
+        "about": {
+            "pending": about.pending,
+            "actioned": about.actioned,
+            "reviewed": about.reviewed,
+            "dismissed": about.dismissed,
+            "heldUntil": format_instant(about.held_until),
+        },
+    }
+
+
+def admin_report_page(found: ReviewPage) -> rest.AdminReportPage:
+    counts = found.counts
+    return {
+        **page(found.page, admin_report),
+        "counts": {"open": counts.open, "urgent": counts.urgent, "overdue": counts.overdue},
     }
 
 

@@ -19,7 +19,7 @@ from models.payment_alert import AlertKind, PaymentAlert
 from models.profile import EnglishLevel, LearningGoal, Profile
 from models.refresh_token import Platform, RefreshToken
 from models.refund import Refund, RefundStatus
-from models.report import Report, ReportReason, ReportStatus
+from models.report import URGENT_REASONS, Report, ReportReason, ReportStatus
 from models.second_factor import RecoveryCode, SecondFactor
 from models.session_rating import SessionRating
 from models.user import Role, User
@@ -29,6 +29,7 @@ from models.webhook_event import WebhookEvent
 metadata = SQLModel.metadata
 
 __all__ = [
+    "URGENT_REASONS",
     "AccountDeletionToken",
     "AlertKind",
     "AuditEntry",

@@ -77,8 +77,11 @@ class User(SQLModel, table=True):
     banned_at: datetime | None = instant(nullable=True)
     #: Null for a ban from the command line.
     banned_by: uuid.UUID | None = Field(default=None, foreign_key="users.id")
-    #: When three learners had pending reports of this user; null again after their review.
+    #: When the pending reports of this user weighed enough for a flag; null again after their review.
     flagged_at: datetime | None = instant(nullable=True)
+    #: Until when the user is not paired, because of an urgent report. A past time is that of the last hold, which
+    #: delays the next; null after a review.
+    pairing_held_until: datetime | None = instant(nullable=True)
     #: A deleted account keeps its row, without identity, for the calls and orders that refer to it.
     deleted_at: datetime | None = instant(nullable=True)
     created_at: datetime = instant(default=True)

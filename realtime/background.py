@@ -102,6 +102,7 @@ async def run(
         await emit_outcome(services, emit_to, outcome)
 
     services.signaling.on_peer_change(handle_peer_change)
+    services.matchmaking.refusals.on_refused(handle_peer_change)
     services.bus.on_process_lost(handle_process_lost)
     services.bus.on_data_lost(handle_data_lost)
     await asyncio.gather(restore_at_start(), poll_deadlines(), check_rooms())

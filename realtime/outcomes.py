@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import errors
 from realtime import emit
@@ -19,8 +19,10 @@ from services.calls.outcomes import (
     Resync,
     SearchExpired,
     Searching,
+    SearchRefused,
     SocketReplaced,
 )
+from wire import events
 
 if TYPE_CHECKING:
     from container import Container
@@ -49,6 +51,8 @@ async def emit_outcome(services: Container, emit_to: EmitTo, outcome: Outcome | 
             await emit_if_reachable(emit_to, socket_id, emit.searching(estimated_wait_seconds))
         case SearchExpired(socket_id):
             await emit_if_reachable(emit_to, socket_id, emit.search_expired())
+        case SearchRefused(socket_id, error):
+            await emit_if_reachable(emit_to, socket_id, emit.error(cast(events.ErrorCode, error.code), error.detail))
         case PartnerCancelled(socket_id, then):
             await emit_if_reachable(emit_to, socket_id, emit.partner_cancelled())
             await emit_outcome(services, emit_to, then)

@@ -70,6 +70,7 @@ class LocalCandidate(TypedDict):
 
 ErrorCode: TypeAlias = Literal[
     "banned",
+    "pairing_on_hold",
     "profile_incomplete",
     "already_searching",
     "already_in_room",

@@ -397,7 +397,9 @@ class Rating(TypedDict):
     stars: Stars
 
 
-ReportReason: TypeAlias = Literal["harassment", "spam", "inappropriate", "hate_speech", "other"]
+ReportReason: TypeAlias = Literal[
+    "harassment", "spam", "inappropriate", "hate_speech", "other", "minor_safety", "threat"
+]
 
 
 ReportStatus: TypeAlias = Literal["pending", "reviewed", "actioned", "dismissed"]
@@ -411,6 +413,7 @@ class ReportRequest(TypedDict):
     sessionId: NotRequired[CallId]
     reason: ReportReason
     description: NotRequired[Comment]
+    isBlocked: NotRequired[bool]
 
 
 class Report(TypedDict):
@@ -428,22 +431,18 @@ class ReportPage(TypedDict):
     nextCursor: NextCursor | None
 
 
-class AdminReport(TypedDict):
-    id: ReportId
-    reporterId: UserId
-    reportedId: UserId
-    sessionId: CallId | None
-    reason: ReportReason
-    description: Comment | None
-    status: ReportStatus
-    adminNote: Comment | None
-    actionedAt: NullableTime | None
-    createdAt: Time
+class ReportCounts(TypedDict):
+    pending: int
+    actioned: int
+    reviewed: int
+    dismissed: int
+    heldUntil: NullableTime | None
 
 
-class AdminReportPage(TypedDict):
-    items: list[AdminReport]
-    nextCursor: NextCursor | None
+class ReportQueueCounts(TypedDict):
+    open: int
+    urgent: int
+    overdue: int
 
 
 class ReportReview(TypedDict):
@@ -922,6 +921,33 @@ class ExportedRating(TypedDict):
     ratedId: UserId
     stars: Stars
     createdAt: Time
+
+
+class AdminReport(TypedDict):
+    id: ReportId
+    reporterId: UserId
+    reportedId: UserId
+    sessionId: CallId | None
+    reason: ReportReason
+    description: Comment | None
+    status: ReportStatus
+    adminNote: Comment | None
+    actionedAt: NullableTime | None
+    createdAt: Time
+    isUrgent: bool
+    weight: float
+    rank: float
+    dueAt: Time
+    decidedAt: NullableTime | None
+    isBlocked: bool
+    callSeconds: int | None
+    about: ReportCounts
+
+
+class AdminReportPage(TypedDict):
+    items: list[AdminReport]
+    nextCursor: NextCursor | None
+    counts: ReportQueueCounts
 
 
 class AdminRevenue(TypedDict):

@@ -29,7 +29,8 @@ from models import (
     Role,
     User,
 )
-from services.safety.reports import update_flag
+from services.safety.report_evidence import assess_learner
+from services.safety.reports import set_flag
 from settings import Settings
 
 #: One seeding at a time.
@@ -103,7 +104,9 @@ class DemoData:
             await self._review_reports(db, admin, reports)
             await add_refunds(db, rng, orders, self._audit, admin)
             for reported in {each.reported_id for each in reports}:
-                await update_flag(db, await db.get_one(User, reported))
+                total = (await assess_learner(db, reported)).total
+                is_flagged = total >= self._settings.report_flag_weight
+                await set_flag(db, await db.get_one(User, reported), is_flagged=is_flagged)
             lesson_id = get_free_lesson(courses, lessons).id  # free, so that every learner can watch it
         video = await self._upload_video(str(admin.id), str(lesson_id))
         most_active = sort_by_calls(people)[0]

@@ -60,6 +60,7 @@ def make_reports(rng: random.Random, calls: list[CallSession]) -> list[Report]:
                     reason=reason,
                     description=_REPORT_DESCRIPTIONS[reason],
                     status=status,
+                    call_seconds=call.duration_seconds,
                     created_at=(call.ended_at or utc_now()) + timedelta(minutes=2),
                 )
             )

@@ -6,16 +6,17 @@ import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Any, Literal
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 import errors
 from adapters.database import Database
-from models import CallSession, EndedBy, EnglishLevel, Level, Profile, SessionRating
+from models import CallSession, EndedBy, EnglishLevel, Level, Profile, SessionRating, User
 from services.calls import streaks
 from services.calls.room_state import CallState
 from services.calls.rooms import ROOM_SECONDS
@@ -23,6 +24,13 @@ from services.pagination import Page, read_page, seek
 
 #: Name shown for a learner whose account is deleted.
 FORMER_LEARNER = "Former learner"
+
+
+_COLUMNS: Any = CallSession.__table__.c  # type: ignore[attr-defined]
+
+
+class PairRefused(Exception):
+    """One of the two learners of a match may not be paired; `services/calls/seekers.py` says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,19 +60,27 @@ class CallHistoryService:
         level: Level,
         waited_ms: int | None,
     ) -> None:
-        """Write the row of a match; `waited_ms` is how long `user_a` had searched, None where that is not known."""
+        """Write the row of a match; `waited_ms` is how long `user_a` had searched, None where that is not known.
+
+        Raises PairRefused, and writes nothing, where one of the two may not be paired now.
+        """
+        values = {
+            "id": uuid.UUID(session_id),
+            "room_id": room_id,
+            "user_a_id": uuid.UUID(user_a_id),
+            "user_b_id": uuid.UUID(user_b_id),
+            "topic": topic,
+            "level": level,
+            "waited_ms": waited_ms,
+        }
+        pair = col(User.id).in_((values["user_a_id"], values["user_b_id"]))
+        is_held = sa.exists().where(pair, col(User.pairing_held_until) > sa.func.now())
+        columns = [sa.literal(value, _COLUMNS[name].type) for name, value in values.items()]
+        # One statement: a hold that is placed before the row is written keeps it from being written.
+        statement = insert(CallSession).from_select([*values], sa.select(*columns).where(~is_held))
         async with self._database.transaction() as db:
-            db.add(
-                CallSession(
-                    id=uuid.UUID(session_id),
-                    room_id=room_id,
-                    user_a_id=uuid.UUID(user_a_id),
-                    user_b_id=uuid.UUID(user_b_id),
-                    topic=topic,
-                    level=level,
-                    waited_ms=waited_ms,
-                )
-            )
+            if (await db.execute(statement.returning(col(CallSession.id)))).first() is None:
+                raise PairRefused()
 
     async def connect(self, room_id: str, *, elapsed: timedelta = timedelta()) -> None:
         """Record that both joined `elapsed` ago; the duration counts from then."""

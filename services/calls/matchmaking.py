@@ -17,9 +17,10 @@ from adapters.ports import Bus
 from adapters.tasks import BackgroundTasks
 from models import Level
 from services.bus_messages import Message
-from services.calls.call_history import CallHistoryService
+from services.calls.call_history import CallHistoryService, PairRefused
 from services.calls.call_records import CallRecords
-from services.calls.outcomes import Match, Partner, PartnerCancelled, SearchExpired, Searching
+from services.calls.outcomes import Match, Partner, PartnerCancelled, SearchExpired, Searching, SearchRefused
+from services.calls.refusals import SearchRefusals
 from services.calls.room_messages import close_participants
 from services.calls.room_state import ClosedRoom, Paired, ParticipantRecord, Queued, QueueEntry
 from services.calls.rooms import Rooms
@@ -65,6 +66,7 @@ class MatchmakingService:
         self._connected_socket_ids: set[str] = set()
         self._background_socket_ids: set[str] = set()
         self._listeners: list[MatchListener] = []
+        self.refusals = SearchRefusals(bus, database, rooms, self._forget_search)
         self._tasks = BackgroundTasks()
         SEARCH_WAITS.on(bus, self._handle_search_queued)
         MATCHED.on(bus, self._handle_matched)
@@ -97,8 +99,8 @@ class MatchmakingService:
     ) -> Searching | Match | PartnerCancelled | None:
         """Match the user, or let them wait in the queue.
 
-        Raises Banned, ProfileIncomplete, AlreadySearching, AlreadyInRoom. Where the user's socket is gone by then,
-        returns None, or the outcome for the partner of the match.
+        Raises Banned, PairingOnHold, ProfileIncomplete, AlreadySearching, AlreadyInRoom. Where the user's socket is
+        gone by then, returns None, or the outcome for the partner of the match.
         """
         # Folding case can make a text longer than it was.
         topic = " ".join((topic or "").split()).casefold()[:MAX_TOPIC_LENGTH]
@@ -157,18 +159,19 @@ class MatchmakingService:
                 return match
 
     async def _start_match(self, pair: Paired, room_id: str, session_id: str, seeker: Partner) -> Match | None:
-        """Write the call's row and publish the match; None where the waiting learner is gone."""
+        """Write the call's row and publish the match; None where the waiting learner is gone, or may not be paired."""
         entry = pair.partner_entry
         waited_ms = None if entry.get("atHead") else pair.waited_ms
         try:
             await self._history.start(
                 session_id, room_id, entry["userId"], seeker.user_id, pair.topic, pair.level, waited_ms
             )
+        except PairRefused:
+            await self.refusals.refuse_pair(room_id, entry, seeker)
+            return None
         except BaseException:
             # Without a row no call: requeue the waiting learner, if they are still connected.
-            if closed := await self._rooms.close(room_id, seeker.user_id, by="error"):
-                await self._rooms.remove_deadline("end", *closed.end)
-                await self._rooms.requeue(entry)
+            await self.refusals.undo_match(room_id, seeker.user_id, entry)
             raise
         if not await self._rooms.announce(room_id):
             # The waiting learner left before there was a row to end.
@@ -204,8 +207,7 @@ class MatchmakingService:
         """Remove the search of a socket that is gone."""
         self._connected_socket_ids.discard(socket_id)
         self._background_socket_ids.discard(socket_id)
-        self._queue_entries.pop(socket_id, None)
-        self._search_spans.pop(socket_id, None)
+        self._forget_search(socket_id)
         await self._rooms.leave_queue(user_id, socket_id)
 
     async def expire_search(self, user_id: str) -> SearchExpired | None:
@@ -252,23 +254,24 @@ class MatchmakingService:
             )
         except errors.ProductError as error:
             log.info("search_not_resumed user_id=%s socket_id=%s code=%s", user_id, socket_id, error.code)
-            return PartnerCancelled(socket_id, None)
+            held = isinstance(error, errors.PairingOnHold)
+            return PartnerCancelled(socket_id, SearchRefused(socket_id, error) if held else None)
         return PartnerCancelled(socket_id, found)
 
     # --- Restoring ----------------------------------------------------------------------------------
 
-    async def restore_searches(self) -> AsyncIterator[Match | PartnerCancelled]:
+    async def restore_searches(self) -> AsyncIterator[Match | PartnerCancelled | SearchRefused]:
         """Restore this web process's searches in a Redis that has lost them, where they may find a partner at once."""
         entries = sorted(self._queue_entries.values(), key=lambda entry: int(entry["since"]))
         for begin in range(0, len(entries), RESTORE_BATCH_SIZE):
             batch = entries[begin : begin + RESTORE_BATCH_SIZE]
             for outcome in await asyncio.gather(*map(self.restore_search, batch)):
-                if isinstance(outcome, Match | PartnerCancelled):
+                if isinstance(outcome, Match | PartnerCancelled | SearchRefused):
                     yield outcome
 
     async def restore_search(
         self, entry: QueueEntry, *, is_final: bool = False
-    ) -> Searching | Match | PartnerCancelled | SearchExpired | None:
+    ) -> Searching | Match | PartnerCancelled | SearchExpired | SearchRefused | None:
         """Search again at the old position; `is_final`: a search that is refused has expired."""
         user_id, socket_id, since = entry["userId"], entry["socket"], entry["since"]
         if self._queue_entries.get(socket_id) is not entry:
@@ -280,6 +283,10 @@ class MatchmakingService:
                 user_id, socket_id, entry["level"], entry["topic"], position=since, at_head=entry.get("atHead", False)
             )
             return await self._discard_if_disconnected(user_id, socket_id, found)
+        except errors.PairingOnHold as error:
+            log.info("search_not_restored user_id=%s socket_id=%s code=%s", user_id, socket_id, error.code)
+            if self._queue_entries.pop(socket_id, None) is not None:
+                return SearchRefused(socket_id, error)
         except (errors.AlreadySearching, errors.AlreadyInRoom, errors.Banned, errors.ProfileIncomplete) as error:
             log.info("search_not_restored user_id=%s socket_id=%s code=%s", user_id, socket_id, error.code)
             if is_final and self._queue_entries.pop(socket_id, None) is not None:
@@ -300,6 +307,9 @@ class MatchmakingService:
             await self._rooms.leave_queue(entry["userId"], socket_id)
 
     async def _handle_search_ended(self, socket_id: str) -> None:
+        self._forget_search(socket_id)
+
+    def _forget_search(self, socket_id: str) -> None:
         self._queue_entries.pop(socket_id, None)
         self._search_spans.pop(socket_id, None)
 

@@ -8,7 +8,9 @@ from services.calls.outcomes import Partner
 
 #: The profile of a seeker, and the ids of users whom they must not meet.
 _SELECT_SEEKER = """
-    SELECT u.is_banned, p.username, p.display_name, p.avatar_url, p.english_level, array_to_string(ARRAY(
+    SELECT u.is_banned, CASE WHEN u.pairing_held_until > now() THEN
+        to_char(u.pairing_held_until AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') END,
+        p.username, p.display_name, p.avatar_url, p.english_level, array_to_string(ARRAY(
         SELECT blocked_id FROM blocks WHERE blocker_id = u.id
         UNION SELECT blocker_id FROM blocks WHERE blocked_id = u.id
         UNION SELECT reported_id FROM reports WHERE reporter_id = u.id
@@ -20,14 +22,16 @@ _SELECT_SEEKER = """
 async def read_seeker(database: Database, user_id: str, socket_id: str) -> tuple[Partner, list[str]]:
     """Read the profile of a searching user, and the users to avoid: blocks and reports count both ways.
 
-    Raises Banned or ProfileIncomplete.
+    Raises Banned, PairingOnHold or ProfileIncomplete.
     """
     found = await database.fetch_one(_SELECT_SEEKER, user_id)
     if found is None:
         raise errors.Banned("This account no longer exists.")
-    is_banned, username, display_name, avatar_url, english_level, avoided = found
+    is_banned, held_until, username, display_name, avatar_url, english_level, avoided = found
     if is_banned:
         raise errors.Banned()
+    if held_until is not None:
+        raise errors.PairingOnHold.until(held_until)
     if username is None or english_level is None:
         raise errors.ProfileIncomplete()
     return Partner(user_id, display_name or username, avatar_url, english_level, socket_id), avoided.split()

@@ -85,4 +85,12 @@ async def _delete_rows(db: AsyncSession, user_id: uuid.UUID) -> None:
         await db.execute(sa.delete(table).where(col(table.user_id) == user_id))
     await db.execute(sa.delete(Notification).where(col(Notification.user_id) == user_id))
     await db.execute(sa.delete(Block).where(sa.or_(col(Block.blocker_id) == user_id, col(Block.blocked_id) == user_id)))
-    await db.execute(sa.update(Report).where(col(Report.reporter_id) == user_id).values(description=None))
+    # Reports stay, to be reviewed without the words and the traits of their reporter. Locked in the order in which
+    # they are locked where they are weighed.
+    mine = sa.select(col(Report.id)).where(col(Report.reporter_id) == user_id).order_by(col(Report.id))
+    await db.execute(mine.with_for_update())
+    await db.execute(
+        sa.update(Report)
+        .where(col(Report.reporter_id) == user_id)
+        .values(description=None, reporter_device=None, reporter_network=None)
+    )

@@ -13,12 +13,13 @@ from sqlmodel import col, select
 
 import errors
 from adapters.database import Database, plan_by_values
-from models import AuditEntry, Profile, Report, Role, User, email_addresses
+from models import AuditEntry, Profile, Role, User, email_addresses
 from services.calls.call_history import Call, CallHistoryService
 from services.operations.audit import AuditService
 from services.pagination import Page, read_page, seek
 from services.payments.orders import AdminOrder, OrdersService
 from services.safety.reports import ReportsService
+from services.safety.review_queue import ReviewItem
 
 #: Calls, reports and orders that are read with an account, and entries of the audit log about bans.
 _RECENT_ROWS, _BAN_ENTRIES = 10, 100
@@ -40,8 +41,8 @@ class UserDetail:
     user: User
     profile: Profile
     calls: list[Call]
-    reports_about: list[Report]
-    reports_by: list[Report]
+    reports_about: list[ReviewItem]
+    reports_by: list[ReviewItem]
     orders: list[AdminOrder]
     bans: list[AuditEntry]
 
@@ -115,7 +116,7 @@ class UserDirectoryService:
         if with_orders:
             orders = (await self._orders.list_all(user_id=user_id, limit=_RECENT_ROWS)).items
         bans = await self._audit.list_all(target_id=user_id, actions=("user.ban", "user.unban"), limit=_BAN_ENTRIES)
-        return UserDetail(*found, calls.items, about.items, by.items, orders, bans.items)
+        return UserDetail(*found, calls.items, about.page.items, by.page.items, orders, bans.items)
 
 
 def _narrow_by_search(users: _Keys, search: str) -> list[_Keys]:

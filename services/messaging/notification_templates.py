@@ -113,10 +113,36 @@ def new_report(report: Report) -> NotificationTemplate:
     return _alert("A new report", f"A learner was reported for: {reason}.", data, f"report:{report.id}")
 
 
+def report_decided(report: Report) -> NotificationTemplate:
+    """For the reporter, who is not informed of the decision itself."""
+    return NotificationTemplate(
+        NotificationType.SYSTEM,
+        "Your report was reviewed",
+        "We have reviewed your report and made a decision. To protect everyone involved we do not share what it is."
+        " Thank you for helping to keep conversations safe.",
+        {"kind": "report_decided", "reportId": str(report.id)},
+        f"report_decided:{report.id}",
+    )
+
+
+def report_overdue(report: Report) -> NotificationTemplate:
+    data = {"kind": "report_overdue", "reportId": str(report.id), "userId": str(report.reported_id)}
+    reason = report.reason.replace("_", " ")
+    body = f"A report for {reason} is not reviewed, and its time is over."
+    return _alert("A report is overdue", body, data, f"report_overdue:{report.id}")
+
+
+def pairing_held(user_id: uuid.UUID) -> NotificationTemplate:
+    data = {"kind": "pairing_held", "userId": str(user_id)}
+    body = "An urgent report keeps a learner from being paired, for up to a day. Review the report to end that."
+    # Without an occasion: a learner may be held again later.
+    return _alert("A learner is not paired", body, data, None)
+
+
 def user_flagged(user_id: uuid.UUID) -> NotificationTemplate:
     data = {"kind": "flagged", "userId": str(user_id)}
     # Without an occasion: a learner may be cleared, and be reported again.
-    return _alert("A learner needs review", "Several learners have reported the same one.", data, None)
+    return _alert("A learner needs review", "The pending reports of a learner weigh enough for a flag.", data, None)
 
 
 def video_ready(lesson: Lesson) -> NotificationTemplate:

@@ -1,8 +1,8 @@
-"""Safety: reports, blocks, bans, and what the service publishes about itself."""
+"""Safety: reports with their weights, holds, blocks, bans, and what the service publishes about itself."""
 
 from models import Block, Report
 
 TAGS = ("policy", "reports")
 EVENTS: tuple[str, ...] = ()
 MODELS = (Block, Report)
-JOBS: tuple[str, ...] = ()
+JOBS = ("reports.weigh", "reports.notify_overdue", "reports.prune_traits")

@@ -4,12 +4,13 @@ import * as api from "./api.js";
 import { course, courses } from "./courses.js";
 import { field, h, say } from "./dom.js";
 import * as pages from "./pages.js";
+import { queue } from "./queue.js";
 import { codeInput, security, stepUp } from "./security.js";
 import { staff, staffMember } from "./staff.js";
 
 // Address, title, and whether it is for administrators alone.
 const PAGES = [
-  ["", "Overview", true], ["users", "Accounts"], ["reports", "Reports"], ["orders", "Orders", true], ["courses", "Courses", true],
+  ["", "Overview", true], ["users", "Accounts"], ["queue", "Review queue"], ["reports", "Reports"], ["orders", "Orders", true], ["courses", "Courses", true],
   ["staff", "Staff", true], ["audit", "Audit"], ["security", "Security"],
 ];
 const ICON = new URL("icon.svg", import.meta.url).pathname;
@@ -41,6 +42,7 @@ async function show({ keepsFocus = false } = {}) {
     else if (name === "security") content = await security(again);
     else if (name === "staff") content = await (id ? staffMember(id, again) : staff());
     else if (name === "courses") content = await (id ? course(id, again) : courses(which, again));
+    else if (name === "queue") content = await queue(which, again);
     else if (["users", "reports", "orders", "audit"].includes(name)) content = await pages[name](which, again);
     else content = await pages.overview();
   } catch (problem) {

@@ -5,7 +5,7 @@ import { chart } from "./charts.js";
 import { ask, badge, digits, field, h, money, number, say, select, table, when } from "./dom.js";
 
 const short = (id) => id.slice(0, 8);
-const person = (id) => (id ? h("a", { href: `#/users/${id}`, class: "id" }, short(id)) : "the command line");
+export const person = (id) => (id ? h("a", { href: `#/users/${id}`, class: "id" }, short(id)) : "the command line");
 export const heading = (text, ...more) => h("div", { class: "row" }, h("h1", null, text), ...more);
 
 /** Do something and reload the page; show the API's refusal. */
@@ -37,7 +37,7 @@ export async function list(read, draw) {
 }
 
 /** Filters whose values are in the address, so that a page can be bookmarked. */
-function filters(path, ...controls) {
+export function filters(path, ...controls) {
   const go = (event) => {
     event.preventDefault();
     const chosen = [...new FormData(event.currentTarget.closest("form"))].filter(([, value]) => value);
@@ -64,7 +64,7 @@ export async function overview() {
       tile("active today", number(now.activeToday)),
       tile("new today", number(now.newToday)),
       tile("median wait", now.wait.medianSeconds === null ? "none" : `${now.wait.medianSeconds.toFixed(1)} s`),
-      tile("open reports", number(now.openReports), "#/reports?status=pending"),
+      tile("open reports", number(now.openReports), "#/queue"),
       tile("flagged accounts", number(now.flaggedUsers), "#/users?isFlagged=true"),
       tile("open disputes", number(now.openDisputes), "#/orders?isDisputed=true"),
       tile("accounts", total(now.totals.users), "#/users"),
@@ -187,24 +187,25 @@ export async function user(id, again) {
 
 const VERDICTS = { pending: "warn", actioned: "bad", reviewed: "good", dismissed: "" };
 
+export async function review(row, again) {
+  const answer = await ask(
+    "Review the report",
+    [
+      h("p", null, `${row.reason.replaceAll("_", " ")}: ${row.description ?? "no description"}`),
+      field("Verdict", select({ name: "status" }, [["reviewed", "reviewed"], ["actioned", "actioned"], ["dismissed", "dismissed"]])),
+      field("Note", h("textarea", { name: "adminNote", maxlength: 2000, rows: 3 })),
+      h("label", { class: "check" }, h("input", { type: "checkbox", name: "ban" }), h("span", null, "Also ban the reported account")),
+    ],
+    "Review",
+    "primary",
+  );
+  if (!answer) return;
+  const verdict = { status: answer.ban ? "actioned" : answer.status, isBanned: answer.ban ? true : undefined };
+  if (answer.adminNote.trim()) verdict.adminNote = answer.adminNote.trim();
+  await act(() => api.review(row.id, verdict), "The report is reviewed.", again);
+}
+
 function reportTable(rows, again) {
-  const review = async (row) => {
-    const answer = await ask(
-      "Review the report",
-      [
-        h("p", null, `${row.reason.replaceAll("_", " ")}: ${row.description ?? "no description"}`),
-        field("Verdict", select({ name: "status" }, [["reviewed", "reviewed"], ["actioned", "actioned"], ["dismissed", "dismissed"]])),
-        field("Note", h("textarea", { name: "adminNote", maxlength: 2000, rows: 3 })),
-        h("label", { class: "check" }, h("input", { type: "checkbox", name: "ban" }), h("span", null, "Also ban the reported account")),
-      ],
-      "Review",
-      "primary",
-    );
-    if (!answer) return;
-    const verdict = { status: answer.ban ? "actioned" : answer.status, isBanned: answer.ban ? true : undefined };
-    if (answer.adminNote.trim()) verdict.adminNote = answer.adminNote.trim();
-    await act(() => api.review(row.id, verdict), "The report is reviewed.", again);
-  };
   return table(
     "Reports",
     [
@@ -214,7 +215,7 @@ function reportTable(rows, again) {
       ["Reason", (row) => row.reason.replaceAll("_", " ")],
       ["Description", (row) => row.description ?? "no description"],
       ["Status", (row) => [badge(row.status, VERDICTS[row.status]), row.adminNote ? h("small", null, ` ${row.adminNote}`) : null]],
-      ["", (row) => h("button", { onclick: () => review(row) }, row.status === "pending" ? "Review" : "Change")],
+      ["", (row) => h("button", { onclick: () => review(row, again) }, row.status === "pending" ? "Review" : "Change")],
     ],
     rows,
   );

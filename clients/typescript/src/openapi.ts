@@ -645,7 +645,10 @@ export interface paths {
         put?: never;
         /**
          * Report the partner of a call
-         * @description The two are not matched again. Administrators review the report; the reported learner is not notified.
+         * @description Works during the call too, which goes on. The two are not matched again; with `isBlocked` the reported learner is
+         *     blocked as well, in the same transaction. Administrators review each report, urgent reasons (`minor_safety`,
+         *     `threat`) within a day. The reported learner is not notified and never learns who reported; the reporter is
+         *     notified when a decision was made, not which.
          */
         post: operations["createReport"];
         delete?: never;
@@ -663,7 +666,7 @@ export interface paths {
         };
         /**
          * List the user's reports, newest first
-         * @description With the state of each review, without the notes of administrators.
+         * @description A report is `pending` until it was reviewed, then `reviewed`. What was decided is not shown.
          */
         get: operations["listReports"];
         put?: never;
@@ -929,8 +932,9 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * List reports, newest first
-         * @description Filters are combined: a report is listed if it matches all of them.
+         * List reports, newest first or as a review queue
+         * @description Filters are combined: a report is listed if it matches all of them. The review queue has the pending reports alone,
+         *     in the order in which they should be reviewed.
          */
         get: operations["listAdminReports"];
         put?: never;
@@ -2445,13 +2449,17 @@ export interface components {
         Rating: {
             stars: components["schemas"]["Stars"];
         };
-        /** @description What a learner is reported for. Known values: `harassment`, `spam`, `inappropriate`, `hate_speech`, `other`. */
+        /**
+         * @description What a learner is reported for. `minor_safety`: a danger to a child, or a learner who seems to be too young;
+         *     `threat`: a threat of violence. These two are urgent. Known values: `harassment`, `spam`, `inappropriate`, `hate_speech`, `other`, `minor_safety`, `threat`.
+         */
         ReportReason: string;
         /**
-         * @description What a learner is reported for.
+         * @description What a learner is reported for. `minor_safety`: a danger to a child, or a learner who seems to be too young;
+         *     `threat`: a threat of violence. These two are urgent.
          * @enum {string}
          */
-        ReportReasonInput: "harassment" | "spam" | "inappropriate" | "hate_speech" | "other";
+        ReportReasonInput: "harassment" | "spam" | "inappropriate" | "hate_speech" | "other" | "minor_safety" | "threat";
         /**
          * @description `pending` until an administrator reviews the report; `actioned` if that led to a ban or another measure,
          *     `dismissed` if the report was unfounded, `reviewed` otherwise.
@@ -2480,6 +2488,11 @@ export interface components {
             reason: components["schemas"]["ReportReasonInput"];
             /** @description What happened, in the reporter's words, several lines (see `x-text`). */
             description?: components["schemas"]["Comment"];
+            /**
+             * @description Whether the reported learner is blocked too, as `PUT /users/{userId}/block` does.
+             * @example true
+             */
+            isBlocked?: boolean;
         };
         /** @description A report, as its reporter sees it. */
         Report: {
@@ -2494,6 +2507,7 @@ export interface components {
             reason: components["schemas"]["ReportReason"];
             /** @description What happened, in the reporter's words; null without them. */
             description: components["schemas"]["Comment"] | null;
+            /** @description `pending`, or `reviewed` once a decision was made; the reporter does not see which. */
             status: components["schemas"]["ReportStatus"];
             /**
              * @description When the report was made.
@@ -2539,12 +2553,104 @@ export interface components {
              * @example 2026-03-14T09:41:30.006Z
              */
             createdAt: components["schemas"]["Time"];
+            /**
+             * @description Whether the reason is urgent.
+             * @example false
+             */
+            isUrgent: boolean;
+            /**
+             * @description How much the report counts, by the length of its call and the reporter's earlier reports; while it is pending.
+             * @example 0.8
+             */
+            weight: number;
+            /**
+             * @description The place of the reported learner in the review queue, by all their pending reports and the share of partners who
+             *     report; 100 is added where a report holds their pairing.
+             * @example 0.42
+             */
+            rank: number;
+            /**
+             * @description Until when it should be reviewed.
+             * @example 2026-03-17T09:41:30.006Z
+             */
+            dueAt: components["schemas"]["Time"];
+            /**
+             * @description When it was reviewed; null while it is pending, and for reviews before this field existed.
+             * @example 2026-03-15T08:12:44.870Z
+             */
+            decidedAt: components["schemas"]["NullableTime"];
+            /**
+             * @description Whether the reporter blocked the learner with the report.
+             * @example true
+             */
+            isBlocked: boolean;
+            /**
+             * Format: int32
+             * @description How long the call had been connected at the report; null where it never was.
+             * @example 312
+             */
+            callSeconds: number | null;
+            about: components["schemas"]["ReportCounts"];
         };
-        /** @description A page of reports, the newest first. */
+        /** @description Reports of the reported learner by all reporters, this one included. */
+        ReportCounts: {
+            /**
+             * Format: int32
+             * @description Reports to review.
+             * @example 2
+             */
+            pending: number;
+            /**
+             * Format: int32
+             * @description Reports that led to a measure.
+             * @example 1
+             */
+            actioned: number;
+            /**
+             * Format: int32
+             * @description Reports reviewed without a measure.
+             * @example 0
+             */
+            reviewed: number;
+            /**
+             * Format: int32
+             * @description Unfounded reports.
+             * @example 0
+             */
+            dismissed: number;
+            /**
+             * @description Until when the reported learner is not paired because of an urgent report; null without a hold.
+             * @example 2026-03-15T09:00:00.000Z
+             */
+            heldUntil: components["schemas"]["NullableTime"];
+        };
+        /** @description Pending reports of the whole deployment. */
+        ReportQueueCounts: {
+            /**
+             * Format: int32
+             * @description Pending reports.
+             * @example 4
+             */
+            open: number;
+            /**
+             * Format: int32
+             * @description Those with an urgent reason.
+             * @example 1
+             */
+            urgent: number;
+            /**
+             * Format: int32
+             * @description Those whose `dueAt` has passed.
+             * @example 0
+             */
+            overdue: number;
+        };
+        /** @description A page of reports, the newest first or in the order of the review queue. */
         AdminReportPage: {
             /** @description The reports of this page. */
             items: components["schemas"]["AdminReport"][];
             nextCursor: components["schemas"]["NextCursor"];
+            counts: components["schemas"]["ReportQueueCounts"];
         };
         /** @description The outcome of a review. An absent field keeps its value. */
         ReportReview: {
@@ -2617,7 +2723,7 @@ export interface components {
             openReports: number;
             /**
              * Format: int64
-             * @description Accounts that three different learners have reported.
+             * @description Accounts whose pending reports weigh enough for a flag.
              * @example 1
              */
             flaggedUsers: number;
@@ -3057,7 +3163,7 @@ export interface components {
              */
             isBanned: boolean;
             /**
-             * @description When three learners had pending reports of this one; null before, and after their review.
+             * @description When the pending reports of this account weighed enough for a flag; null before, and after their review.
              * @example null
              */
             flaggedAt: components["schemas"]["NullableTime"];
@@ -3096,7 +3202,7 @@ export interface components {
              */
             isBanned: boolean;
             /**
-             * @description When three learners had pending reports of this one; null before, and after their review.
+             * @description When the pending reports of this account weighed enough for a flag; null before, and after their review.
              * @example null
              */
             flaggedAt: components["schemas"]["NullableTime"];
@@ -4401,6 +4507,8 @@ export type ReportRequest = components['schemas']['ReportRequest'];
 export type Report = components['schemas']['Report'];
 export type ReportPage = components['schemas']['ReportPage'];
 export type AdminReport = components['schemas']['AdminReport'];
+export type ReportCounts = components['schemas']['ReportCounts'];
+export type ReportQueueCounts = components['schemas']['ReportQueueCounts'];
 export type AdminReportPage = components['schemas']['AdminReportPage'];
 export type ReportReview = components['schemas']['ReportReview'];
 export type BanReason = components['schemas']['BanReason'];
@@ -5619,7 +5727,13 @@ export interface operations {
     createReport: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /**
+                 * @description Generated by the client, such as a UUID. For 24 hours the same key with the same request gets the first
+                 *     response; with another request it is refused (`idempotency_key_reused`).
+                 */
+                "Idempotency-Key"?: components["parameters"]["idempotencyKey"];
+            };
             path?: never;
             cookie?: never;
         };
@@ -5655,6 +5769,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            422: components["responses"]["UnprocessableContent"];
             429: components["responses"]["TooManyRequests"];
             503: components["responses"]["ServiceUnavailable"];
             default: components["responses"]["Problem"];
@@ -6009,7 +6124,7 @@ export interface operations {
                 search?: components["schemas"]["Search"];
                 /** @description Whether the account is banned. */
                 isBanned?: boolean;
-                /** @description Whether three different learners have pending reports of the account. */
+                /** @description Whether pending reports of the account weigh enough for a flag (`REPORT_FLAG_WEIGHT`). */
                 isFlagged?: boolean;
                 /** @description Role of the account. */
                 role?: components["schemas"]["RoleInput"];
@@ -6076,8 +6191,14 @@ export interface operations {
     listAdminReports: {
         parameters: {
             query?: {
+                /** @description `newest`, or `queue`: pending reports by the `rank` of the reported learner. */
+                order?: "newest" | "queue";
                 /** @description State of the review. */
                 status?: components["schemas"]["ReportStatusInput"];
+                /** @description Whether the reason is urgent. */
+                isUrgent?: boolean;
+                /** @description Whether the report is pending although its `dueAt` has passed. */
+                isOverdue?: boolean;
                 /** @description Id of the reporter. */
                 reporterId?: components["schemas"]["Id"];
                 /** @description Id of the reported learner. */

@@ -7,6 +7,7 @@ import type { RealtimeClient } from "../../../clients/typescript/src/realtime.js
 import { type Field, face, form, h, clearMessages, place, say, show, onLeave } from "./dom.ts";
 import { figures } from "./history.ts";
 import { follow } from "./meter.ts";
+import { REASONS, reportButton } from "./report.ts";
 import { parlance } from "./session.ts";
 import { LEVELS, duration, endSentence, sentence } from "./words.ts";
 
@@ -39,14 +40,6 @@ const ENDINGS: Record<EndReason, string> = {
   cancelled: "Your partner did not join. You are still in the queue.",
   replaced: "The call continues in another of your windows.",
 };
-
-const REASONS: [ReportReasonInput, string][] = [
-  ["harassment", "Harassment"],
-  ["spam", "Advertising"],
-  ["inappropriate", "Inappropriate talk"],
-  ["hate_speech", "Hate speech"],
-  ["other", "Something else"],
-];
 
 export class Talk {
   readonly #home: () => void;
@@ -291,7 +284,7 @@ export class Talk {
         h("p", { class: "soft", "aria-hidden": "true" }, "You"),
         mine,
         audio,
-        h("div", { class: "row" }, mute, hangUp),
+        h("div", { class: "row" }, mute, hangUp, reportButton({ userId: partner.userId, name: partner.displayName, sessionId: call.match.sessionId, hangUp: () => call.end() })),
       ),
       h("div", { class: "card" }, h("h2", {}, topic ? `Your topic: ${topic}` : "To begin with"), h("p", {}, question(call.match.roomId))),
     );

@@ -8,6 +8,7 @@ const SENTENCES: Record<string, string> = {
   invalid_credentials: "The e-mail address or the password is not right.",
   username_taken: "This username is taken. Choose another one.",
   token_invalid: "This link has been used already or is too old. Ask for a new one.",
+  pairing_on_hold: "You cannot be matched with a partner for now. Try again tomorrow.",
   profile_incomplete: "Choose a username and your level first.",
   already_in_room: "You are in a call in another window. Hang up there first.",
   already_searching: "You are looking for a partner in another window already.",
