@@ -161,6 +161,10 @@ bench-counting: env ## Benchmark the cost of metrics (about ten seconds).
 	$(BIN)/python -m bench.counting.run
 	@$(BIN)/python -m bench.performance
 
+.PHONY: bench-filter
+bench-filter: env ## Benchmark the filter of texts: evasions caught, names refused, time (about a minute).
+	$(BIN)/python -m bench.filter.run $(ARGS)
+
 .PHONY: bench-tracing
 bench-tracing: env ## Benchmark the cost of tracing (about four minutes; ARGS="--base DIR" adds another checkout).
 	$(BIN)/python -m bench.tracing.run $(ARGS)

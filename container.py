@@ -12,6 +12,7 @@ from adapters import bus as buses
 from adapters import error_reports, redis, tasks, tracing
 from adapters.database import Database
 from adapters.ffmpeg import Ffmpeg
+from adapters.image_screen import HttpImageScreen
 from adapters.jobs import Jobs
 from adapters.keys import KeyFiles, KeyRing
 from adapters.mail.mailbox import Mailbox
@@ -19,7 +20,7 @@ from adapters.mail.resend import ResendMailer
 from adapters.passwords import Passwords
 from adapters.payments.razorpay import RazorpayProvider
 from adapters.payments.stripe import StripeProvider
-from adapters.ports import Bus, Mailer, PaymentProvider, PushSender
+from adapters.ports import Bus, ImageScreen, Mailer, PaymentProvider, PushSender
 from adapters.push.fcm import FcmSender
 from adapters.push.log import PushLog
 from adapters.rate_limiter import RateLimiter
@@ -75,8 +76,11 @@ from services.payments.refunds import RefundsService
 from services.payments.webhooks import WebhooksService
 from services.safety.bans import BansService
 from services.safety.blocks import BlocksService
+from services.safety.pictures import PicturesService
+from services.safety.profile_scan import ProfileScan
 from services.safety.published_policy import read_policy
 from services.safety.reports import ReportRules, ReportsService
+from services.safety.text_filter import TextFilter
 from settings import Settings
 
 
@@ -92,6 +96,7 @@ class Container:
         mailer: Mailer | None = None,
         push: PushSender | None = None,
         payment_providers: Mapping[str, PaymentProvider] | None = None,
+        image_screen: ImageScreen | None = None,
     ) -> None:
         self.settings = settings
         #: Set when the process is about to stop: it is not ready, and keeps no HTTP connection open.
@@ -111,6 +116,7 @@ class Container:
         self._mailer = mailer or (ResendMailer(settings) if settings.resend_api_key else Mailbox(settings))
         self._push = push or (FcmSender(settings) if settings.has_push_account else PushLog())
         self._providers = _build_providers(settings) if payment_providers is None else payment_providers
+        self._image_screen = image_screen or (HttpImageScreen(settings) if settings.image_screen_url else None)
         self._passwords = Passwords(settings.bcrypt_rounds)
         self._tokens = AccessTokens(
             KeyRing(KeyFiles(settings)),
@@ -120,6 +126,8 @@ class Container:
         )
         self.audit = AuditService(self.database)
         self.policy = read_policy(settings)
+        self.text_filter = TextFilter(settings.word_lists_directory, is_on=settings.is_on("text_filter"))
+        self.pictures = PicturesService(self.database, self.audit, self.jobs, self.storage, self._image_screen)
         # In this order: each feature uses those before it.
         self._build_identity()
         self._build_safety()
@@ -162,7 +170,9 @@ class Container:
             self.database, self._passwords, self.logins, self.second_factors, self.audit
         )
         self.staff = StaffService(self.database, self.logins, self.audit)
-        self.profiles = ProfilesService(self.database, self.storage, self.jobs)
+        self.profiles = ProfilesService(
+            self.database, self.storage, self.jobs, self.text_filter, self.pictures, settings.picture_hide_weight
+        )
         self.account_deletion = AccountDeletionService(
             self.database, self._passwords, self.logins, self.jobs, self.storage
         )
@@ -189,7 +199,8 @@ class Container:
         self.reports = ReportsService(
             self.database, self.audit, self.bans, rules, lambda: keys.derive_secret("traits of reporters")
         )
-        self.blocks = BlocksService(self.database)
+        self.blocks = BlocksService(self.database, self.settings.picture_hide_weight)
+        self.profile_scan = ProfileScan(self.database, self.text_filter)
 
     def _build_payments(self) -> None:
         settings = self.settings
@@ -229,7 +240,7 @@ class Container:
 
     def _build_calls(self) -> None:
         settings = self.settings
-        self.call_history = CallHistoryService(self.database)
+        self.call_history = CallHistoryService(self.database, settings.picture_hide_weight)
         self._rooms = rooms = Rooms(
             self.scripts,
             search=settings.search_expiry,
@@ -238,7 +249,15 @@ class Container:
             process_loss_grace=settings.process_loss_grace,
         )
         records = CallRecords(rooms, self.call_history)
-        self.matchmaking = MatchmakingService(self.bus, self.database, rooms, self.call_history, records)
+        self.matchmaking = MatchmakingService(
+            self.bus,
+            self.database,
+            rooms,
+            self.call_history,
+            records,
+            self.text_filter,
+            settings.picture_hide_weight,
+        )
         self.matchmaking.on_match_in_background(self.notifications.notify_match)
         self.signaling = SignalingService(self.bus, rooms, records, self.matchmaking)
         checks = RoomChecks(self.bus, rooms, records, self.call_history, self.matchmaking, self.signaling)
@@ -297,6 +316,8 @@ class Container:
         for provider in self._providers.values():
             await provider.close()
         await self._push.close()
+        if self._image_screen is not None:
+            await self._image_screen.close()
         for connection in (self.scripts, *self._bus_connections):
             await connection.close()
         await self.redis.aclose()

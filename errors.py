@@ -9,6 +9,8 @@
     ├── EmailTaken, InvalidCredentials, AccountBanned, RefreshTokenInvalid, RefreshTokenReused,
     │   TokenInvalid, PasswordTooCommon, LastAdmin, SecondFactorRequired, SecondFactorInvalid    accounts
     ├── UsernameTaken                                                     profiles
+    │   TokenInvalid, PasswordTooCommon, LastAdmin                        accounts
+    ├── UsernameTaken, TextRefused, PictureRefused                        profiles
     ├── AlreadyRated, CallNotEnded, AlreadyReported                    history and safety
     ├── CourseIsFree, AlreadyEnrolled, PaymentPending, SignatureInvalid, PaymentRefused,
     │   OrderNotRefundable, RefundPending, RefundTooLarge                  payments
@@ -228,6 +230,20 @@ class UsernameTaken(ProductError):
     title = "This username is taken; choose another."
 
 
+class TextRefused(ProductError):
+    """Of REST and of events; `detail` names the field, and never the word."""
+
+    status = 400
+    code = "text_refused"
+    title = "The text has a word that is not allowed here; change it."
+
+
+class PictureRefused(ProductError):
+    status = 400
+    code = "picture_refused"
+    title = "This picture is not allowed here; choose another."
+
+
 # --- Calls as history, and safety ---------------------------------------------------------------
 
 
@@ -445,6 +461,6 @@ def list_error_classes(root: type[ProductError] = ProductError) -> list[type[Pro
 
 #: Codes of acks and of the `error` event, and codes of REST responses.
 SOCKET_CODES = frozenset(
-    {e.code for e in list_error_classes(SocketError)} | {"rate_limited", "unavailable", "internal"}
+    {e.code for e in list_error_classes(SocketError)} | {"rate_limited", "unavailable", "internal", "text_refused"}
 )
 REST_CODES = frozenset(e.code for e in list_error_classes() if not issubclass(e, SocketError))

@@ -37,7 +37,7 @@ from setting_values import (
 )
 
 #: Settings that are `on` or `off`, and on in production where they are not set.
-GATES: tuple[str, ...] = ("staff_second_factor",)
+GATES: tuple[str, ...] = ("staff_second_factor", "text_filter")
 #: Loose rate limits are those of the contract times this.
 LOOSE_RATE_LIMIT_FACTOR = 100
 
@@ -179,6 +179,16 @@ class Settings(BaseSettings):
     report_hold: Annotated[Duration, between("1h", "24h")] = timedelta(hours=24)
     report_hold_pause: Annotated[Duration, between("0s", "365d")] = timedelta(days=30)
     prune_report_traits_after: Duration = Field(timedelta(days=90), ge=timedelta(days=1))
+
+    # Filter of names, bios and topics, on or off; a folder whose word lists replace those that ship
+    text_filter: Literal["on", "off"] | None = None
+    word_lists_directory: Path | None = None
+
+    # Pictures: the service that screens each, with its token if it needs one, and the weight of open reports from
+    # which on a learner's picture is hidden
+    image_screen_url: str | None = Field(None, pattern=r"^https?://")
+    image_screen_token: SecretStr | None = None
+    picture_hide_weight: float = Field(2, gt=0)
 
     # Pruning, every night: how long rows are kept after they were read, expired, were handled or failed. Providers
     # repeat events for days.

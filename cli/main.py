@@ -18,11 +18,13 @@ from cli import (
     migrations,
     notifications,
     payments,
+    pictures,
     refunds,
     reset,
     review,
     seed,
     serve,
+    texts,
     videos,
     worker,
 )
@@ -46,6 +48,8 @@ app.add_typer(refunds.app, name="refunds")
 app.add_typer(payments.app, name="payments")
 app.add_typer(notifications.app, name="notifications")
 app.add_typer(videos.app, name="videos")
+app.add_typer(texts.app, name="texts")
+app.add_typer(pictures.app, name="pictures")
 app.command("serve")(serve.serve)
 app.command("worker")(worker.worker)
 app.command("dev")(dev.dev)

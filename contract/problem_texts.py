@@ -116,6 +116,15 @@ TEXTS: dict[str, ProblemText] = {
         "Another account has this username. Upper and lower case make no difference.",
         "Ask for another username.",
     ),
+    "text_refused": ProblemText(
+        "A username, display name, bio or topic has a word of the lists of this deployment, or a name reads like one of"
+        " the staff's. `detail` names the field; the word is not repeated.",
+        "Show which field it is, and let the user write it differently. A text that was stored before stays.",
+    ),
+    "picture_refused": ProblemText(
+        "The service that screens pictures for this deployment has refused the picture.",
+        "Let the user choose another picture; the earlier one stays.",
+    ),
     # --- Calls and reports ---
     "already_rated": ProblemText(
         "The user has rated this call before.",

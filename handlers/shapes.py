@@ -11,7 +11,6 @@ import inflection
 from instants import format_instant, utc_now
 from models import (
     AuditEntry,
-    Block,
     CallSession,
     Dispute,
     Enrollment,
@@ -44,6 +43,7 @@ from services.operations.dashboard import DashboardStats, TableCount
 from services.operations.retention_schedule import RetentionRule
 from services.pagination import Page
 from services.payments.orders import AdminOrder
+from services.safety.blocks import BlockedUser
 from services.safety.policies import ACCEPTED
 from services.safety.published_policy import ADDRESSES, CONTACT_ADDRESS, PublishedPolicy
 from services.safety.review_queue import ReviewItem, ReviewPage
@@ -215,13 +215,13 @@ def public_profile(profile: Profile) -> rest.PublicProfile:
     }
 
 
-def block(row: tuple[Block, Profile]) -> rest.Block:
-    made, profile = row
+def block(row: BlockedUser) -> rest.Block:
+    made, profile, avatar_url = row
     return {
         "userId": str(made.blocked_id),
         "username": profile.username,
         "displayName": profile.display_name,
-        "avatarUrl": profile.avatar_url,
+        "avatarUrl": avatar_url,
         "blockedAt": format_instant(made.created_at),
     }
 

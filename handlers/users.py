@@ -40,7 +40,8 @@ async def export_me(services: Container, identity: Identity) -> tuple[rest.DataE
 async def upload_avatar(services: Container, identity: Identity, file: UploadFile | None = None) -> rest.Avatar:
     if file is None:
         raise errors.RequestInvalid("the part 'file' should be a file")
-    return {"avatarUrl": await services.profiles.set_avatar(identity.user_id, await file.read())}
+    avatar = await services.profiles.set_avatar(identity.user_id, await file.read())
+    return {"avatarUrl": avatar.url, "isUnderReview": avatar.is_held}
 
 
 async def delete_avatar(services: Container, identity: Identity) -> None:

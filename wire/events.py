@@ -79,6 +79,7 @@ ErrorCode: TypeAlias = Literal[
     "peer_not_ready",
     "bad_role",
     "room_closed",
+    "text_refused",
     "bad_payload",
     "rate_limited",
     "unavailable",

@@ -73,6 +73,8 @@ ErrorCode: TypeAlias = Literal[
     "second_factor_required",
     "second_factor_invalid",
     "username_taken",
+    "text_refused",
+    "picture_refused",
     "already_rated",
     "call_not_ended",
     "already_reported",
@@ -343,6 +345,7 @@ class AvatarUpload(TypedDict):
 
 
 class Avatar(TypedDict):
+    isUnderReview: bool
     avatarUrl: str
 
 

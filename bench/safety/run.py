@@ -105,10 +105,11 @@ def _report(rows: list[list[str]], precision: float, held: float, third: dict[st
         "# Weights of reports against colluders",
         "",
         f"`make bench-safety`: {simulation.LEARNERS:,} learners, of whom {simulation.HARASSERS} harass in every second"
-        f" call; {simulation.RIGHT:.0%} of their victims report, and {1 - simulation.RIGHT:.0%} of all honest reports are"
-        f" about innocents. {simulation.DAYS_WITH_REVIEWS} days with reviews are followed by {simulation.DAYS_WITHOUT}"
-        f" without. On the last one {simulation.COLLUDERS} colluders, each after a real call of 30 to 90 seconds, report"
-        f" {simulation.TARGETS} innocents for a threat, with a block. Seeds {', '.join(map(str, SEEDS))}; the worst of"
+        f" call; {simulation.RIGHT:.0%} of their victims report, and {1 - simulation.RIGHT:.0%} of all honest reports"
+        f" are about innocents. {simulation.DAYS_WITH_REVIEWS} days with reviews are followed by"
+        f" {simulation.DAYS_WITHOUT} without. On the last one {simulation.COLLUDERS} colluders, each after a real call"
+        f" of 30 to 90 seconds, report {simulation.TARGETS} innocents for a threat, with a block."
+        f" Seeds {', '.join(map(str, SEEDS))}; the worst of"
         f" them is shown. {seconds:.0f} s, {time.strftime('%Y-%m-%d')}.",
         "",
         "## Goals",
@@ -130,8 +131,8 @@ def _report(rows: list[list[str]], precision: float, held: float, third: dict[st
             ],
         ),
         "",
-        "The goals count in the first four attacks. Nobody is banned by a rule: an administrator decides each report. Every"
-        " report is in the queue; flagged learners are those that a rule points out.",
+        "The goals count in the first four attacks. Nobody is banned by a rule: an administrator decides each report."
+        " Every report is in the queue; flagged learners are those that a rule points out.",
         "",
         "## Rules beside each other",
         "",
@@ -152,7 +153,7 @@ def _report(rows: list[list[str]], precision: float, held: float, third: dict[st
         "- A colluder whose three earlier reports were confirmed (each about another learner, by an administrator) can"
         " hold a target, for at most a day. The dismissal of that report ends the hold and the record: the next needs"
         " eight confirmed reports.",
-        "- An order that puts urgent reasons first would have put all targets first because colluders"
+        "- An order that puts urgent reasons first would have put all targets first, because colluders"
         " choose the reason: 60 % right in the worst case. So the reason sets the deadline, and the rank the order.",
         "",
     ]

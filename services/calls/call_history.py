@@ -21,6 +21,7 @@ from services.calls import streaks
 from services.calls.room_state import CallState
 from services.calls.rooms import ROOM_SECONDS
 from services.pagination import Page, read_page, seek
+from services.safety.hidden_pictures import DEFAULT_MINIMUM_WEIGHT, shown_avatar
 
 #: Name shown for a learner whose account is deleted.
 FORMER_LEARNER = "Former learner"
@@ -47,8 +48,9 @@ class Call:
 
 
 class CallHistoryService:
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, picture_hide_weight: float = DEFAULT_MINIMUM_WEIGHT) -> None:
         self._database = database
+        self._picture_hide_weight = picture_hide_weight
 
     async def start(
         self,
@@ -175,7 +177,7 @@ class CallHistoryService:
         me = uuid.UUID(user_id)
         try:
             async with self._database.transaction() as db:
-                call = await _read(db, me, session_id)
+                call = await self._read(db, me, session_id)
                 if call.session.ended_at is None:
                     raise errors.CallNotEnded()
                 if call.session.connected_at is None:
@@ -199,7 +201,7 @@ class CallHistoryService:
             ids = sa.select(col(CallSession.id), col(CallSession.started_at)).where(col(side) == me)
             sides.append(sa.select(seek(ids, key, limit=limit, cursor=cursor).subquery()))
         newest = sa.union_all(*sides).subquery()
-        statement = _select_calls(me).join(newest, newest.c.id == col(CallSession.id))
+        statement = _select_calls(me, self._picture_hide_weight).join(newest, newest.c.id == col(CallSession.id))
         async with self._database.transaction() as db:
             return await read_page(
                 db, statement, key, limit=limit, cursor=None, build=lambda *row: _build_call(row, me)
@@ -208,38 +210,37 @@ class CallHistoryService:
     async def read(self, user_id: str, session_id: str) -> Call:
         """Read one of the user's calls; raise NotFound, also for a call of other users."""
         async with self._database.transaction() as db:
-            return await _read(db, uuid.UUID(user_id), session_id)
+            return await self._read(db, uuid.UUID(user_id), session_id)
+
+    async def _read(self, db: AsyncSession, me: uuid.UUID, session_id: str) -> Call:
+        statement = _select_calls(me, self._picture_hide_weight).where(
+            col(CallSession.id) == uuid.UUID(session_id),
+            sa.or_(col(CallSession.user_a_id) == me, col(CallSession.user_b_id) == me),
+        )
+        row = (await db.execute(statement)).first()
+        if row is None:
+            raise errors.NotFound()
+        return _build_call(row, me)
 
 
-async def _read(db: AsyncSession, me: uuid.UUID, session_id: str) -> Call:
-    statement = _select_calls(me).where(
-        col(CallSession.id) == uuid.UUID(session_id),
-        sa.or_(col(CallSession.user_a_id) == me, col(CallSession.user_b_id) == me),
-    )
-    row = (await db.execute(statement)).first()
-    if row is None:
-        raise errors.NotFound()
-    return _build_call(row, me)
-
-
-def _select_calls(me: uuid.UUID) -> sa.Select[CallSession, Profile, int]:
-    """Select calls with the partner's profile and the user's rating."""
+def _select_calls(me: uuid.UUID, picture_hide_weight: float) -> sa.Select[CallSession, Profile, int, str | None]:
+    """Select calls with the partner's profile, the user's rating, and the partner's picture where others see it."""
     partner_id = sa.case(
         (col(CallSession.user_a_id) == me, col(CallSession.user_b_id)), else_=col(CallSession.user_a_id)
     )
     mine = sa.and_(col(SessionRating.session_id) == col(CallSession.id), col(SessionRating.rater_id) == me)
     return (
-        sa.select(CallSession, Profile, col(SessionRating.stars))
+        sa.select(CallSession, Profile, col(SessionRating.stars), shown_avatar(picture_hide_weight))
         .join(Profile, col(Profile.user_id) == partner_id)
         .outerjoin(SessionRating, mine)
     )
 
 
-def _build_call(row: tuple[CallSession, Profile, int | None], me: uuid.UUID) -> Call:
-    session, partner, my_rating = row
+def _build_call(row: tuple[CallSession, Profile, int | None, str | None], me: uuid.UUID) -> Call:
+    session, partner, my_rating, avatar_url = row
     name = partner.display_name or partner.username or FORMER_LEARNER
     ended_by = _ended_by(session, me)
-    return Call(session, partner.user_id, name, partner.avatar_url, partner.english_level, ended_by, my_rating)
+    return Call(session, partner.user_id, name, avatar_url, partner.english_level, ended_by, my_rating)
 
 
 def _ended_by(session: CallSession, me: uuid.UUID) -> Literal["me", "partner", "timeout", "error"] | None:

@@ -25,6 +25,8 @@ from services.calls.room_messages import close_participants
 from services.calls.room_state import ClosedRoom, Paired, ParticipantRecord, Queued, QueueEntry
 from services.calls.rooms import Rooms
 from services.calls.seekers import read_seeker
+from services.safety.hidden_pictures import DEFAULT_MINIMUM_WEIGHT
+from services.safety.text_filter import TextFilter
 
 log = logging.getLogger("parlance.matchmaking")
 
@@ -48,7 +50,14 @@ MatchListener = Callable[[str, str, str, str], Awaitable[None]]
 
 class MatchmakingService:
     def __init__(
-        self, bus: Bus, database: Database, rooms: Rooms, history: CallHistoryService, records: CallRecords
+        self,
+        bus: Bus,
+        database: Database,
+        rooms: Rooms,
+        history: CallHistoryService,
+        records: CallRecords,
+        text_filter: TextFilter,
+        picture_hide_weight: float = DEFAULT_MINIMUM_WEIGHT,
     ) -> None:
         #: Matches made by this web process, and how long the waiting learners had waited, by level.
         self.matches: defaultdict[Level, int] = defaultdict(int)
@@ -58,6 +67,8 @@ class MatchmakingService:
         self._rooms = rooms
         self._history = history
         self._records = records
+        self._text_filter = text_filter
+        self._picture_hide_weight = picture_hide_weight
         #: The searches of this web process's sockets by socket id, to restore them where Redis has lost them.
         self._queue_entries: dict[str, QueueEntry] = {}
         #: Their spans, where tracing is on.
@@ -99,9 +110,10 @@ class MatchmakingService:
     ) -> Searching | Match | PartnerCancelled | None:
         """Match the user, or let them wait in the queue.
 
-        Raises Banned, PairingOnHold, ProfileIncomplete, AlreadySearching, AlreadyInRoom. Where the user's socket is
-        gone by then, returns None, or the outcome for the partner of the match.
+        Raises TextRefused, Banned, PairingOnHold, ProfileIncomplete, AlreadySearching, AlreadyInRoom. Where the user's
+        socket is gone by then, returns None, or the outcome for the partner of the match.
         """
+        self._text_filter.check("topic", topic)
         # Folding case can make a text longer than it was.
         topic = " ".join((topic or "").split()).casefold()[:MAX_TOPIC_LENGTH]
         outcome = await self._find_or_queue(user_id, socket_id, level, topic)
@@ -338,7 +350,7 @@ class MatchmakingService:
         return min(longest, max(1, math.ceil((queued.ahead + 1) * 300 / queued.recent_matches)))
 
     async def _read_seeker(self, user_id: str, socket_id: str) -> tuple[Partner, list[str]]:
-        return await read_seeker(self._database, user_id, socket_id)
+        return await read_seeker(self._database, user_id, socket_id, self._picture_hide_weight)
 
 
 def _build_partner(entry: QueueEntry) -> Partner:

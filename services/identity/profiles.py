@@ -18,9 +18,14 @@ from adapters import images
 from adapters.database import Database
 from adapters.jobs import Jobs
 from adapters.storage import Storage
+from instants import utc_now
 from jobs import delete_object
-from models import EnglishLevel, LearningGoal, Profile, User
+from models import EnglishLevel, LearningGoal, Profile, Role, User
 from services.identity.user_rows import lock_user_and_profile
+from services.messaging import notification_templates, notifications
+from services.safety.hidden_pictures import DEFAULT_MINIMUM_WEIGHT, shown_avatar
+from services.safety.pictures import PicturesService
+from services.safety.text_filter import TextFilter
 from wire import rest
 
 #: Pixels of an avatar's side.
@@ -52,6 +57,13 @@ class ProfileChanges(TypedDict, total=False):
     timezone: str | None
 
 
+class Avatar(NamedTuple):
+    """A new picture, and whether it waits for review."""
+
+    url: str
+    is_held: bool
+
+
 class Me(NamedTuple):
     """An account with its profile, for its owner."""
 
@@ -77,7 +89,18 @@ class Me(NamedTuple):
 
 
 class ProfilesService:
-    def __init__(self, database: Database, storage: Storage, jobs: Jobs) -> None:
+    def __init__(
+        self,
+        database: Database,
+        storage: Storage,
+        jobs: Jobs,
+        text_filter: TextFilter,
+        pictures: PicturesService,
+        picture_hide_weight: float = DEFAULT_MINIMUM_WEIGHT,
+    ) -> None:
+        self._text_filter = text_filter
+        self._pictures = pictures
+        self._picture_hide_weight = picture_hide_weight
         self._database = database
         self._storage = storage
         self._jobs = jobs
@@ -93,20 +116,23 @@ class ProfilesService:
         return Me._make(row)
 
     async def read_public(self, user_id: str) -> Profile:
-        """Read the public part of a profile; raise NotFound."""
+        """Read the public part of a profile, its picture as others see it; raise NotFound."""
         statement = (
-            select(Profile)
+            select(Profile, shown_avatar(self._picture_hide_weight))
             .join(User, col(User.id) == col(Profile.user_id))
             .where(Profile.user_id == uuid.UUID(user_id), col(User.deleted_at).is_(None))
         )
         async with self._database.transaction() as db:
-            profile = (await db.exec(statement)).first()
-        if profile is None:
+            found = (await db.exec(statement)).first()
+        if found is None:
             raise errors.NotFound()
+        profile, avatar_url = found
+        # For the reader alone: the row is detached, and its owner keeps the picture.
+        profile.avatar_url = avatar_url
         return profile
 
     async def update_me(self, user_id: str, changes: ProfileChanges) -> Me:
-        """Change the profile fields in `changes` (by column name); raise UsernameTaken or RequestInvalid."""
+        """Change the fields in `changes` (by column name); raise UsernameTaken, TextRefused or RequestInvalid."""
         columns: dict[str, object] = {**changes}
         if level := changes.get("english_level"):
             columns["english_level"] = EnglishLevel(level)
@@ -117,38 +143,57 @@ class ProfilesService:
             raise errors.RequestInvalid("'timezone' is not an IANA time zone; send a name such as Europe/Berlin")
         try:
             async with self._database.transaction() as db:
-                _, profile = await lock_user_and_profile(db, uuid.UUID(user_id))
+                user, profile = await lock_user_and_profile(db, uuid.UUID(user_id))
+                self._check_texts(user, profile, changes)
                 profile.sqlmodel_update(columns)
                 db.add(profile)
         except IntegrityError:
             raise errors.UsernameTaken() from None
         return await self.read_own(user_id)
 
-    async def set_avatar(self, user_id: str, data: bytes) -> str:
-        """Store a picture and return its URL; raise UnsupportedMediaType, PayloadTooLarge or Unavailable.
+    def _check_texts(self, user: User, profile: Profile, changes: ProfileChanges) -> None:
+        """Raise TextRefused for a changed text that is not allowed; a stored one may be sent again."""
+        texts = {
+            "username": (profile.username, changes.get("username")),
+            "displayName": (profile.display_name, changes.get("display_name")),
+            "bio": (profile.bio, changes.get("bio")),
+            "nativeLanguage": (profile.native_language, changes.get("native_language")),
+        }
+        for field, (stored, changed) in texts.items():
+            if changed != stored:
+                self._text_filter.check(field, changed, is_staff=user.role is not Role.STUDENT)
+
+    async def set_avatar(self, user_id: str, data: bytes) -> Avatar:
+        """Store a picture; raise UnsupportedMediaType, PayloadTooLarge, PictureRefused or Unavailable.
 
         The new object exists before the profile refers to it; the old one is deleted once nothing refers to it.
         """
         if len(data) > AVATAR_MAX_BYTES:
             raise errors.PayloadTooLarge(f"the file is too large; send at most {AVATAR_MAX_BYTES} bytes")
         picture = await images.square_webp(data, AVATAR_SIDE)
+        verdict = await self._pictures.judge(picture)
+        if verdict == "refuse":
+            raise errors.PictureRefused()
         # Two uploads in one millisecond are two objects: deleting one must not delete the other.
         key = f"avatars/{user_id}/{time.time_ns() // 1_000_000}-{secrets.token_hex(4)}.webp"
         url = self._storage.public_url(key)
         async with self._storage.put_or_undo(key, picture, "image/webp"):
-            await self._set_avatar_url(user_id, url)
-        return url
+            await self._set_avatar_url(user_id, url, is_held=verdict == "review")
+        return Avatar(url, verdict == "review")
 
     async def remove_avatar(self, user_id: str) -> None:
         """Remove the avatar, where there is one."""
         await self._set_avatar_url(user_id, None)
 
-    async def _set_avatar_url(self, user_id: str, url: str | None) -> None:
+    async def _set_avatar_url(self, user_id: str, url: str | None, *, is_held: bool = False) -> None:
         async with self._database.transaction() as db:
             _, profile = await lock_user_and_profile(db, uuid.UUID(user_id))
             await enqueue_avatar_deletion(db, self._jobs, self._storage, profile)
             profile.avatar_url = url
+            profile.avatar_held_at = utc_now() if is_held else None
             db.add(profile)
+            if url is not None and is_held:
+                await notifications.notify_admins(db, notification_templates.picture_held(profile.user_id, url))
 
 
 async def enqueue_avatar_deletion(db: AsyncSession, jobs: Jobs, storage: Storage, profile: Profile) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from digests import compute_digest
 from models import Lesson, NotificationType, Order, Report
 from models.payment_alert import AlertKind
 
@@ -143,6 +144,15 @@ def user_flagged(user_id: uuid.UUID) -> NotificationTemplate:
     data = {"kind": "flagged", "userId": str(user_id)}
     # Without an occasion: a learner may be cleared, and be reported again.
     return _alert("A learner needs review", "The pending reports of a learner weigh enough for a flag.", data, None)
+
+
+def picture_held(user_id: uuid.UUID, url: str) -> NotificationTemplate:
+    return _alert(
+        "A picture needs review",
+        "The screen did not decide about a learner's picture. `parlance pictures list` has its address.",
+        {"kind": "picture", "userId": str(user_id)},
+        f"picture:{compute_digest(url)[:32]}",
+    )
 
 
 def video_ready(lesson: Lesson) -> NotificationTemplate:

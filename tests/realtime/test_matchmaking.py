@@ -363,7 +363,9 @@ def matchmaking_with(
     """A service like the container's, but for its sessions or its Redis."""
     rooms = Rooms(scripts or container.scripts)
     rows = CallRecords(rooms, sessions)
-    return MatchmakingService(LocalBus(container.bus.process_id), container.database, rooms, sessions, rows)
+    return MatchmakingService(
+        LocalBus(container.bus.process_id), container.database, rooms, sessions, rows, container.text_filter
+    )
 
 
 # --- Where PostgreSQL fails -----------------------------------------------------------------------------

@@ -35,7 +35,12 @@ async def end_search(container: Container, user_id: str) -> None:
 def make_matchmaking(container: Container, history: CallHistoryService | None = None) -> MatchmakingService:
     rooms, history = Rooms(container.scripts), history or container.call_history
     return MatchmakingService(
-        LocalBus(container.bus.process_id), container.database, rooms, history, CallRecords(rooms, history)
+        LocalBus(container.bus.process_id),
+        container.database,
+        rooms,
+        history,
+        CallRecords(rooms, history),
+        container.text_filter,
     )
 
 
@@ -171,7 +176,8 @@ async def test_job_of_a_hold_is_repeated_without_redis(container: Container, mak
 
     rooms = NoRedis(container.scripts)
     history = container.call_history
-    broken = MatchmakingService(LocalBus(), container.database, rooms, history, CallRecords(rooms, history))
+    records = CallRecords(rooms, history)
+    broken = MatchmakingService(LocalBus(), container.database, rooms, history, records, container.text_filter)
     with pytest.raises(errors.Unavailable):
         await broken.refusals.end_held_search(bob.id)
     assert end_held_search.max_attempts > 1

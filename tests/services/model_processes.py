@@ -20,6 +20,7 @@ from services.calls.room_checks import RoomChecks
 from services.calls.room_state import CallState
 from services.calls.rooms import Rooms
 from services.calls.signaling import SignalingService
+from services.safety.text_filter import TextFilter
 from testing.calls import LocalBus
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ class Matchmaking(MatchmakingService):
     """Matchmaking that asks the model, not PostgreSQL, who searches and whom they must not meet."""
 
     def __init__(self, model: Model, bus: LocalBus, rooms: Rooms, rows: CallRecords) -> None:
-        super().__init__(bus, None, rooms, model.rows, rows)  # type: ignore[arg-type]
+        super().__init__(bus, None, rooms, model.rows, rows, TextFilter(is_on=False))  # type: ignore[arg-type]
         self._model = model
 
     async def _read_seeker(self, user_id: str, socket: str) -> tuple[Partner, list[str]]:

@@ -112,12 +112,13 @@ export interface components {
          *     - `peer_not_ready`: the partner has not joined yet; wait for `peer_joined`.
          *     - `bad_role`: the caller sends offers, the receiver answers.
          *     - `room_closed`: the call has ended.
+         *     - `text_refused`: the topic has a word that is not allowed; the message names the field.
          *     - `bad_payload`: the event does not match this contract; the message says where.
          *     - `rate_limited`: too many events; the event was not processed.
          *     - `unavailable`: a service is unavailable; send the event again shortly.
          *     - `internal`: an error of the server.
          */
-        ErrorCode: "banned" | "pairing_on_hold" | "profile_incomplete" | "already_searching" | "already_in_room" | "not_searching" | "not_in_room" | "peer_not_ready" | "bad_role" | "room_closed" | "bad_payload" | "rate_limited" | "unavailable" | "internal" | (string & {});
+        ErrorCode: "banned" | "pairing_on_hold" | "profile_incomplete" | "already_searching" | "already_in_room" | "not_searching" | "not_in_room" | "peer_not_ready" | "bad_role" | "room_closed" | "text_refused" | "bad_payload" | "rate_limited" | "unavailable" | "internal" | (string & {});
         /** @description Why an event was refused. */
         EventError: {
             code: components["schemas"]["ErrorCode"];

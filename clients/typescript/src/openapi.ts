@@ -440,7 +440,8 @@ export interface paths {
         head?: never;
         /**
          * Change the user's own profile
-         * @description Fields that are absent keep their value; `null` clears a field.
+         * @description Fields that are absent keep their value; `null` clears a field. A changed text of `x-text-filter` may be refused with
+         *     `text_refused`, whose `detail` names the field.
          */
         patch: operations["updateMe"];
         trace?: never;
@@ -497,7 +498,8 @@ export interface paths {
         put?: never;
         /**
          * Upload the user's picture
-         * @description JPEG, PNG or WebP by its bytes, 25 megapixels at most; it becomes a square of 400 pixels without metadata.
+         * @description JPEG, PNG or WebP by its bytes, 25 megapixels at most; it becomes a square of 400 pixels without metadata. The
+         *     deployment may screen pictures: `picture_refused`, or `isUnderReview`, while others do not see the picture.
          */
         post: operations["uploadAvatar"];
         /**
@@ -1636,7 +1638,7 @@ export interface components {
         NextCursor: string | null;
         /**
          * @description What went wrong, for programs. A code keeps its meaning; new ones may be added. `x-codes` of an operation lists its
-         *     own; the description of this document lists those of all operations. Known values: `request_invalid`, `unauthenticated`, `forbidden`, `not_found`, `method_not_allowed`, `not_acceptable`, `request_timeout`, `payload_too_large`, `uri_too_long`, `unsupported_media_type`, `headers_too_large`, `rate_limited`, `internal`, `unavailable`, `email_taken`, `invalid_credentials`, `account_banned`, `refresh_token_invalid`, `refresh_token_reused`, `token_invalid`, `password_too_common`, `last_admin`, `second_factor_required`, `second_factor_invalid`, `username_taken`, `already_rated`, `call_not_ended`, `already_reported`, `course_is_free`, `already_enrolled`, `payment_pending`, `signature_invalid`, `payment_refused`, `order_not_refundable`, `refund_pending`, `refund_too_large`, `not_enrolled`, `course_in_use`, `slug_taken`, `lessons_differ`, `video_not_ready`, `upload_offset_differs`, `upload_version_unsupported`, `idempotency_key_reused`, `idempotency_in_flight`.
+         *     own; the description of this document lists those of all operations. Known values: `request_invalid`, `unauthenticated`, `forbidden`, `not_found`, `method_not_allowed`, `not_acceptable`, `request_timeout`, `payload_too_large`, `uri_too_long`, `unsupported_media_type`, `headers_too_large`, `rate_limited`, `internal`, `unavailable`, `email_taken`, `invalid_credentials`, `account_banned`, `refresh_token_invalid`, `refresh_token_reused`, `token_invalid`, `password_too_common`, `last_admin`, `second_factor_required`, `second_factor_invalid`, `username_taken`, `text_refused`, `picture_refused`, `already_rated`, `call_not_ended`, `already_reported`, `course_is_free`, `already_enrolled`, `payment_pending`, `signature_invalid`, `payment_refused`, `order_not_refundable`, `refund_pending`, `refund_too_large`, `not_enrolled`, `course_in_use`, `slug_taken`, `lessons_differ`, `video_not_ready`, `upload_offset_differs`, `upload_version_unsupported`, `idempotency_key_reused`, `idempotency_in_flight`.
          */
         ErrorCode: string;
         /** @description An error as RFC 9457 describes it. */
@@ -2145,7 +2147,8 @@ export interface components {
         DisplayName: string | null;
         /**
          * Format: uri
-         * @description Address of the picture, a WebP square of 400 pixels; null without one. A new picture has a new address.
+         * @description Address of the picture, a WebP square of 400 pixels; null without one, and for others while it is under review or reports
+         *     about its owner are open. A new picture has a new address.
          * @example https://files.example.com/avatars/7f8de2c4-6c0b-4b58-9a83-0a1c4c6ad1f0/1773480413589-9f2c41d7.webp
          */
         AvatarUrl: string | null;
@@ -2257,6 +2260,11 @@ export interface components {
         };
         /** @description The picture of the user's profile. */
         Avatar: {
+            /**
+             * @description Whether the picture waits for review; its owner sees it, others do not yet.
+             * @example false
+             */
+            isUnderReview: boolean;
             /**
              * Format: uri
              * @description Address of the new picture, a WebP square of 400 pixels.

@@ -7,6 +7,8 @@ const SENTENCES: Record<string, string> = {
   email_taken: "There is an account with this e-mail address already. Sign in instead, or ask for a new password.",
   invalid_credentials: "The e-mail address or the password is not right.",
   username_taken: "This username is taken. Choose another one.",
+  text_refused: "This has a word that is not allowed here. Write it in another way.",
+  picture_refused: "This picture is not allowed here. Choose another one.",
   token_invalid: "This link has been used already or is too old. Ask for a new one.",
   pairing_on_hold: "You cannot be matched with a partner for now. Try again tomorrow.",
   profile_incomplete: "Choose a username and your level first.",

@@ -312,6 +312,7 @@ final class LocalCandidate implements Payload {
 /// - `peer_not_ready`: the partner has not joined yet; wait for `peer_joined`.
 /// - `bad_role`: the caller sends offers, the receiver answers.
 /// - `room_closed`: the call has ended.
+/// - `text_refused`: the topic has a word that is not allowed; the message names the field.
 /// - `bad_payload`: the event does not match this contract; the message says where.
 /// - `rate_limited`: too many events; the event was not processed.
 /// - `unavailable`: a service is unavailable; send the event again shortly.
@@ -327,6 +328,7 @@ extension type const ErrorCode(String value) implements String {
   static const peerNotReady = ErrorCode('peer_not_ready');
   static const badRole = ErrorCode('bad_role');
   static const roomClosed = ErrorCode('room_closed');
+  static const textRefused = ErrorCode('text_refused');
   static const badPayload = ErrorCode('bad_payload');
   static const rateLimited = ErrorCode('rate_limited');
   static const unavailable = ErrorCode('unavailable');
