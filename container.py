@@ -74,12 +74,14 @@ from services.payments.orders import OrdersService
 from services.payments.reconciliation import ReconciliationService
 from services.payments.refunds import RefundsService
 from services.payments.webhooks import WebhooksService
-from services.safety.bans import BansService
+from services.safety.appeals import AppealsService
 from services.safety.blocks import BlocksService
 from services.safety.pictures import PicturesService
 from services.safety.profile_scan import ProfileScan
 from services.safety.published_policy import read_policy
 from services.safety.reports import ReportRules, ReportsService
+from services.safety.sanctions import SanctionsService
+from services.safety.statements import StatementsService
 from services.safety.text_filter import TextFilter
 from settings import Settings
 
@@ -185,8 +187,10 @@ class Container:
         self.data_export = DataExportService(self.database, self.profiles)
 
     def _build_safety(self) -> None:
-        self.bans = BansService(self.database, self.audit, self.logins)
         settings = self.settings
+        self.sanctions = SanctionsService(self.database, self.audit, self.logins, self.jobs)
+        self.appeals = AppealsService(self.database, self.audit, self.sanctions, self.jobs)
+        self.statements = StatementsService(self.database, self._mailer, settings.app_url)
         rules = ReportRules(
             flag_weight=settings.report_flag_weight,
             due=settings.report_due,
@@ -197,9 +201,9 @@ class Container:
         )
         keys = KeyFiles(settings)
         self.reports = ReportsService(
-            self.database, self.audit, self.bans, rules, lambda: keys.derive_secret("traits of reporters")
+            self.database, self.audit, self.sanctions, rules, lambda: keys.derive_secret("traits of reporters")
         )
-        self.blocks = BlocksService(self.database, self.settings.picture_hide_weight)
+        self.blocks = BlocksService(self.database, settings.picture_hide_weight)
         self.profile_scan = ProfileScan(self.database, self.text_filter)
 
     def _build_payments(self) -> None:

@@ -12,6 +12,11 @@
     │   TokenInvalid, PasswordTooCommon, LastAdmin                        accounts
     ├── UsernameTaken, TextRefused, PictureRefused                        profiles
     ├── AlreadyRated, CallNotEnded, AlreadyReported                    history and safety
+    ├── EmailTaken, InvalidCredentials, AccountBanned, AccountSuspended, RefreshTokenInvalid,
+    │   RefreshTokenReused, TokenInvalid, PasswordTooCommon, LastAdmin    accounts
+    ├── UsernameTaken                                                     profiles
+    ├── AlreadyRated, CallNotEnded, AlreadyReported, AlreadySanctioned, SanctionLifted,
+    │   AlreadyAppealed, AppealClosed                                     history and safety
     ├── CourseIsFree, AlreadyEnrolled, PaymentPending, SignatureInvalid, PaymentRefused,
     │   OrderNotRefundable, RefundPending, RefundTooLarge                  payments
     ├── NotEnrolled, CourseInUse, SlugTaken, LessonsDiffer, VideoNotReady,
@@ -25,6 +30,7 @@ A REST response carries `status`, `code`, `title` and `detail` (RFC 9457); the s
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 
@@ -46,6 +52,8 @@ class ProductError(Exception):
         self.retry_after = retry_after
         #: Further headers of a REST response.
         self.headers: dict[str, str] = {}
+        #: Further members of the problem (RFC 9457, 3.2), or data of a refused handshake.
+        self.members: Mapping[str, object] = {}
 
 
 def _describe_duration(seconds: int) -> str:
@@ -171,6 +179,22 @@ class AccountBanned(ProductError):
     code = "account_banned"
     title = "This account is banned."
 
+    def __init__(self, detail: str | None = None, *, notice: object = None) -> None:
+        super().__init__(detail)
+        #: The sanction in force, as services describe it to the learner.
+        self.notice = notice
+
+
+class AccountSuspended(ProductError):
+    status = 403
+    code = "account_suspended"
+    title = "This account is suspended."
+
+    def __init__(self, detail: str | None = None, *, notice: object = None) -> None:
+        super().__init__(detail)
+        #: The sanction in force, as services describe it to the learner.
+        self.notice = notice
+
 
 class RefreshTokenInvalid(ProductError):
     status = 401
@@ -263,6 +287,30 @@ class AlreadyReported(ProductError):
     status = 409
     code = "already_reported"
     title = "You have already reported this."
+
+
+class AlreadySanctioned(ProductError):
+    status = 409
+    code = "already_sanctioned"
+    title = "A ban or a suspension of this account is in force; lift it before you issue another."
+
+
+class SanctionLifted(ProductError):
+    status = 409
+    code = "sanction_lifted"
+    title = "This sanction has already been lifted."
+
+
+class AlreadyAppealed(ProductError):
+    status = 409
+    code = "already_appealed"
+    title = "An appeal against this sanction was already received; the answer is sent by e-mail."
+
+
+class AppealClosed(ProductError):
+    status = 409
+    code = "appeal_closed"
+    title = "This appeal has already been decided or closed."
 
 
 # --- Payments -----------------------------------------------------------------------------------
@@ -461,6 +509,7 @@ def list_error_classes(root: type[ProductError] = ProductError) -> list[type[Pro
 
 #: Codes of acks and of the `error` event, and codes of REST responses.
 SOCKET_CODES = frozenset(
-    {e.code for e in list_error_classes(SocketError)} | {"rate_limited", "unavailable", "internal", "text_refused"}
+    {e.code for e in list_error_classes(SocketError)}
+    | {"rate_limited", "unavailable", "internal", "text_refused", "account_suspended"}
 )
 REST_CODES = frozenset(e.code for e in list_error_classes() if not issubclass(e, SocketError))

@@ -139,6 +139,24 @@ async def prune_report_traits(run: Run) -> None:
     log.info("report_traits_pruned count=%d", await run.services.reports.prune_traits())
 
 
+# --- Safety -------------------------------------------------------------------------------------------------------
+
+
+@job("sanctions.send_statement", max_attempts=_RETRY_ATTEMPTS)
+async def send_statement(run: Run, *, sanction_id: str) -> None:
+    await run.services.statements.send_statement(sanction_id)
+
+
+@job("sanctions.send_lift_notice", max_attempts=_RETRY_ATTEMPTS)
+async def send_lift_notice(run: Run, *, sanction_id: str) -> None:
+    await run.services.statements.send_lift_notice(sanction_id)
+
+
+@job("appeals.send_decision", max_attempts=_RETRY_ATTEMPTS)
+async def send_appeal_decision(run: Run, *, appeal_id: str) -> None:
+    await run.services.statements.send_decision(appeal_id)
+
+
 # --- Payments -----------------------------------------------------------------------------------------------------
 
 

@@ -10,6 +10,7 @@ import typer
 import errors
 from cli import (
     admins,
+    appeals,
     audit,
     bucket,
     dev,
@@ -22,6 +23,7 @@ from cli import (
     refunds,
     reset,
     review,
+    sanctions,
     seed,
     serve,
     texts,
@@ -41,8 +43,10 @@ app = typer.Typer(
 )
 app.add_typer(keys.app, name="keys")
 app.add_typer(admins.app, name="admins")
+app.add_typer(appeals.app, name="appeals")
 app.add_typer(audit.app, name="audit")
 app.add_typer(migrations.app, name="migrations")
+app.add_typer(sanctions.app, name="sanctions")
 app.add_typer(bucket.app, name="bucket")
 app.add_typer(refunds.app, name="refunds")
 app.add_typer(payments.app, name="payments")

@@ -20,8 +20,9 @@ from connexion.middleware.abstract import RoutedAPI, SpecMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from contract import schemas
+from contract.entity_tags import NOT_MODIFIED
 from contract.http_limits import Limits
-from contract.operations import JSON_HEADERS, NOT_MODIFIED, OPERATION, WHOLE, Answer, ContractError, Operation
+from contract.operations import JSON_HEADERS, OPERATION, WHOLE, Answer, ContractError, Operation
 from contract.request_bodies import MAX_JSON_BYTES, replay
 from contract.security import OPTIONAL, Bearer
 

@@ -27,6 +27,7 @@ import handlers
 import parlance
 from adapters.json_text import encode_json
 from contract import client_addresses, problems, rate_limits, schemas, text_fields
+from contract.entity_tags import NOT_MODIFIED, is_unchanged
 from contract.schemas import ContractError as ContractError
 
 if TYPE_CHECKING:
@@ -70,8 +71,6 @@ COMMON_CODES = frozenset(
     )
 )
 
-#: Status of a body that the client has already, by its ETag.
-NOT_MODIFIED = 304
 #: Parameters of a handler besides those of its operation and the body.
 _INJECTED = ("services", "identity", "request")
 
@@ -291,20 +290,13 @@ def _answering(
             headers = {**(_ANONYMOUS if identity is None else _PERSONAL), **headers}
         if content is None:
             return Answer(status, headers, None)
-        if "ETag" in headers and _is_unchanged(scope, headers["ETag"]):
+        if "ETag" in headers and is_unchanged(scope, headers["ETag"]):
             return Answer(NOT_MODIFIED, headers, None)
         if isinstance(content, bytes):  # with the Content-Type of its headers
             return Answer(status, headers, content)
         return Answer(status, {**headers, **JSON_HEADERS} if headers else JSON_HEADERS, encode_json(content))
 
     return answer
-
-
-def _is_unchanged(scope: Scope, tag: str) -> bool:
-    """Return whether `If-None-Match` names the body that would be sent (RFC 9110, 13.1.2)."""
-    given = b",".join(value for name, value in scope["headers"] if name == b"if-none-match").decode("latin-1")
-    tags = {each.strip().removeprefix("W/") for each in given.split(",")}
-    return "*" in tags or tag in tags
 
 
 def _repeatable(call: Call, services: Container, operation_id: str, status: int) -> Call:

@@ -79,7 +79,11 @@ TEXTS: dict[str, ProblemText] = {
     ),
     "account_banned": ProblemText(
         "An administrator has banned the account. The password was correct.",
-        "Show the reason to the user. Each login is refused until an administrator lifts the ban.",
+        "Show the reason and the appeal of `sanction` to the user. Each login is refused until the ban is lifted.",
+    ),
+    "account_suspended": ProblemText(
+        "An administrator has suspended the account for a time, which `sanction` of the login's response states.",
+        "Show the reason, the end and the appeal of `sanction` to the user. A login works again after the end.",
     ),
     "refresh_token_invalid": ProblemText(
         "The refresh token is unknown, has expired, or its login was revoked.",
@@ -137,6 +141,22 @@ TEXTS: dict[str, ProblemText] = {
     "already_reported": ProblemText(
         "The user has reported this call before, or has another pending report of the same learner.",
         "Show that the report is received; GET /reports/mine lists it.",
+    ),
+    "already_sanctioned": ProblemText(
+        "The account is banned, or its suspension has not ended. Two administrators may have acted at the same time.",
+        "Read the sanctions of the account, and lift the one in force before another is issued.",
+    ),
+    "sanction_lifted": ProblemText(
+        "Another administrator, or an appeal, has lifted the sanction before.",
+        "Read the sanctions of the account again. Nobody has to appeal any more.",
+    ),
+    "already_appealed": ProblemText(
+        "A sanction has one appeal, and this one has been submitted, maybe from another device.",
+        "Show its state, which `POST /appeals/sanction` returns; the decision is sent by e-mail.",
+    ),
+    "appeal_closed": ProblemText(
+        "The appeal was decided already, or closed because the sanction was lifted or the account deleted.",
+        "Read the appeal again, and show its outcome.",
     ),
     # --- Payments ---
     "course_is_free": ProblemText(

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import uuid
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import errors
 from handlers import shapes
+from models import SanctionGround, SanctionKind
 from services.identity.logins import Identity
+from services.safety.reports import ReportSanction
+from services.safety.sanctions import SanctionOrder
+from services.safety.standings import SanctionNotice
 from wire import rest
 
 if TYPE_CHECKING:
@@ -71,7 +76,8 @@ async def list_admin_reports(
 async def review_report(
     services: Container, identity: Identity, report_id: str, body: rest.ReportReview
 ) -> rest.AdminReport:
-    if body.get("isBanned"):
+    sanction = _report_sanction(body.get("sanction"))
+    if body.get("isBanned") or (sanction and sanction.kind is not SanctionKind.WARNING):
         services.second_factors.check(identity, BAN_FACTOR_AGE)
     report = await services.reports.review(
         identity.user_id,
@@ -79,16 +85,68 @@ async def review_report(
         status=body.get("status"),
         admin_note=body.get("adminNote"),
         ban=body.get("isBanned", False),
+        sanction=sanction,
     )
     return shapes.admin_report(report)
 
 
+def _report_sanction(body: rest.ReportSanction | None) -> ReportSanction | None:
+    if body is None:
+        return None
+    ground = body.get("ground")
+    return ReportSanction(
+        SanctionKind(body["kind"]), body["facts"], body.get("days"), SanctionGround(ground) if ground else None
+    )
+
+
 async def ban_user(services: Container, identity: Identity, user_id: str, body: rest.BanRequest) -> None:
-    await services.bans.ban(identity.user_id, user_id, body["reason"])
+    await services.sanctions.ban(identity.user_id, user_id, body["reason"])
 
 
 async def unban_user(services: Container, identity: Identity, user_id: str) -> None:
-    await services.bans.unban(identity.user_id, user_id)
+    await services.sanctions.unban(identity.user_id, user_id)
+
+
+async def list_user_sanctions(
+    services: Container, user_id: str, limit: int, cursor: str | None = None
+) -> rest.AdminSanctionPage:
+    page = await services.sanctions.list_for_account(user_id, limit=limit, cursor=cursor)
+    return shapes.page(page, shapes.admin_sanction)
+
+
+async def create_sanction(
+    services: Container, identity: Identity, user_id: str, body: rest.SanctionRequest
+) -> rest.AdminSanction:
+    report_id = body.get("reportId")
+    order = SanctionOrder(
+        SanctionKind(body["kind"]),
+        SanctionGround(body["ground"]),
+        body["facts"],
+        body.get("days"),
+        uuid.UUID(report_id) if report_id else None,
+    )
+    sanction = await services.sanctions.issue(identity.user_id, user_id, order)
+    return shapes.admin_sanction(SanctionNotice(sanction, None))
+
+
+async def lift_sanction(
+    services: Container, identity: Identity, sanction_id: str, body: rest.LiftRequest
+) -> rest.AdminSanction:
+    return shapes.admin_sanction(await services.sanctions.lift(identity.user_id, sanction_id, body["reason"]))
+
+
+async def list_appeals(
+    services: Container, limit: int, status: str | None = None, cursor: str | None = None
+) -> rest.AdminAppealPage:
+    page = await services.appeals.list_all(limit=limit, status=status, cursor=cursor)
+    return shapes.page(page, shapes.admin_appeal)
+
+
+async def decide_appeal(
+    services: Container, identity: Identity, appeal_id: str, body: rest.AppealDecision
+) -> rest.AdminAppeal:
+    decided = await services.appeals.decide(identity.user_id, appeal_id, body["outcome"], body["reason"])
+    return shapes.admin_appeal(decided)
 
 
 async def list_admin_orders(

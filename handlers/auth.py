@@ -11,6 +11,7 @@ import errors
 from handlers import cookies, shapes
 from models import Platform
 from services.identity.logins import Identity, LoginTokens
+from services.safety.standings import SanctionNotice
 from wire import rest
 
 if TYPE_CHECKING:
@@ -32,9 +33,14 @@ async def register(
 async def login(
     services: Container, request: Request, body: rest.LoginRequest
 ) -> tuple[rest.AuthTokens, dict[str, str]]:
-    signed_in = await services.authentication.login(
-        body["email"], body["password"], body["deviceId"], body["platform"], body.get("secondFactorCode")
-    )
+    try:
+        signed_in = await services.authentication.login(
+            body["email"], body["password"], body["deviceId"], body["platform"], body.get("secondFactorCode")
+        )
+    except (errors.AccountBanned, errors.AccountSuspended) as refusal:
+        if isinstance(refusal.notice, SanctionNotice):
+            refusal.members = {"sanction": shapes.sanction_notice(refusal.notice)}
+        raise
     return _tokens(services, request, signed_in)
 
 

@@ -10,6 +10,7 @@ import inflection
 
 from instants import format_instant, utc_now
 from models import (
+    Appeal,
     AuditEntry,
     CallSession,
     Dispute,
@@ -43,10 +44,12 @@ from services.operations.dashboard import DashboardStats, TableCount
 from services.operations.retention_schedule import RetentionRule
 from services.pagination import Page
 from services.payments.orders import AdminOrder
+from services.safety.appeals import SubmittedAppeal
 from services.safety.blocks import BlockedUser
 from services.safety.policies import ACCEPTED
 from services.safety.published_policy import ADDRESSES, CONTACT_ADDRESS, PublishedPolicy
 from services.safety.review_queue import ReviewItem, ReviewPage
+from services.safety.standings import SanctionNotice
 from wire import rest
 
 Row = TypeVar("Row")
@@ -272,6 +275,61 @@ def admin_report_page(found: ReviewPage) -> rest.AdminReportPage:
     }
 
 
+def appeal(row: Appeal) -> rest.Appeal:
+    return {
+        "id": str(row.id),
+        "text": row.text,
+        "status": row.status.value,
+        "createdAt": format_instant(row.created_at),
+        "decidedAt": format_instant(row.decided_at),
+        "decisionReason": row.decision_reason,
+    }
+
+
+def sanction(notice: SanctionNotice) -> rest.Sanction:
+    row = notice.sanction
+    return {
+        "id": str(row.id),
+        "kind": row.kind.value,
+        "ground": row.ground.value,
+        "facts": row.facts if row.shows_facts else None,
+        "startsAt": format_instant(row.starts_at),
+        "endsAt": format_instant(row.ends_at),
+        "appealUntil": format_instant(row.appeal_until),
+        "isAppealable": notice.is_appealable(utc_now()),
+        "liftedAt": format_instant(row.lifted_at),
+        "acknowledgedAt": format_instant(row.acknowledged_at),
+        "appeal": appeal(notice.appeal) if notice.appeal else None,
+    }
+
+
+def sanction_notice(notice: SanctionNotice) -> rest.SanctionInForce:
+    return {**sanction(notice), "appealToken": notice.token}
+
+
+def admin_sanction(notice: SanctionNotice) -> rest.AdminSanction:
+    row = notice.sanction
+    return {
+        **sanction(notice),
+        "userId": str(row.user_id),
+        "facts": row.facts,
+        "isInternal": not row.shows_facts,
+        "issuedBy": str(row.issued_by) if row.issued_by else None,
+        "reportId": str(row.report_id) if row.report_id else None,
+        "liftedBy": str(row.lifted_by) if row.lifted_by else None,
+        "liftReason": row.lift_reason,
+    }
+
+
+def admin_appeal(row: SubmittedAppeal) -> rest.AdminAppeal:
+    return {
+        **appeal(row.appeal),
+        "decidedBy": str(row.appeal.decided_by) if row.appeal.decided_by else None,
+        "displayName": row.profile.display_name,
+        "sanction": admin_sanction(SanctionNotice(row.sanction, row.appeal)),
+    }
+
+
 def admin_user(row: UserWithProfile) -> rest.AdminUser:
     user, profile = row
     return {
@@ -280,6 +338,7 @@ def admin_user(row: UserWithProfile) -> rest.AdminUser:
         "displayName": profile.display_name,
         "avatarUrl": profile.avatar_url,
         "isBanned": user.is_banned,
+        "suspendedUntil": format_instant(user.suspended_until),
         "flaggedAt": format_instant(user.flagged_at),
         "totalPracticeMinutes": profile.total_practice_mins,
         "totalCalls": profile.total_sessions,
@@ -326,6 +385,11 @@ def admin_stats(row: DashboardStats) -> rest.AdminStats:
         "openReports": row.open_reports,
         "flaggedUsers": row.flagged_users,
         "openDisputes": row.open_disputes,
+        "appeals": {
+            "open": row.open_appeals,
+            "upheld": row.appeals_upheld,
+            "overturned": row.appeals_overturned,
+        },
         "live": {"searches": row.searches, "rooms": row.live_rooms, "calls": row.live_calls},
         "wait": {"medianSeconds": row.median_wait_seconds, "matches": row.waits},
         "hours": [{"since": format_instant(each.since), "matches": each.matches} for each in row.hours],
@@ -526,6 +590,7 @@ def data_export(export: DataExport) -> rest.DataExport:
             for row in export.push_devices
         ],
         "progress": [progress(row) for row in export.progress],
+        "sanctions": [sanction(row) for row in export.sanctions],
     }
 
 

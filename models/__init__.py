@@ -2,6 +2,7 @@
 
 from sqlmodel import SQLModel
 
+from models.appeal import Appeal, AppealStatus, AppealToken, AppealTokenSource
 from models.audit_entry import AuditEntry
 from models.block import Block
 from models.call_session import CallSession, EndedBy, Level
@@ -20,6 +21,7 @@ from models.profile import EnglishLevel, LearningGoal, Profile
 from models.refresh_token import Platform, RefreshToken
 from models.refund import Refund, RefundStatus
 from models.report import URGENT_REASONS, Report, ReportReason, ReportStatus
+from models.sanction import Sanction, SanctionGround, SanctionKind
 from models.second_factor import RecoveryCode, SecondFactor
 from models.session_rating import SessionRating
 from models.user import Role, User
@@ -32,6 +34,10 @@ __all__ = [
     "URGENT_REASONS",
     "AccountDeletionToken",
     "AlertKind",
+    "Appeal",
+    "AppealStatus",
+    "AppealToken",
+    "AppealTokenSource",
     "AuditEntry",
     "Block",
     "CallSession",
@@ -65,6 +71,9 @@ __all__ = [
     "ReportReason",
     "ReportStatus",
     "Role",
+    "Sanction",
+    "SanctionGround",
+    "SanctionKind",
     "SecondFactor",
     "SessionRating",
     "User",

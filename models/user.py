@@ -77,6 +77,8 @@ class User(SQLModel, table=True):
     banned_at: datetime | None = instant(nullable=True)
     #: Null for a ban from the command line.
     banned_by: uuid.UUID | None = Field(default=None, foreign_key="users.id")
+    #: End of the suspension in force or of the last one; null after it was lifted. PostgreSQL's clock decides.
+    suspended_until: datetime | None = instant(nullable=True)
     #: When the pending reports of this user weighed enough for a flag; null again after their review.
     flagged_at: datetime | None = instant(nullable=True)
     #: Until when the user is not paired, because of an urgent report. A past time is that of the last hold, which

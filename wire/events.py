@@ -71,6 +71,7 @@ class LocalCandidate(TypedDict):
 ErrorCode: TypeAlias = Literal[
     "banned",
     "pairing_on_hold",
+    "account_suspended",
     "profile_incomplete",
     "already_searching",
     "already_in_room",

@@ -17,6 +17,12 @@ RoomId: TypeAlias = str
 ReportId: TypeAlias = str
 
 
+SanctionId: TypeAlias = str
+
+
+AppealId: TypeAlias = str
+
+
 OrderId: TypeAlias = str
 
 
@@ -65,6 +71,7 @@ ErrorCode: TypeAlias = Literal[
     "email_taken",
     "invalid_credentials",
     "account_banned",
+    "account_suspended",
     "refresh_token_invalid",
     "refresh_token_reused",
     "token_invalid",
@@ -78,6 +85,10 @@ ErrorCode: TypeAlias = Literal[
     "already_rated",
     "call_not_ended",
     "already_reported",
+    "already_sanctioned",
+    "sanction_lifted",
+    "already_appealed",
+    "appeal_closed",
     "course_is_free",
     "already_enrolled",
     "payment_pending",
@@ -96,14 +107,6 @@ ErrorCode: TypeAlias = Literal[
     "idempotency_key_reused",
     "idempotency_in_flight",
 ]
-
-
-class Problem(TypedDict):
-    type: str
-    title: str
-    status: int
-    detail: str
-    code: ErrorCode
 
 
 class Health(TypedDict):
@@ -448,12 +451,6 @@ class ReportQueueCounts(TypedDict):
     overdue: int
 
 
-class ReportReview(TypedDict):
-    status: NotRequired[ReportStatus]
-    adminNote: NotRequired[Comment]
-    isBanned: NotRequired[bool]
-
-
 BanReason: TypeAlias = str
 
 
@@ -499,6 +496,74 @@ class AdminDay(TypedDict):
     callMinutes: int
 
 
+SanctionKind: TypeAlias = Literal["warning", "suspension", "ban"]
+
+
+SanctionGround: TypeAlias = Literal[
+    "harassment", "spam", "inappropriate", "hate_speech", "minor_safety", "threat", "underage", "fraud", "other"
+]
+
+
+SanctionFacts: TypeAlias = str
+
+
+SuspensionDays: TypeAlias = int
+
+
+class SanctionRequest(TypedDict):
+    kind: SanctionKind
+    ground: SanctionGround
+    facts: SanctionFacts
+    days: NotRequired[SuspensionDays]
+    reportId: NotRequired[ReportId]
+
+
+class ReportSanction(TypedDict):
+    kind: SanctionKind
+    ground: NotRequired[SanctionGround]
+    facts: SanctionFacts
+    days: NotRequired[SuspensionDays]
+
+
+DecisionReason: TypeAlias = str
+
+
+AppealStatus: TypeAlias = Literal["open", "upheld", "overturned", "closed"]
+
+
+AppealOutcome: TypeAlias = Literal["upheld", "overturned"]
+
+
+AppealWords: TypeAlias = str
+
+
+class AppealText(TypedDict):
+    text: AppealWords
+
+
+AppealToken: TypeAlias = str
+
+
+class Appeal(TypedDict):
+    id: AppealId
+    text: str | None
+    status: AppealStatus
+    createdAt: Time
+    decidedAt: NullableTime | None
+    decisionReason: str | None
+
+
+class AppealDecision(TypedDict):
+    outcome: AppealOutcome
+    reason: DecisionReason
+
+
+class AdminAppealCounts(TypedDict):
+    open: int
+    upheld: int
+    overturned: int
+
+
 class AdminUser(TypedDict):
     id: UserId
     email: AccountEmail
@@ -508,6 +573,7 @@ class AdminUser(TypedDict):
     role: Role
     isVerified: IsVerified
     isBanned: bool
+    suspendedUntil: NullableTime | None
     flaggedAt: NullableTime | None
     totalPracticeMinutes: TotalPracticeMinutes
     totalCalls: TotalCalls
@@ -953,6 +1019,13 @@ class AdminReportPage(TypedDict):
     counts: ReportQueueCounts
 
 
+class ReportReview(TypedDict):
+    status: NotRequired[ReportStatus]
+    adminNote: NotRequired[Comment]
+    isBanned: NotRequired[bool]
+    sanction: NotRequired[ReportSanction]
+
+
 class AdminRevenue(TypedDict):
     currency: Currency
     isLive: bool
@@ -960,6 +1033,95 @@ class AdminRevenue(TypedDict):
     amount: int
     refunds: int
     amountRefunded: int
+
+
+class LiftRequest(TypedDict):
+    reason: DecisionReason
+
+
+class Sanction(TypedDict):
+    id: SanctionId
+    kind: SanctionKind
+    ground: SanctionGround
+    facts: str | None
+    startsAt: Time
+    endsAt: NullableTime | None
+    appealUntil: Time
+    isAppealable: bool
+    liftedAt: NullableTime | None
+    acknowledgedAt: NullableTime | None
+    appeal: Appeal | None
+
+
+class SanctionInForce(TypedDict):
+    id: SanctionId
+    kind: SanctionKind
+    ground: SanctionGround
+    facts: str | None
+    startsAt: Time
+    endsAt: NullableTime | None
+    appealUntil: Time
+    isAppealable: bool
+    liftedAt: NullableTime | None
+    acknowledgedAt: NullableTime | None
+    appeal: Appeal | None
+    appealToken: str | None
+
+
+class SanctionPage(TypedDict):
+    items: list[Sanction]
+    nextCursor: NextCursor | None
+
+
+class AdminSanction(TypedDict):
+    id: SanctionId
+    kind: SanctionKind
+    ground: SanctionGround
+    startsAt: Time
+    endsAt: NullableTime | None
+    appealUntil: Time
+    isAppealable: bool
+    liftedAt: NullableTime | None
+    acknowledgedAt: NullableTime | None
+    appeal: Appeal | None
+    userId: UserId
+    facts: str | None
+    isInternal: bool
+    issuedBy: UserId | None
+    reportId: ReportId | None
+    liftedBy: UserId | None
+    liftReason: str | None
+
+
+class AdminSanctionPage(TypedDict):
+    items: list[AdminSanction]
+    nextCursor: NextCursor | None
+
+
+class AppealRequest(TypedDict):
+    token: AppealToken
+    text: AppealWords
+
+
+class AppealTokenRequest(TypedDict):
+    token: AppealToken
+
+
+class AdminAppeal(TypedDict):
+    id: AppealId
+    text: str | None
+    status: AppealStatus
+    createdAt: Time
+    decidedAt: NullableTime | None
+    decisionReason: str | None
+    decidedBy: UserId | None
+    displayName: DisplayName | None
+    sanction: AdminSanction
+
+
+class AdminAppealPage(TypedDict):
+    items: list[AdminAppeal]
+    nextCursor: NextCursor | None
 
 
 class StaffLoginList(TypedDict):
@@ -1055,6 +1217,15 @@ class LessonList(TypedDict):
     items: list[Lesson]
 
 
+class Problem(TypedDict):
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: ErrorCode
+    sanction: NotRequired[SanctionInForce]
+
+
 class Readiness(TypedDict):
     status: Literal["ok"]
     checks: ReadinessChecks
@@ -1075,6 +1246,7 @@ class DataExport(TypedDict):
     progress: list[LessonProgress]
     notifications: list[Notification]
     pushDevices: list[ExportedPushDevice]
+    sanctions: list[Sanction]
 
 
 class AdminStats(TypedDict):
@@ -1085,6 +1257,7 @@ class AdminStats(TypedDict):
     openReports: int
     flaggedUsers: int
     openDisputes: int
+    appeals: AdminAppealCounts
     live: AdminLiveCounts
     wait: AdminQueueWait
     hours: list[AdminHour]
@@ -1101,6 +1274,7 @@ class AdminUserDetail(TypedDict):
     role: Role
     isVerified: IsVerified
     isBanned: bool
+    suspendedUntil: NullableTime | None
     flaggedAt: NullableTime | None
     totalPracticeMinutes: TotalPracticeMinutes
     totalCalls: TotalCalls

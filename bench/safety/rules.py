@@ -5,6 +5,8 @@ Each gives an order of review, the learners that it flags, and those whose pairi
 
 from __future__ import annotations
 
+import functools
+import json
 import os
 import subprocess
 import sys
@@ -80,26 +82,34 @@ def decide_by_reporters(reports: list[Report]) -> Decision:
     )
 
 
+@functools.cache
+def _start_dawid_skene() -> subprocess.Popen[str]:
+    """Start the process of Dawid-Skene; its library takes long to load."""
+    return subprocess.Popen(
+        [sys.executable, str(Path(__file__).with_name("dawid_skene.py"))],
+        env={**os.environ, "PYTHONPATH": str(PACKAGES)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
 def decide_by_dawid_skene(outcome: Outcome, reports: list[Report]) -> Decision:
     """Decide by the probability that a learner harasses, from who reported and who called without a report."""
     found = group(reports)
     labels = {(each.reporter, each.reported) for each in reports}
-    lines = [f"{reporter} {reported} 1" for reporter, reported in labels]
-    lines += [
-        f"{partner} {learner} 0"
+    rows = [[reporter, reported, 1] for reporter, reported in labels]
+    rows += [
+        [partner, learner, 0]
         for learner in found
         for partner in outcome.partners[learner]
         if (partner, learner) not in labels
     ]
-    answer = subprocess.run(
-        [sys.executable, str(Path(__file__).with_name("dawid_skene.py"))],
-        input="\n".join(lines),
-        env={**os.environ, "PYTHONPATH": str(PACKAGES)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    probabilities = {int(task): float(each) for task, each in map(str.split, answer.stdout.splitlines())}
+    process = _start_dawid_skene()
+    assert process.stdin is not None and process.stdout is not None
+    process.stdin.write(json.dumps(rows) + "\n")
+    process.stdin.flush()
+    probabilities = {int(task): each for task, each in json.loads(process.stdout.readline()).items()}
     urgent = {each.reported for each in reports if each.is_urgent}
     flagged = {each for each in found if probabilities[each] >= PROBABILITY}
     # Equal ones, of which there are many, by the number of reports.

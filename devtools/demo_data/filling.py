@@ -27,10 +27,13 @@ from models import (
     Report,
     ReportStatus,
     Role,
+    SanctionGround,
+    SanctionKind,
     User,
 )
 from services.safety.report_evidence import assess_learner
 from services.safety.reports import set_flag
+from services.safety.sanctions import SanctionOrder
 from settings import Settings
 
 #: One seeding at a time.
@@ -64,7 +67,7 @@ class DemoData:
         self._settings = services.settings
         self._database = services.database
         self._audit = services.audit
-        self._bans = services.bans
+        self._sanctions = services.sanctions
         self._uploads = services.uploads
 
     async def fill(self, learners: int, seed: int) -> Demo:
@@ -158,7 +161,10 @@ class DemoData:
             if banned:
                 report.actioned_at = utc_now()
                 user = await db.get_one(User, report.reported_id)
-                await self._bans.ban_within(db, admin.id, user, report.admin_note)
+                order = SanctionOrder(
+                    SanctionKind.BAN, SanctionGround(report.reason.value), report.admin_note, report_id=report.id
+                )
+                await self._sanctions.ban_within(db, admin.id, user, order)
             db.add(report)
             outcome = {"before": ReportStatus.PENDING.value, "after": report.status.value, "banned": banned}
             await self._audit.write(db, admin.id, "report.review", report.id, **outcome)

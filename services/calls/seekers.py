@@ -11,7 +11,7 @@ from services.safety.hidden_pictures import DEFAULT_MINIMUM_WEIGHT, shown_avatar
 
 #: The profile of a seeker, as their partner sees it, and the ids of users whom they must not meet.
 _SELECT_SEEKER = """
-    SELECT u.is_banned, CASE WHEN u.pairing_held_until > now() THEN
+    SELECT u.is_banned, coalesce(u.suspended_until > now(), false), CASE WHEN u.pairing_held_until > now() THEN
         to_char(u.pairing_held_until AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') END,
         p.username, p.display_name, {avatar}, p.english_level, array_to_string(ARRAY(
         SELECT blocked_id FROM blocks WHERE blocker_id = u.id
@@ -32,14 +32,16 @@ async def read_seeker(
 ) -> tuple[Partner, list[str]]:
     """Read the profile of a searching user, and the users to avoid: blocks and reports count both ways.
 
-    Raises Banned, PairingOnHold or ProfileIncomplete.
+    Raises Banned, AccountSuspended, PairingOnHold or ProfileIncomplete.
     """
     found = await database.fetch_one(_make_query(picture_hide_weight), user_id)
     if found is None:
         raise errors.Banned("This account no longer exists.")
-    is_banned, held_until, username, display_name, avatar_url, english_level, avoided = found
+    is_banned, is_suspended, held_until, username, display_name, avatar_url, english_level, avoided = found
     if is_banned:
         raise errors.Banned()
+    if is_suspended:
+        raise errors.AccountSuspended()
     if held_until is not None:
         raise errors.PairingOnHold.until(held_until)
     if username is None or english_level is None:

@@ -16,6 +16,8 @@ from adapters.storage import Storage
 from instants import utc_now
 from models import (
     AccountDeletionToken,
+    Appeal,
+    AppealToken,
     Block,
     EmailVerificationToken,
     LessonProgress,
@@ -24,11 +26,13 @@ from models import (
     Profile,
     RefreshToken,
     Report,
+    Sanction,
     User,
 )
 from services.identity.logins import LoginsService
 from services.identity.profiles import enqueue_avatar_deletion
 from services.identity.user_rows import lock_user_and_profile
+from services.safety.standings import close_appeal_within
 
 #: Columns of a profile that keep their values.
 _KEPT_COLUMNS = {"user_id", "created_at", "updated_at"}
@@ -81,7 +85,7 @@ async def _delete_rows(db: AsyncSession, user_id: uuid.UUID) -> None:
     """Delete the rows about a user that nothing else refers to, and the personal columns of those that stay."""
     # Refresh tokens stay until they expire: they are why access tokens of the account no longer work.
     await db.execute(sa.update(RefreshToken).where(col(RefreshToken.user_id) == user_id).values(device_id="deleted"))
-    for table in (PasswordResetToken, EmailVerificationToken, AccountDeletionToken, LessonProgress):
+    for table in (PasswordResetToken, EmailVerificationToken, AccountDeletionToken, AppealToken, LessonProgress):
         await db.execute(sa.delete(table).where(col(table.user_id) == user_id))
     await db.execute(sa.delete(Notification).where(col(Notification.user_id) == user_id))
     await db.execute(sa.delete(Block).where(sa.or_(col(Block.blocker_id) == user_id, col(Block.blocked_id) == user_id)))
@@ -94,3 +98,13 @@ async def _delete_rows(db: AsyncSession, user_id: uuid.UUID) -> None:
         .where(col(Report.reporter_id) == user_id)
         .values(description=None, reporter_device=None, reporter_network=None)
     )
+    await _erase_sanctions(db, user_id)
+
+
+async def _erase_sanctions(db: AsyncSession, user_id: uuid.UUID) -> None:
+    """Close open appeals, and erase every text about or by the user; the sanctions stay, without identity."""
+    mine = sa.select(col(Sanction.id)).where(col(Sanction.user_id) == user_id)
+    of_mine = col(Appeal.sanction_id).in_(mine)
+    await close_appeal_within(db, of_mine, "The account was deleted.")
+    await db.execute(sa.update(Appeal).where(of_mine).values(text=None, decision_reason=None))
+    await db.execute(sa.update(Sanction).where(col(Sanction.user_id) == user_id).values(facts=None, lift_reason=None))

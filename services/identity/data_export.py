@@ -12,6 +12,7 @@ from sqlmodel import SQLModel, col, select
 
 from adapters.database import Database
 from models import (
+    Appeal,
     Block,
     CallSession,
     DeviceToken,
@@ -23,9 +24,11 @@ from models import (
     RefreshToken,
     Refund,
     Report,
+    Sanction,
     SessionRating,
 )
 from services.identity.profiles import Me, ProfilesService
+from services.safety.standings import SanctionNotice
 
 T = TypeVar("T", bound=SQLModel)
 OrderBy: TypeAlias = sa.ColumnExpressionArgument[datetime] | sa.ColumnExpressionArgument[uuid.UUID]
@@ -48,6 +51,7 @@ class DataExport:
     progress: list[LessonProgress]
     notifications: list[Notification]
     push_devices: list[DeviceToken]
+    sanctions: list[SanctionNotice]
 
 
 class DataExportService:
@@ -82,4 +86,14 @@ class DataExportService:
                 progress=await read(LessonProgress, col(LessonProgress.user_id) == me),
                 notifications=await read(Notification, col(Notification.user_id) == me, *newest_first),
                 push_devices=await read(DeviceToken, col(DeviceToken.user_id) == me),
+                sanctions=[SanctionNotice(*row) for row in (await db.execute(_select_sanctions(me))).all()],
             )
+
+
+def _select_sanctions(user_id: uuid.UUID) -> sa.Select[Sanction, Appeal | None]:
+    return (
+        sa.select(Sanction, Appeal)
+        .join(Appeal, col(Appeal.sanction_id) == col(Sanction.id), isouter=True)
+        .where(col(Sanction.user_id) == user_id)
+        .order_by(col(Sanction.starts_at))
+    )

@@ -52,6 +52,36 @@ def account_deletion(to: str, link: str) -> Mail:
     )
 
 
+def sanction_statement(to: str, decision: str, reasons: list[str], link: str) -> Mail:
+    return _mail(
+        to,
+        "A decision about your account",
+        [decision, *reasons],
+        ("Read the decision and appeal", link),
+        "The link is for you alone. It works until the last day of the appeal.",
+    )
+
+
+def sanction_lifted(to: str, kind: str, sentences: list[str], link: str) -> Mail:
+    return _mail(
+        to,
+        f"Your {kind} was lifted",
+        sentences,
+        ("Go to Parlance", link),
+        "An appeal that you had submitted is closed by this.",
+    )
+
+
+def appeal_decision(to: str, sentences: list[str], link: str) -> Mail:
+    return _mail(
+        to,
+        "The decision about your appeal",
+        sentences,
+        ("Go to Parlance", link),
+        "A person has decided about your appeal, not the one who had taken the decision before.",
+    )
+
+
 def _mail(to: str, subject: str, sentences: list[str], action: tuple[str, str], closing: str) -> Mail:
     words: dict[str, object] = {
         "subject": subject,

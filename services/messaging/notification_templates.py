@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from digests import compute_digest
-from models import Lesson, NotificationType, Order, Report
+from models import Appeal, AppealStatus, Lesson, NotificationType, Order, Report, Sanction, SanctionKind
 from models.payment_alert import AlertKind
 
 _STREAK_WORDS = {3: "Three", 7: "Seven", 30: "Thirty", 100: "A hundred"}
@@ -153,6 +153,49 @@ def picture_held(user_id: uuid.UUID, url: str) -> NotificationTemplate:
         {"kind": "picture", "userId": str(user_id)},
         f"picture:{compute_digest(url)[:32]}",
     )
+
+
+def sanction_issued(sanction: Sanction) -> NotificationTemplate:
+    title = {
+        SanctionKind.WARNING: "You have received a warning",
+        SanctionKind.SUSPENSION: "Your account is suspended",
+        SanctionKind.BAN: "Your account is banned",
+    }[sanction.kind]
+    return NotificationTemplate(
+        NotificationType.SYSTEM,
+        title,
+        # Not the facts: a push is shown on locked screens.
+        "The e-mail about it says why, and how to appeal.",
+        {"kind": "sanction", "sanctionId": str(sanction.id)},
+        f"sanction:{sanction.id}",
+    )
+
+
+def sanction_lifted(sanction: Sanction) -> NotificationTemplate:
+    return NotificationTemplate(
+        NotificationType.SYSTEM,
+        f"Your {sanction.kind.value} was lifted",
+        "The e-mail about it says why.",
+        {"kind": "sanction", "sanctionId": str(sanction.id)},
+        f"sanction:{sanction.id}:lifted",
+    )
+
+
+def appeal_decided(appeal: Appeal, sanction: Sanction) -> NotificationTemplate:
+    kind = sanction.kind.value
+    outcome = f"The {kind} is lifted." if appeal.status is AppealStatus.OVERTURNED else f"The {kind} stays."
+    return NotificationTemplate(
+        NotificationType.SYSTEM,
+        "Your appeal was decided",
+        f"{outcome} The e-mail about it says why.",
+        {"kind": "appeal", "sanctionId": str(sanction.id)},
+        f"appeal:{appeal.id}",
+    )
+
+
+def new_appeal(appeal: Appeal, sanction: Sanction) -> NotificationTemplate:
+    data = {"kind": "appeal", "appealId": str(appeal.id), "userId": str(sanction.user_id)}
+    return _alert("A new appeal", f"A learner appeals against a {sanction.kind.value}.", data, f"appeal:{appeal.id}")
 
 
 def video_ready(lesson: Lesson) -> NotificationTemplate:

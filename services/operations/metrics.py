@@ -46,6 +46,10 @@ _CALLS_QUERY = """
     SELECT count(*) - count(connected_at), count(connected_at) FROM call_sessions
     WHERE ended_at IS NULL AND started_at > now() - make_interval(secs => :longest)
 """
+_APPEALS_QUERY = """
+    SELECT CAST(status AS text), count(*) FROM appeals
+    WHERE status = 'open' OR decided_at > now() - interval '30 days' GROUP BY 1
+"""
 
 _REPORTS_QUERY = """
     SELECT is_urgent, count(*), count(*) FILTER (WHERE due_at < now()), extract(epoch FROM now() - min(created_at))
@@ -245,6 +249,9 @@ class MetricsService:
             jobs = (await connection.execute(sa.text(_JOBS_QUERY))).all()
             reports = (await connection.execute(sa.text(_REPORTS_QUERY))).all()
             ((unjoined, joined),) = (await connection.execute(sa.text(_CALLS_QUERY), {"longest": ROOM_SECONDS})).all()
+            appeals: list[Sample] = [
+                ([status], count) for status, count in await connection.execute(sa.text(_APPEALS_QUERY))
+            ]
         counts: list[Sample] = [([task, status], count) for task, status, count, _ in jobs]
         ages: list[Sample] = [([task], max(0.0, float(age))) for task, _, _, age in jobs if age is not None]
         rooms: list[Sample] = [(["unjoined"], unjoined), (["joined"], joined)]
@@ -253,6 +260,8 @@ class MetricsService:
         yield Metric("parlance_rooms", "gauge", "Open rooms.", ("state",), (), rooms)
         for metric in _build_report_metrics({row[0]: (row[1], row[2], row[3]) for row in reports}):
             yield metric
+        help_text = "Open appeals, and those of the last 30 days by outcome."
+        yield Metric("parlance_appeals", "gauge", help_text, ("status",), (), appeals)
 
     async def _read_redis(self) -> AsyncIterator[Metric]:
         waiting = await self._rooms.count_searches_by_level()

@@ -43,6 +43,7 @@ class PruningService:
             ("password_reset_tokens", _TOKENS, "expires_at", mailed_tokens_after),
             ("email_verification_tokens", _TOKENS, "expires_at", mailed_tokens_after),
             ("account_deletion_tokens", _TOKENS, "expires_at", mailed_tokens_after),
+            ("appeal_tokens", _TOKENS, "expires_at", mailed_tokens_after),
             ("webhook_events", _EVENTS, "handled_at", webhook_events_after),
         )
 

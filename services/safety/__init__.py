@@ -1,8 +1,15 @@
-"""Safety: reports with their weights, holds, blocks, bans, and what the service publishes about itself."""
+"""Safety: reports with their weights, holds, blocks, sanctions, appeals, and the published policy."""
 
-from models import Block, Report
+from models import Appeal, AppealToken, Block, Report, Sanction
 
-TAGS = ("policy", "reports")
+TAGS = ("policy", "reports", "sanctions")
 EVENTS: tuple[str, ...] = ()
-MODELS = (Block, Report)
-JOBS = ("reports.weigh", "reports.notify_overdue", "reports.prune_traits")
+MODELS = (Appeal, AppealToken, Block, Report, Sanction)
+JOBS = (
+    "appeals.send_decision",
+    "reports.notify_overdue",
+    "reports.prune_traits",
+    "reports.weigh",
+    "sanctions.send_lift_notice",
+    "sanctions.send_statement",
+)

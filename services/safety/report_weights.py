@@ -26,7 +26,7 @@ PRIOR_RIGHT, PRIOR_WRONG = 4.0, 1.0
 #: More independent weight than that of two reporters adds nothing to the rank: colluders of separate devices can add
 #: reports, but cannot remove the partners who had nothing to report. It counts again beyond that of twenty.
 RANK_WEIGHT, MASS_WEIGHT = 1.6, 16.0
-#: Added to the rank where pairing is held, so that what holds somebody is reviewed first.
+#: Added to the rank where pairing is held, so that what holds a learner is reviewed first.
 HOLD_RANK = 100.0
 #: For a hold nothing is assumed: only reviewed reports count, and a record is at least this.
 HOLD_RECORD = 0.8

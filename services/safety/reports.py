@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
@@ -20,16 +21,16 @@ from adapters.jobs import enqueue_each
 from adapters.tokens import Identity
 from instants import utc_now
 from jobs import weigh_reports
-from models import URGENT_REASONS, Block, Report, ReportReason, ReportStatus, User
+from models import URGENT_REASONS, Block, Report, ReportReason, ReportStatus, SanctionGround, SanctionKind, User
 from services.identity.user_rows import lock_user
 from services.messaging import notification_templates, notifications
 from services.operations.audit import AuditService
 from services.pagination import Page, read_page
 from services.safety import report_evidence, review_queue
-from services.safety.bans import BansService
 from services.safety.holds import place_hold, release_hold
 from services.safety.report_evidence import assess_learner
 from services.safety.review_queue import ReviewItem, ReviewPage
+from services.safety.sanctions import SanctionOrder, SanctionsService
 
 log = logging.getLogger("parlance.safety")
 
@@ -53,19 +54,31 @@ class ReportRules:
     prune_traits_after: timedelta
 
 
+class ReportSanction(NamedTuple):
+    """The sanction that a review issues; its ground is the reason of the report, unless another one is given."""
+
+    kind: SanctionKind
+    facts: str
+    days: int | None = None
+    ground: SanctionGround | None = None
+
+    def build_order(self, report: Report) -> SanctionOrder:
+        return SanctionOrder(self.kind, self.ground or _find_ground(report), self.facts, self.days, report.id)
+
+
 class ReportsService:
     def __init__(
         self,
         database: Database,
         audit: AuditService,
-        bans: BansService,
+        sanctions: SanctionsService,
         rules: ReportRules,
         get_trait_key: Callable[[], bytes],
     ) -> None:
         """`get_trait_key` returns the key of the hashes of reporters' devices and networks."""
         self._database = database
         self._audit = audit
-        self._bans = bans
+        self._sanctions = sanctions
         self._rules = rules
         self._get_trait_key = get_trait_key
 
@@ -171,12 +184,19 @@ class ReportsService:
             return await read_page(db, select(Report).where(condition), key, limit=limit, cursor=cursor)
 
     async def review(
-        self, actor_id: str, report_id: str, *, status: str | None, admin_note: str | None, ban: bool
+        self,
+        actor_id: str,
+        report_id: str,
+        *,
+        status: str | None,
+        admin_note: str | None,
+        ban: bool,
+        sanction: ReportSanction | None = None,
     ) -> ReviewItem:
-        """Review a report, and ban the reported user if `ban`, in one transaction.
+        """Review a report, and ban the reported user if `ban`, or sanction them, in one transaction.
 
-        The first decision notifies the reporter. Raises NotFound, Forbidden where the reported user is an
-        administrator, and AlreadyReported where the report would be pending again although its reporter has made
+        The first decision notifies the reporter. Raises NotFound; Forbidden where the reported user is a member of
+        staff; AlreadySanctioned; AlreadyReported where the report would be pending again although its reporter has made
         another since.
         """
         actor = uuid.UUID(actor_id)
@@ -185,7 +205,7 @@ class ReportsService:
             async with self._database.transaction() as db:
                 user, report = await _lock_report(db, uuid.UUID(report_id))
                 before = report.status
-                if ban:
+                if ban or sanction:
                     report.status = ReportStatus.ACTIONED
                 elif status is not None:
                     report.status = ReportStatus(status)
@@ -195,18 +215,22 @@ class ReportsService:
                     report.actioned_at = utc_now()
                 db.add(report)
                 await db.flush()
-                if ban:
-                    ended = await self._bans.ban_within(db, actor, user, admin_note or report.reason.value)
+                if sanction:
+                    _, ended = await self._sanctions.issue_within(db, actor, user, sanction.build_order(report))
+                elif ban:
+                    ended = await self._sanctions.ban_within(db, actor, user, _build_ban(report, admin_note))
                 if report.status is not before:
                     await self._settle(db, report)
                 await self._weigh(db, user, is_review=True)
                 outcome = {"before": before.value, "after": report.status.value, "banned": ban}
+                if sanction:
+                    outcome["sanction"] = sanction.kind.value
                 await self._audit.write(db, actor, "report.review", report.id, **outcome)
                 await db.flush()
                 (item,) = await review_queue.add_learner_reports(db, [report])
         except IntegrityError:
             raise errors.AlreadyReported("The reporter has another pending report of the same learner.") from None
-        await self._bans.publish_ended_logins(ended)
+        await self._sanctions.publish_ended_logins(ended)
         return item
 
     @staticmethod
@@ -269,6 +293,20 @@ async def _lock_report(db: AsyncSession, report_id: uuid.UUID) -> tuple[User, Re
     if user is None or report is None:
         raise errors.NotFound()
     return user, report
+
+
+def _build_ban(report: Report, admin_note: str | None) -> SanctionOrder:
+    """A ban whose reason is the note of the administrators, which the learner does not read."""
+    reason = admin_note or report.reason.value
+    return SanctionOrder(SanctionKind.BAN, _find_ground(report), reason, report_id=report.id, shows_facts=False)
+
+
+def _find_ground(report: Report) -> SanctionGround:
+    """Return the ground that is named as the reason of the report."""
+    try:
+        return SanctionGround(report.reason.value)
+    except ValueError:
+        return SanctionGround.OTHER
 
 
 async def set_flag(db: AsyncSession, user: User, *, is_flagged: bool) -> bool:

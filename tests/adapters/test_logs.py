@@ -179,6 +179,11 @@ async def follow_the_mails(deployment: Deployment, email: str, password: str) ->
         assert (await http.post("/auth/verify-email", json={"token": verification})).status_code == 204
         assert (await http.post("/auth/verify-email", json={"token": verification})).status_code == 400
 
+        appeal = deployment.plant("appeal token", new_canary("appeal"))
+        await http.get(f"/appeal?token={appeal}")
+        for path, more in (("/appeals", {"text": "Not me."}), ("/appeals/sanction", {})):
+            assert (await http.post(path, json={"token": appeal, **more})).status_code == 400
+
         assert (await http.post("/auth/forgot-password", json={"email": email})).status_code == 202
         token = await deployment.mailed(email, "reset-password")
         await http.get(f"/reset-password?token={token}")

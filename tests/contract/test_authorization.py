@@ -22,7 +22,8 @@ import pytest
 
 from container import Container
 from contract import operations, schemas
-from models import Role
+from models import Role, SanctionGround, SanctionKind
+from services.safety.sanctions import SanctionOrder
 from testing.accounts import make_admin
 from testing.call_history import add_call
 from testing.lessons import MISSING_ID
@@ -66,6 +67,9 @@ OPEN: dict[str, tuple[int, str | None]] = {
     "requestPasswordReset": (400, "request_invalid"),
     "resetPassword": (400, "request_invalid"),
     "verifyEmail": (400, "request_invalid"),
+    # For accounts that cannot log in; the token in the body is for one sanction.
+    "submitAppeal": (400, "request_invalid"),
+    "readSanction": (400, "request_invalid"),
     # Providers have no account here; their signature is checked instead.
     "receivePaymentWebhook": (400, "signature_invalid"),
     # Players send no headers; the token in the address is for this lesson alone.
@@ -97,6 +101,9 @@ LEARNERS: dict[str, Case] = {
     "rateCall": Case(201, 404, body={"stars": 4}),
     "createReport": Case(201, 404, body={"reportedId": "{userId}", "reason": "spam"}),
     "listReports": Case(200),
+    "listMySanctions": Case(200),
+    "acknowledgeWarning": Case(204, 404),
+    "appealMySanction": Case(201, 404, body={"text": "It was not me."}),
     "createCheckoutSession": Case(201, body={"courseId": "{courseId}"}),
     "listOrders": Case(200),
     "getOrder": Case(200, 404),
@@ -137,6 +144,11 @@ ADMINS: dict[str, Case] = {
     "reviewReport": Case(200, 403, body={"status": "reviewed"}),
     "banUser": Case(204, 403, body={"reason": "Spam."}),
     "unbanUser": Case(204, 403),
+    "listUserSanctions": Case(200, 403),
+    "createSanction": Case(201, 403, body={"kind": "warning", "ground": "spam", "facts": "You sent links."}),
+    "liftSanction": Case(200, 403, body={"reason": "A mistake."}),
+    "listAppeals": Case(200, 403),
+    "decideAppeal": Case(200, 403, body={"outcome": "upheld", "reason": "The links were yours."}),
     "listAdminOrders": Case(200, 403),
     "refundOrder": Case(201, 403, body={"amount": 100}),
     "listAuditEntries": Case(200, 403),
@@ -241,12 +253,16 @@ async def make_roles(container: Container, asgi: Any) -> AsyncIterator[Roles]:
         device = f"tablet-{uuid.uuid4().hex[:12]}"
         login = {"email": ada.email, "password": PASSWORD, "deviceId": device, "platform": "ios"}
         assert (await ada.http.post("/auth/login", json=login)).status_code == 200
-        await container.bans.ban(admin.id, banned.id, "Spam.")
+        await container.sanctions.ban(admin.id, banned.id, "Spam.")
         course = await add_course(container)
         order = await container.checkout.start(ada.id, await add_course(container))
         await deliver(container, completed(order))
         (notification,) = (await ada.http.get("/notifications")).json()["items"]
         lesson = await container.lessons.add(admin.id, str(order.course_id), {"title": "Where we begin"})
+        sanction = SanctionOrder(SanctionKind.WARNING, SanctionGround.SPAM, "You sent links.")
+        warning = await container.sanctions.issue(None, ada.id, sanction)
+        appealed = await container.sanctions.issue(None, bob.id, sanction)
+        appeal = await container.appeals.submit(bob.id, str(appealed.id), "It was not me.")
         file = await container.lessons.attach(admin.id, str(lesson.id), "words.txt", b"words")
         ids = {
             "userId": bob.id,
@@ -258,6 +274,8 @@ async def make_roles(container: Container, asgi: Any) -> AsyncIterator[Roles]:
             "uploadId": str((await container.uploads.create(admin.id, str(lesson.id), 20)).id),
             "attachmentId": str(file.attachment.id),
             "reportId": made.json()["id"],
+            "sanctionId": str(warning.id),
+            "appealId": str(appeal.id),
             "deviceId": device,
             "staffId": moderator.id,
             "loginId": container.logins.identify(moderator.access_token).family_id,
@@ -506,6 +524,8 @@ async def test_socket_handshake_needs_a_valid_token(server: Server, container: C
         json.dumps({"token": roles.admin.access_token}): "unauthenticated",
     }
 
+    data = {"banned": ',"data":{"ground":"other","until":null}'}
+
     async def answer(auth: str) -> str:
         socket = await dial_bare(server)
         await socket.send(f"40{auth}")
@@ -516,7 +536,7 @@ async def test_socket_handshake_needs_a_valid_token(server: Server, container: C
     for auth, code in refused.items():
 
         async def is_refused(auth: str = auth, code: str = code) -> bool:
-            return await answer(auth) == f'44{{"message":"{code}"}}'
+            return await answer(auth) == f'44{{"message":"{code}"{data.get(code, "")}}}'
 
         await eventually(is_refused, f"{auth} is {code}", within=1)
 

@@ -104,6 +104,7 @@ async def test_stats_of_an_empty_deployment(admin: Learner) -> None:
         "openReports": 0,
         "flaggedUsers": 0,
         "openDisputes": 0,
+        "appeals": {"open": 0, "upheld": 0, "overturned": 0},
         "live": {"searches": 0, "rooms": 0, "calls": 0},
         "wait": {"medianSeconds": None, "matches": 0},
         "revenue": [],

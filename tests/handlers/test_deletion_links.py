@@ -17,6 +17,7 @@ from testing.accounts import make_admin, new_email
 from testing.containers import run_jobs, running_container
 from testing.databases import own_database, query
 from testing.email_outbox import Outbox
+from testing.sanctions import BAN, issue
 from testing.servers import PASSWORD, Learner, client, register
 
 PAGE = "/delete-account"
@@ -155,7 +156,7 @@ async def test_banned_learner_may_delete_the_account(
 ) -> None:
     async with client(asgi) as http:
         admin = await make_admin(services, http)
-        await services.bans.ban(admin.id, ada.id, "Spam.")
+        await issue(admin, ada.id, BAN)
     token = await request_link(services, page, outbox, ada.email)
     assert (await page.post(PAGE, data={"token": token})).status_code == 200
     assert await is_deleted(services, ada)

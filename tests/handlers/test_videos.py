@@ -295,7 +295,7 @@ async def test_playback_ends_with_the_login(
     address = await link(ada, lesson)
     assert (await player.get(address)).status_code == 200
     if how == "banned":
-        await services.bans.ban(admin.id, ada.id, "Spam.")
+        await services.sanctions.ban(admin.id, ada.id, "Spam.")
     elif how == "signed out":
         await ada.http.post("/auth/logout")
     else:

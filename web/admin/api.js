@@ -5,6 +5,7 @@ const DEVICE = "parlance.admin.device";
 const STAFF = ["admin", "moderator"];
 let token = null;
 let role = null;
+let userId = null;
 let onEnd = () => {};
 let onFactor = async () => false;
 
@@ -52,6 +53,7 @@ function take(tokens) {
   if (!STAFF.includes(tokens.user.role)) throw new NotStaff(`${tokens.user.email} is not an administrator or a moderator.`);
   token = tokens.accessToken;
   role = tokens.user.role;
+  userId = tokens.user.id;
   localStorage.setItem(SIGNED_IN, tokens.user.email);
 }
 
@@ -96,6 +98,7 @@ export const whenItEnds = (listener) => (onEnd = listener);
 /** `listener` asks for a code, and returns whether one was proven. */
 export const whenItNeedsFactor = (listener) => (onFactor = listener);
 export const isAdmin = () => role === "admin";
+export const ownId = () => userId;
 export const signedInAs = () => localStorage.getItem(SIGNED_IN);
 
 /** Resume the login of an earlier visit; return whether there is one. */
@@ -152,8 +155,11 @@ export const endStaffLogin = (id, loginId) => call("DELETE", `/admin/staff/${id}
 export const stats = () => call("GET", "/admin/stats");
 export const users = (which) => call("GET", `/admin/users${query(which)}`);
 export const user = (id) => call("GET", `/admin/users/${id}`);
-export const ban = (id, reason) => call("PATCH", `/admin/users/${id}/ban`, { reason });
-export const unban = (id) => call("PATCH", `/admin/users/${id}/unban`);
+export const sanctions = (id) => call("GET", `/admin/users/${id}/sanctions?limit=100`);
+export const issueSanction = (id, body, key) => call("POST", `/admin/users/${id}/sanctions`, body, { "Idempotency-Key": key });
+export const liftSanction = (id, reason) => call("POST", `/admin/sanctions/${id}/lift`, { reason });
+export const appeals = (which) => call("GET", `/admin/appeals${query(which)}`);
+export const decideAppeal = (id, decision) => call("POST", `/admin/appeals/${id}/decision`, decision);
 export const reports = (which) => call("GET", `/admin/reports${query(which)}`);
 export const review = (id, verdict) => call("PATCH", `/admin/reports/${id}`, verdict);
 export const orders = (which) => call("GET", `/admin/orders${query(which)}`);

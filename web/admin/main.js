@@ -10,7 +10,7 @@ import { staff, staffMember } from "./staff.js";
 
 // Address, title, and whether it is for administrators alone.
 const PAGES = [
-  ["", "Overview", true], ["users", "Accounts"], ["queue", "Review queue"], ["reports", "Reports"], ["orders", "Orders", true], ["courses", "Courses", true],
+  ["", "Overview", true], ["users", "Accounts"], ["queue", "Review queue"], ["reports", "Reports"], ["appeals", "Appeals"], ["orders", "Orders", true], ["courses", "Courses", true],
   ["staff", "Staff", true], ["audit", "Audit"], ["security", "Security"],
 ];
 const ICON = new URL("icon.svg", import.meta.url).pathname;
@@ -43,7 +43,7 @@ async function show({ keepsFocus = false } = {}) {
     else if (name === "staff") content = await (id ? staffMember(id, again) : staff());
     else if (name === "courses") content = await (id ? course(id, again) : courses(which, again));
     else if (name === "queue") content = await queue(which, again);
-    else if (["users", "reports", "orders", "audit"].includes(name)) content = await pages[name](which, again);
+    else if (["users", "reports", "appeals", "orders", "audit"].includes(name)) content = await pages[name](which, again);
     else content = await pages.overview();
   } catch (problem) {
     if (problem.status === 401 || turn !== shown) return;

@@ -105,6 +105,7 @@ export interface components {
          *     - `banned`: the account is banned.
          *     - `pairing_on_hold`: the account is not paired for now; the message says until when. Also emitted, without an event of
          *       the client, where it ends a search that waits.
+         *     - `account_suspended`: the account is suspended; a refused login states until when.
          *     - `profile_incomplete`: choose a username and an English level first.
          *     - `already_searching`, `already_in_room`: a device of the account searches, or is in a call.
          *     - `not_searching`: there is no search or match to cancel.
@@ -118,7 +119,7 @@ export interface components {
          *     - `unavailable`: a service is unavailable; send the event again shortly.
          *     - `internal`: an error of the server.
          */
-        ErrorCode: "banned" | "pairing_on_hold" | "profile_incomplete" | "already_searching" | "already_in_room" | "not_searching" | "not_in_room" | "peer_not_ready" | "bad_role" | "room_closed" | "text_refused" | "bad_payload" | "rate_limited" | "unavailable" | "internal" | (string & {});
+        ErrorCode: "banned" | "pairing_on_hold" | "account_suspended" | "profile_incomplete" | "already_searching" | "already_in_room" | "not_searching" | "not_in_room" | "peer_not_ready" | "bad_role" | "room_closed" | "text_refused" | "bad_payload" | "rate_limited" | "unavailable" | "internal" | (string & {});
         /** @description Why an event was refused. */
         EventError: {
             code: components["schemas"]["ErrorCode"];

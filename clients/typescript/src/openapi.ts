@@ -135,7 +135,8 @@ export interface paths {
         put?: never;
         /**
          * Log in on a device
-         * @description An unknown address and a wrong password get the same response. `account_banned` requires the correct password.
+         * @description An unknown address and a wrong password get the same response. `account_banned` and `account_suspended` require the
+         *     correct password; `sanction` of the problem has the reasons, and the token for an appeal.
          *     A device has one login of an account: an earlier one with the same `deviceId` is revoked, its push token stays.
          *     Where the account has a second factor, a login without `secondFactorCode` gets 401 `second_factor_required` after the
          *     correct password: ask for a code and send all again. A code is accepted once.
@@ -679,6 +680,107 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/users/me/sanctions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List the user's sanctions, newest first
+         * @description Also lifted ones, and suspensions that have ended. Show a warning until `acknowledgedAt` is set.
+         */
+        get: operations["listMySanctions"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/users/me/sanctions/{sanctionId}/acknowledge": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Confirm that the user has read a warning
+         * @description Repeated requests change nothing. Other sanctions than warnings are not found.
+         */
+        post: operations["acknowledgeWarning"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/users/me/sanctions/{sanctionId}/appeal": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Appeal against a sanction of the user
+         * @description For warnings, and suspensions that have ended. A sanction has one appeal, until its `appealUntil`.
+         */
+        post: operations["appealMySanction"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/appeals": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Appeal against a sanction with a token
+         * @description For accounts that cannot log in. The token is that of the e-mail, or of the refused login. A sanction has one
+         *     appeal, free of charge, until its `appealUntil`; the decision is sent by e-mail.
+         */
+        post: operations["submitAppeal"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/appeals/sanction": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Read the sanction of a token, and the state of its appeal
+         * @description Works after the appeal too. The token is in the body, so that no log has it.
+         */
+        post: operations["readSanction"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/payments/create-checkout-session": {
         parameters: {
             query?: never;
@@ -962,8 +1064,9 @@ export interface paths {
         head?: never;
         /**
          * Review a report
-         * @description With `isBanned` the reported learner is banned too, for the note or else the report's reason, and the report is `actioned`.
-         *     That needs a second factor as recent as `PATCH /admin/users/{userId}/ban` does.
+         * @description With `sanction` the reported learner is sanctioned too, and the report is `actioned`. A suspension and a ban need a
+         *     second factor as recent as `PATCH /admin/users/{userId}/ban` does. `isBanned` is the older form: a ban
+         *     whose reason, the note or else the report's reason, the learner does not read; beside `sanction` it is ignored.
          */
         patch: operations["reviewReport"];
         trace?: never;
@@ -983,7 +1086,8 @@ export interface paths {
         head?: never;
         /**
          * Ban an account
-         * @description Within a second its logins are revoked, its sockets closed, its search and room left.
+         * @description Within a second its logins are revoked, its sockets closed, its search and room left. The learner does not read the
+         *     reason; `POST /admin/users/{userId}/sanctions` bans with a statement of the facts. A banned account stays as it is.
          */
         patch: operations["banUser"];
         trace?: never;
@@ -1006,6 +1110,92 @@ export interface paths {
          * @description The account can log in again. Its earlier logins stay revoked.
          */
         patch: operations["unbanUser"];
+        trace?: never;
+    };
+    "/admin/users/{userId}/sanctions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List the sanctions of an account, newest first
+         * @description Also lifted ones, and suspensions that have ended.
+         */
+        get: operations["listUserSanctions"];
+        put?: never;
+        /**
+         * Warn, suspend or ban an account
+         * @description The learner gets a statement of reasons with ground, facts, end and how to appeal (DSA, article 17), by e-mail and
+         *     as a notification. With a suspension or a ban, logins are revoked, sockets closed, search and room left within a second.
+         */
+        post: operations["createSanction"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/sanctions/{sanctionId}/lift": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Lift a sanction
+         * @description The learner is notified. An open appeal is closed. Earlier logins stay revoked.
+         */
+        post: operations["liftSanction"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/appeals": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List appeals, newest first
+         * @description Each with its sanction.
+         */
+        get: operations["listAppeals"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/appeals/{appealId}/decision": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Decide an appeal
+         * @description Not by the administrator who issued the sanction (`forbidden`). `overturned` lifts the sanction in the same
+         *     transaction. The learner gets the decision with its reason, by e-mail and as a notification.
+         */
+        post: operations["decideAppeal"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
         trace?: never;
     };
     "/admin/orders": {
@@ -1579,6 +1769,18 @@ export interface components {
         ReportId: string;
         /**
          * Format: uuid
+         * @description Id of a sanction.
+         * @example e41c9b70-5a2d-4f86-9c3e-8d7b6a0f2e15
+         */
+        SanctionId: string;
+        /**
+         * Format: uuid
+         * @description Id of an appeal.
+         * @example 90d7e3f2-1b6c-4a58-8e04-c5a9f7b3d261
+         */
+        AppealId: string;
+        /**
+         * Format: uuid
          * @description Id of an order.
          * @example 0b6f4e8a-91d2-4c75-a3e0-7f58b2c9d164
          */
@@ -1638,7 +1840,7 @@ export interface components {
         NextCursor: string | null;
         /**
          * @description What went wrong, for programs. A code keeps its meaning; new ones may be added. `x-codes` of an operation lists its
-         *     own; the description of this document lists those of all operations. Known values: `request_invalid`, `unauthenticated`, `forbidden`, `not_found`, `method_not_allowed`, `not_acceptable`, `request_timeout`, `payload_too_large`, `uri_too_long`, `unsupported_media_type`, `headers_too_large`, `rate_limited`, `internal`, `unavailable`, `email_taken`, `invalid_credentials`, `account_banned`, `refresh_token_invalid`, `refresh_token_reused`, `token_invalid`, `password_too_common`, `last_admin`, `second_factor_required`, `second_factor_invalid`, `username_taken`, `text_refused`, `picture_refused`, `already_rated`, `call_not_ended`, `already_reported`, `course_is_free`, `already_enrolled`, `payment_pending`, `signature_invalid`, `payment_refused`, `order_not_refundable`, `refund_pending`, `refund_too_large`, `not_enrolled`, `course_in_use`, `slug_taken`, `lessons_differ`, `video_not_ready`, `upload_offset_differs`, `upload_version_unsupported`, `idempotency_key_reused`, `idempotency_in_flight`.
+         *     own; the description of this document lists those of all operations. Known values: `request_invalid`, `unauthenticated`, `forbidden`, `not_found`, `method_not_allowed`, `not_acceptable`, `request_timeout`, `payload_too_large`, `uri_too_long`, `unsupported_media_type`, `headers_too_large`, `rate_limited`, `internal`, `unavailable`, `email_taken`, `invalid_credentials`, `account_banned`, `account_suspended`, `refresh_token_invalid`, `refresh_token_reused`, `token_invalid`, `password_too_common`, `last_admin`, `second_factor_required`, `second_factor_invalid`, `username_taken`, `text_refused`, `picture_refused`, `already_rated`, `call_not_ended`, `already_reported`, `already_sanctioned`, `sanction_lifted`, `already_appealed`, `appeal_closed`, `course_is_free`, `already_enrolled`, `payment_pending`, `signature_invalid`, `payment_refused`, `order_not_refundable`, `refund_pending`, `refund_too_large`, `not_enrolled`, `course_in_use`, `slug_taken`, `lessons_differ`, `video_not_ready`, `upload_offset_differs`, `upload_version_unsupported`, `idempotency_key_reused`, `idempotency_in_flight`.
          */
         ErrorCode: string;
         /** @description An error as RFC 9457 describes it. */
@@ -1667,6 +1869,8 @@ export interface components {
             detail: string;
             /** @example email_taken */
             code: components["schemas"]["ErrorCode"];
+            /** @description Of `account_banned` and `account_suspended` at a login alone, the sanction in force. */
+            sanction?: components["schemas"]["SanctionInForce"];
         };
         /** @description That the process runs. */
         Health: {
@@ -1683,6 +1887,7 @@ export interface components {
             /** @description What learners accept, in the order in which it is shown. */
             documents: components["schemas"]["PolicyDocument"][];
             /**
+             * Format: int32
              * @description The youngest learners that may use the service, in years.
              * @example 18
              */
@@ -1754,6 +1959,7 @@ export interface components {
              */
             data: string;
             /**
+             * Format: int32
              * @description Days from the event that `rule` names; null where no number is known in advance.
              * @example 365
              */
@@ -2344,6 +2550,8 @@ export interface components {
             notifications: components["schemas"]["Notification"][];
             /** @description Devices that get pushes. */
             pushDevices: components["schemas"]["ExportedPushDevice"][];
+            /** @description Sanctions of the account with their appeals, as the user reads them. */
+            sanctions: components["schemas"]["Sanction"][];
         };
         /** @description A claim of the bank against the payment of an order. */
         ExportedDispute: {
@@ -2677,6 +2885,7 @@ export interface components {
              * @example true
              */
             isBanned?: boolean;
+            sanction?: components["schemas"]["ReportSanction"];
         };
         /**
          * @description Why the account is banned, several lines (see `x-text`). Administrators see it, the user does not.
@@ -2741,6 +2950,7 @@ export interface components {
              * @example 0
              */
             openDisputes: number;
+            appeals: components["schemas"]["AdminAppealCounts"];
             live: components["schemas"]["AdminLiveCounts"];
             wait: components["schemas"]["AdminQueueWait"];
             /**
@@ -3155,6 +3365,376 @@ export interface components {
              */
             amountRefunded: number;
         };
+        /**
+         * @description `warning` restricts nothing; `suspension` keeps the account out until its end, `ban` until it is lifted.
+         * @example suspension
+         */
+        SanctionKind: string;
+        /**
+         * @description `warning` restricts nothing; `suspension` keeps the account out until its end, `ban` until it is lifted.
+         * @example suspension
+         * @enum {string}
+         */
+        SanctionKindInput: "warning" | "suspension" | "ban";
+        /**
+         * @description What a sanction is for. Known values: `harassment`, `spam`, `inappropriate`, `hate_speech`, `minor_safety`, `threat`, `underage`, `fraud`, `other`.
+         * @example harassment
+         */
+        SanctionGround: string;
+        /**
+         * @description What a sanction is for.
+         * @example harassment
+         * @enum {string}
+         */
+        SanctionGroundInput: "harassment" | "spam" | "inappropriate" | "hate_speech" | "minor_safety" | "threat" | "underage" | "fraud" | "other";
+        /**
+         * @description What the account did, several lines (see `x-text`). The learner reads it: it names nobody, and nothing by which the
+         *     learner could recognize who has reported them.
+         * @example In two calls of 14 March you went on shouting at partners who had asked you to stop.
+         */
+        SanctionFacts: string;
+        /**
+         * Format: int32
+         * @description Days until the suspension ends; for a suspension alone, which needs it.
+         * @example 7
+         */
+        SuspensionDays: number;
+        /** @description The sanction to issue. */
+        SanctionRequest: {
+            kind: components["schemas"]["SanctionKindInput"];
+            ground: components["schemas"]["SanctionGroundInput"];
+            facts: components["schemas"]["SanctionFacts"];
+            days?: components["schemas"]["SuspensionDays"];
+            /** @description Id of the report that led to it. */
+            reportId?: components["schemas"]["ReportId"];
+        };
+        /** @description The sanction that a review issues. */
+        ReportSanction: {
+            kind: components["schemas"]["SanctionKindInput"];
+            /** @description The ground; absent it is the report's reason. */
+            ground?: components["schemas"]["SanctionGroundInput"];
+            facts: components["schemas"]["SanctionFacts"];
+            days?: components["schemas"]["SuspensionDays"];
+        };
+        /** @description Why a sanction is lifted. */
+        LiftRequest: {
+            reason: components["schemas"]["DecisionReason"];
+        };
+        /**
+         * @description The reason, which the learner reads, several lines (see `x-text`).
+         * @example The recording of events shows that another learner was meant.
+         */
+        DecisionReason: string;
+        /** @description A sanction, as the learner reads it. */
+        Sanction: {
+            id: components["schemas"]["SanctionId"];
+            kind: components["schemas"]["SanctionKind"];
+            ground: components["schemas"]["SanctionGround"];
+            /**
+             * @description What the account did; null where no text was written for the learner.
+             * @example In two calls of 14 March you went on shouting at partners who had asked you to stop.
+             */
+            facts: string | null;
+            /**
+             * @description When it was issued.
+             * @example 2026-03-15T08:12:44.870Z
+             */
+            startsAt: components["schemas"]["Time"];
+            /**
+             * @description When the suspension ends; null for other kinds.
+             * @example 2026-03-22T08:12:44.870Z
+             */
+            endsAt: components["schemas"]["NullableTime"];
+            /**
+             * @description Until when an appeal is possible.
+             * @example 2026-09-15T08:12:44.870Z
+             */
+            appealUntil: components["schemas"]["Time"];
+            /**
+             * @description Whether an appeal is possible now.
+             * @example true
+             */
+            isAppealable: boolean;
+            /**
+             * @description When it was lifted; null otherwise.
+             * @example null
+             */
+            liftedAt: components["schemas"]["NullableTime"];
+            /**
+             * @description When the learner confirmed that they have read a warning; null before, and for other kinds.
+             * @example null
+             */
+            acknowledgedAt: components["schemas"]["NullableTime"];
+            /**
+             * @description The appeal against it; null without one.
+             * @example null
+             */
+            appeal: components["schemas"]["Appeal"] | null;
+        };
+        /** @description The sanction that a login was refused for. */
+        SanctionInForce: {
+            id: components["schemas"]["SanctionId"];
+            kind: components["schemas"]["SanctionKind"];
+            ground: components["schemas"]["SanctionGround"];
+            /**
+             * @description What the account did; null where no text was written for the learner.
+             * @example In two calls of 14 March you went on shouting at partners who had asked you to stop.
+             */
+            facts: string | null;
+            /**
+             * @description When it was issued.
+             * @example 2026-03-15T08:12:44.870Z
+             */
+            startsAt: components["schemas"]["Time"];
+            /**
+             * @description When the suspension ends; null for other kinds.
+             * @example 2026-03-22T08:12:44.870Z
+             */
+            endsAt: components["schemas"]["NullableTime"];
+            /**
+             * @description Until when an appeal is possible.
+             * @example 2026-09-15T08:12:44.870Z
+             */
+            appealUntil: components["schemas"]["Time"];
+            /**
+             * @description Whether an appeal is possible now.
+             * @example true
+             */
+            isAppealable: boolean;
+            /**
+             * @description When it was lifted; null otherwise.
+             * @example null
+             */
+            liftedAt: components["schemas"]["NullableTime"];
+            /**
+             * @description When the learner confirmed that they have read a warning; null before, and for other kinds.
+             * @example null
+             */
+            acknowledgedAt: components["schemas"]["NullableTime"];
+            /**
+             * @description The appeal against it; null without one.
+             * @example null
+             */
+            appeal: components["schemas"]["Appeal"] | null;
+            /**
+             * @description The `token` for an appeal. It works once, and until the next refused login; null where no appeal is possible.
+             * @example V2hhdC1hLWxvdmVseS1kYXktdG8tcHJhY3Rpc2U
+             */
+            appealToken: string | null;
+        };
+        /** @description A page of the user's sanctions, the newest first. */
+        SanctionPage: {
+            /** @description The sanctions of this page. */
+            items: components["schemas"]["Sanction"][];
+            nextCursor: components["schemas"]["NextCursor"];
+        };
+        /** @description A sanction, as administrators see it. */
+        AdminSanction: {
+            id: components["schemas"]["SanctionId"];
+            kind: components["schemas"]["SanctionKind"];
+            ground: components["schemas"]["SanctionGround"];
+            /**
+             * @description When it was issued.
+             * @example 2026-03-15T08:12:44.870Z
+             */
+            startsAt: components["schemas"]["Time"];
+            /**
+             * @description When the suspension ends; null for other kinds.
+             * @example 2026-03-22T08:12:44.870Z
+             */
+            endsAt: components["schemas"]["NullableTime"];
+            /**
+             * @description Until when an appeal is possible.
+             * @example 2026-09-15T08:12:44.870Z
+             */
+            appealUntil: components["schemas"]["Time"];
+            /**
+             * @description Whether an appeal is possible now.
+             * @example true
+             */
+            isAppealable: boolean;
+            /**
+             * @description When it was lifted; null otherwise.
+             * @example null
+             */
+            liftedAt: components["schemas"]["NullableTime"];
+            /**
+             * @description When the learner confirmed that they have read a warning; null before, and for other kinds.
+             * @example null
+             */
+            acknowledgedAt: components["schemas"]["NullableTime"];
+            /**
+             * @description The appeal against it; null without one.
+             * @example null
+             */
+            appeal: components["schemas"]["Appeal"] | null;
+            /** @description Id of the sanctioned account. */
+            userId: components["schemas"]["UserId"];
+            /**
+             * @description What the account did; null after the account was deleted.
+             * @example Insulted three partners.
+             */
+            facts: string | null;
+            /**
+             * @description Whether the facts are the internal reason of a ban, which the learner does not read.
+             * @example false
+             */
+            isInternal: boolean;
+            /**
+             * @description Id of the administrator who issued it; null for an operator at the command line.
+             * @example f2e85b10-6d4c-49a7-8e13-a0b9c7d5f362
+             */
+            issuedBy: components["schemas"]["UserId"] | null;
+            /** @description The report that led to it; null without one. */
+            reportId: components["schemas"]["ReportId"] | null;
+            /**
+             * @description Id of the administrator who lifted it; null where nobody has, or an operator at the command line.
+             * @example null
+             */
+            liftedBy: components["schemas"]["UserId"] | null;
+            /**
+             * @description Why it was lifted; null otherwise.
+             * @example null
+             */
+            liftReason: string | null;
+        };
+        /** @description A page of sanctions, the newest first. */
+        AdminSanctionPage: {
+            /** @description The sanctions of this page. */
+            items: components["schemas"]["AdminSanction"][];
+            nextCursor: components["schemas"]["NextCursor"];
+        };
+        /**
+         * @description `open` until it is decided; `upheld` if the sanction stays, `overturned` if it is lifted for the appeal; `closed`
+         *     if the sanction was lifted or the account deleted before a decision.
+         * @example open
+         */
+        AppealStatus: string;
+        /**
+         * @description `open` until it is decided; `upheld` if the sanction stays, `overturned` if it is lifted for the appeal; `closed`
+         *     if the sanction was lifted or the account deleted before a decision.
+         * @example open
+         * @enum {string}
+         */
+        AppealStatusInput: "open" | "upheld" | "overturned" | "closed";
+        /**
+         * @description `upheld`: the sanction stays; `overturned`: it is lifted.
+         * @example overturned
+         * @enum {string}
+         */
+        AppealOutcome: "upheld" | "overturned";
+        /**
+         * @description Why the sanction is wrong, in the learner's words, several lines (see `x-text`).
+         * @example That was my brother, who used my phone. I was not at home that evening.
+         */
+        AppealWords: string;
+        /** @description An appeal. */
+        AppealText: {
+            text: components["schemas"]["AppealWords"];
+        };
+        /** @description An appeal, and the token that permits it. */
+        AppealRequest: {
+            token: components["schemas"]["AppealToken"];
+            text: components["schemas"]["AppealWords"];
+        };
+        /** @description The token of a sanction. */
+        AppealTokenRequest: {
+            token: components["schemas"]["AppealToken"];
+        };
+        /**
+         * @description The `token` of the link in the e-mail, or `appealToken` of the refused login.
+         * @example V2hhdC1hLWxvdmVseS1kYXktdG8tcHJhY3Rpc2U
+         */
+        AppealToken: string;
+        /** @description An appeal, as the learner sees it. */
+        Appeal: {
+            id: components["schemas"]["AppealId"];
+            /**
+             * @description The learner's words; null after the account was deleted.
+             * @example That was my brother, who used my phone.
+             */
+            text: string | null;
+            status: components["schemas"]["AppealStatus"];
+            /**
+             * @description When it was submitted.
+             * @example 2026-03-16T10:02:11.402Z
+             */
+            createdAt: components["schemas"]["Time"];
+            /**
+             * @description When it was decided or closed; null before.
+             * @example null
+             */
+            decidedAt: components["schemas"]["NullableTime"];
+            /**
+             * @description The reason of the decision; null before.
+             * @example null
+             */
+            decisionReason: string | null;
+        };
+        /** @description An appeal with its sanction, as administrators see it. */
+        AdminAppeal: {
+            id: components["schemas"]["AppealId"];
+            /**
+             * @description The learner's words; null after the account was deleted.
+             * @example That was my brother, who used my phone.
+             */
+            text: string | null;
+            status: components["schemas"]["AppealStatus"];
+            /**
+             * @description When it was submitted.
+             * @example 2026-03-16T10:02:11.402Z
+             */
+            createdAt: components["schemas"]["Time"];
+            /**
+             * @description When it was decided or closed; null before.
+             * @example null
+             */
+            decidedAt: components["schemas"]["NullableTime"];
+            /**
+             * @description The reason of the decision; null before.
+             * @example null
+             */
+            decisionReason: string | null;
+            /**
+             * @description Id of the administrator who decided; null before, and for an operator at the command line.
+             * @example null
+             */
+            decidedBy: components["schemas"]["UserId"] | null;
+            displayName: components["schemas"]["DisplayName"];
+            sanction: components["schemas"]["AdminSanction"];
+        };
+        /** @description A page of appeals, the newest first. */
+        AdminAppealPage: {
+            /** @description The appeals of this page. */
+            items: components["schemas"]["AdminAppeal"][];
+            nextCursor: components["schemas"]["NextCursor"];
+        };
+        /** @description The decision about an appeal, and why. */
+        AppealDecision: {
+            outcome: components["schemas"]["AppealOutcome"];
+            reason: components["schemas"]["DecisionReason"];
+        };
+        /** @description Open appeals, and the decisions of the last 30 days. */
+        AdminAppealCounts: {
+            /**
+             * Format: int64
+             * @description Appeals that wait for a decision.
+             * @example 2
+             */
+            open: number;
+            /**
+             * Format: int64
+             * @description Appeals that were rejected.
+             * @example 9
+             */
+            upheld: number;
+            /**
+             * Format: int64
+             * @description Appeals for which the sanction was lifted.
+             * @example 3
+             */
+            overturned: number;
+        };
         /** @description An account, as administrators see it in lists. */
         AdminUser: {
             id: components["schemas"]["UserId"];
@@ -3170,6 +3750,11 @@ export interface components {
              * @example false
              */
             isBanned: boolean;
+            /**
+             * @description When the suspension ends, or the last one has ended; null without one, and after it was lifted.
+             * @example null
+             */
+            suspendedUntil: components["schemas"]["NullableTime"];
             /**
              * @description When the pending reports of this account weighed enough for a flag; null before, and after their review.
              * @example null
@@ -3209,6 +3794,11 @@ export interface components {
              * @example false
              */
             isBanned: boolean;
+            /**
+             * @description When the suspension ends, or the last one has ended; null without one, and after it was lifted.
+             * @example null
+             */
+            suspendedUntil: components["schemas"]["NullableTime"];
             /**
              * @description When the pending reports of this account weighed enough for a flag; null before, and after their review.
              * @example null
@@ -4307,6 +4897,8 @@ export interface components {
     parameters: {
         /** @description Id of the user. */
         userId: components["schemas"]["Id"];
+        /** @description Id of the sanction. */
+        sanctionId: components["schemas"]["Id"];
         /** @description Id of the call. */
         sessionId: components["schemas"]["Id"];
         /** @description Id of the order. */
@@ -4422,6 +5014,8 @@ export type UserId = components['schemas']['UserId'];
 export type CallId = components['schemas']['CallId'];
 export type RoomId = components['schemas']['RoomId'];
 export type ReportId = components['schemas']['ReportId'];
+export type SanctionId = components['schemas']['SanctionId'];
+export type AppealId = components['schemas']['AppealId'];
 export type OrderId = components['schemas']['OrderId'];
 export type RefundId = components['schemas']['RefundId'];
 export type DisputeId = components['schemas']['DisputeId'];
@@ -4530,6 +5124,34 @@ export type AdminQueueWait = components['schemas']['AdminQueueWait'];
 export type AdminHour = components['schemas']['AdminHour'];
 export type AdminDay = components['schemas']['AdminDay'];
 export type AdminRevenue = components['schemas']['AdminRevenue'];
+export type SanctionKind = components['schemas']['SanctionKind'];
+export type SanctionKindInput = components['schemas']['SanctionKindInput'];
+export type SanctionGround = components['schemas']['SanctionGround'];
+export type SanctionGroundInput = components['schemas']['SanctionGroundInput'];
+export type SanctionFacts = components['schemas']['SanctionFacts'];
+export type SuspensionDays = components['schemas']['SuspensionDays'];
+export type SanctionRequest = components['schemas']['SanctionRequest'];
+export type ReportSanction = components['schemas']['ReportSanction'];
+export type LiftRequest = components['schemas']['LiftRequest'];
+export type DecisionReason = components['schemas']['DecisionReason'];
+export type Sanction = components['schemas']['Sanction'];
+export type SanctionInForce = components['schemas']['SanctionInForce'];
+export type SanctionPage = components['schemas']['SanctionPage'];
+export type AdminSanction = components['schemas']['AdminSanction'];
+export type AdminSanctionPage = components['schemas']['AdminSanctionPage'];
+export type AppealStatus = components['schemas']['AppealStatus'];
+export type AppealStatusInput = components['schemas']['AppealStatusInput'];
+export type AppealOutcome = components['schemas']['AppealOutcome'];
+export type AppealWords = components['schemas']['AppealWords'];
+export type AppealText = components['schemas']['AppealText'];
+export type AppealRequest = components['schemas']['AppealRequest'];
+export type AppealTokenRequest = components['schemas']['AppealTokenRequest'];
+export type AppealToken = components['schemas']['AppealToken'];
+export type Appeal = components['schemas']['Appeal'];
+export type AdminAppeal = components['schemas']['AdminAppeal'];
+export type AdminAppealPage = components['schemas']['AdminAppealPage'];
+export type AppealDecision = components['schemas']['AppealDecision'];
+export type AdminAppealCounts = components['schemas']['AdminAppealCounts'];
 export type AdminUser = components['schemas']['AdminUser'];
 export type AdminUserPage = components['schemas']['AdminUserPage'];
 export type AdminUserDetail = components['schemas']['AdminUserDetail'];
@@ -4624,6 +5246,7 @@ export type ResponseBadGateway = components['responses']['BadGateway'];
 export type ResponseServiceUnavailable = components['responses']['ServiceUnavailable'];
 export type ResponseProblem = components['responses']['Problem'];
 export type ParameterUserId = components['parameters']['userId'];
+export type ParameterSanctionId = components['parameters']['sanctionId'];
 export type ParameterSessionId = components['parameters']['sessionId'];
 export type ParameterOrderId = components['parameters']['orderId'];
 export type ParameterNotificationId = components['parameters']['notificationId'];
@@ -5813,6 +6436,183 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
+    listMySanctions: {
+        parameters: {
+            query?: {
+                /** @description The number of items per page. */
+                limit?: components["parameters"]["limit"];
+                /** @description The `nextCursor` of the previous page. */
+                cursor?: components["parameters"]["cursor"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of sanctions. */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SanctionPage"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            503: components["responses"]["ServiceUnavailable"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    acknowledgeWarning: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id of the sanction. */
+                sanctionId: components["parameters"]["sanctionId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Confirmed. */
+            204: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            404: components["responses"]["NotFound"];
+            503: components["responses"]["ServiceUnavailable"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    appealMySanction: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id of the sanction. */
+                sanctionId: components["parameters"]["sanctionId"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AppealText"];
+            };
+        };
+        responses: {
+            /** @description The appeal. */
+            201: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Appeal"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            404: components["responses"]["NotFound"];
+            /** @description The state of the resource does not allow this; the code says which state. */
+            409: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "Retry-After": components["headers"]["RetryAfter"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            429: components["responses"]["TooManyRequests"];
+            503: components["responses"]["ServiceUnavailable"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    submitAppeal: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AppealRequest"];
+            };
+        };
+        responses: {
+            /** @description The appeal. */
+            201: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Appeal"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            /** @description The state of the resource does not allow this; the code says which state. */
+            409: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "Retry-After": components["headers"]["RetryAfter"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            429: components["responses"]["TooManyRequests"];
+            503: components["responses"]["ServiceUnavailable"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    readSanction: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AppealTokenRequest"];
+            };
+        };
+        responses: {
+            /** @description The sanction. */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Sanction"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            429: components["responses"]["TooManyRequests"];
+            503: components["responses"]["ServiceUnavailable"];
+            default: components["responses"]["Problem"];
+        };
+    };
     createCheckoutSession: {
         parameters: {
             query?: never;
@@ -6340,6 +7140,216 @@ export interface operations {
             401: components["responses"]["Unauthorized"];
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
+            503: components["responses"]["ServiceUnavailable"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    listUserSanctions: {
+        parameters: {
+            query?: {
+                /** @description The number of items per page. */
+                limit?: components["parameters"]["limit"];
+                /** @description The `nextCursor` of the previous page. */
+                cursor?: components["parameters"]["cursor"];
+            };
+            header?: never;
+            path: {
+                /** @description Id of the user. */
+                userId: components["parameters"]["userId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of sanctions. */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AdminSanctionPage"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            503: components["responses"]["ServiceUnavailable"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    createSanction: {
+        parameters: {
+            query?: never;
+            header?: {
+                /**
+                 * @description Generated by the client, such as a UUID. For 24 hours the same key with the same request gets the first
+                 *     response; with another request it is refused (`idempotency_key_reused`).
+                 */
+                "Idempotency-Key"?: components["parameters"]["idempotencyKey"];
+            };
+            path: {
+                /** @description Id of the user. */
+                userId: components["parameters"]["userId"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SanctionRequest"];
+            };
+        };
+        responses: {
+            /** @description The sanction. */
+            201: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AdminSanction"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            /** @description The state of the resource does not allow this; the code says which state. */
+            409: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "Retry-After": components["headers"]["RetryAfter"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            422: components["responses"]["UnprocessableContent"];
+            503: components["responses"]["ServiceUnavailable"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    liftSanction: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id of the sanction. */
+                sanctionId: components["parameters"]["sanctionId"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["LiftRequest"];
+            };
+        };
+        responses: {
+            /** @description The lifted sanction. */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AdminSanction"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            /** @description The state of the resource does not allow this; the code says which state. */
+            409: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "Retry-After": components["headers"]["RetryAfter"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            503: components["responses"]["ServiceUnavailable"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    listAppeals: {
+        parameters: {
+            query?: {
+                /** @description State of the appeal. */
+                status?: components["schemas"]["AppealStatusInput"];
+                /** @description The number of items per page. */
+                limit?: components["parameters"]["limit"];
+                /** @description The `nextCursor` of the previous page. */
+                cursor?: components["parameters"]["cursor"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of appeals. */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AdminAppealPage"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            503: components["responses"]["ServiceUnavailable"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    decideAppeal: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id of the appeal. */
+                appealId: components["schemas"]["Id"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AppealDecision"];
+            };
+        };
+        responses: {
+            /** @description The decided appeal. */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AdminAppeal"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            /** @description The state of the resource does not allow this; the code says which state. */
+            409: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "Retry-After": components["headers"]["RetryAfter"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             503: components["responses"]["ServiceUnavailable"];
             default: components["responses"]["Problem"];
         };

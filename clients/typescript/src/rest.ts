@@ -137,7 +137,7 @@ export class ParlanceClient {
 /** The body of a success; throw ParlanceError with the problem's code otherwise. */
 export function unwrap<T>({ data, error, response }: { data?: T; error?: Problem | undefined; response: Response }): T {
   if (error !== undefined || !response.ok) {
-    throw new ParlanceError(error?.code ?? "internal", error?.detail ?? response.statusText, response);
+    throw new ParlanceError(error?.code ?? "internal", error?.detail ?? response.statusText, response, error?.sanction);
   }
   return data as T;
 }

@@ -9,6 +9,7 @@ import { lesson } from "./lesson.ts";
 import { profile } from "./profile.ts";
 import { me, parlance } from "./session.ts";
 import { Talk } from "./talk.ts";
+import { appealPage, refused, warned } from "./sanctions.ts";
 import { resetPassword, signIn, signUp, verifyEmail } from "./welcome.ts";
 import { sentence } from "./words.ts";
 
@@ -91,7 +92,9 @@ async function enter(): Promise<void> {
   const realtime = new RealtimeClient(parlance);
   talk = new Talk(realtime, () => go(""));
   bell = new Bell(realtime.socket);
-  if (!(await talk.resume())) await route();
+  if (await talk.resume()) return;
+  // A page that cannot read the warnings shows them the next time.
+  if (!(await warned(() => void route()).catch(() => false))) await route();
 }
 
 function leave(): void {
@@ -101,7 +104,14 @@ function leave(): void {
   talk = bell = undefined;
   place("nav").hidden = true;
   window.history.replaceState(null, "", "/");
-  signIn(enter);
+  signIn(enter, keptOut);
+}
+
+/** Show the reasons of a login that was refused for a sanction; return whether it was. */
+function keptOut(reason: unknown): boolean {
+  if (!(reason instanceof ParlanceError) || !reason.sanction) return false;
+  refused(reason.sanction, () => signIn(enter, keptOut));
+  return true;
 }
 
 /** Show that the page needs https: without it a browser gives no microphone and drops the refresh cookie. */
@@ -122,9 +132,10 @@ async function begin(): Promise<void> {
   if (token) window.history.replaceState(null, "", location.pathname);
   if (location.pathname === "/reset-password") return resetPassword(token, leave);
   if (location.pathname === "/verify-email") return verifyEmail(token);
+  if (location.pathname === "/appeal") return appealPage(token);
   const landing = LANDINGS[location.pathname];
   if (landing) window.history.replaceState(null, "", `/#/${landing}`);
-  if (!localStorage.getItem(KNOWN)) return landing ? (landing === "paid" ? paid() : notPaid()) : signUp(enter);
+  if (!localStorage.getItem(KNOWN)) return landing ? (landing === "paid" ? paid() : notPaid()) : signUp(enter, keptOut);
   try {
     await parlance.refresh();
   } catch (reason) {

@@ -4,6 +4,9 @@ import { ParlanceError } from "../../../clients/typescript/src/rest.js";
 const SENTENCES: Record<string, string> = {
   account_banned: "This account has been banned, so it cannot be used to sign in or talk.",
   banned: "This account has been banned, so it cannot be used to sign in or talk.",
+  account_suspended: "This account is suspended. Sign in to read why, and until when.",
+  already_appealed: "Your appeal has been received already. The answer comes by e-mail.",
+  sanction_lifted: "This decision has been lifted already.",
   email_taken: "There is an account with this e-mail address already. Sign in instead, or ask for a new password.",
   invalid_credentials: "The e-mail address or the password is not right.",
   username_taken: "This username is taken. Choose another one.",

@@ -305,6 +305,7 @@ final class LocalCandidate implements Payload {
 /// - `banned`: the account is banned.
 /// - `pairing_on_hold`: the account is not paired for now; the message says until when. Also emitted, without an event of
 ///   the client, where it ends a search that waits.
+/// - `account_suspended`: the account is suspended; a refused login states until when.
 /// - `profile_incomplete`: choose a username and an English level first.
 /// - `already_searching`, `already_in_room`: a device of the account searches, or is in a call.
 /// - `not_searching`: there is no search or match to cancel.
@@ -320,6 +321,7 @@ final class LocalCandidate implements Payload {
 extension type const ErrorCode(String value) implements String {
   static const banned = ErrorCode('banned');
   static const pairingOnHold = ErrorCode('pairing_on_hold');
+  static const accountSuspended = ErrorCode('account_suspended');
   static const profileIncomplete = ErrorCode('profile_incomplete');
   static const alreadySearching = ErrorCode('already_searching');
   static const alreadyInRoom = ErrorCode('already_in_room');
