@@ -33,6 +33,7 @@ from adapters.turn import Turn
 from services.calls.call_history import CallHistoryService
 from services.calls.call_records import CallRecords
 from services.calls.matchmaking import MatchmakingService
+from services.calls.pairing_checks import PairingChecks
 from services.calls.reconciliation import Reconciliation
 from services.calls.recovery import RecoveryService
 from services.calls.room_checks import RoomChecks
@@ -74,9 +75,13 @@ from services.payments.orders import OrdersService
 from services.payments.reconciliation import ReconciliationService
 from services.payments.refunds import RefundsService
 from services.payments.webhooks import WebhooksService
+from services.safety.ages import AgesService
 from services.safety.appeals import AppealsService
 from services.safety.blocks import BlocksService
+from services.safety.consents import ConsentsService
+from services.safety.gates import Gates
 from services.safety.pictures import PicturesService
+from services.safety.policies import load_policies
 from services.safety.profile_scan import ProfileScan
 from services.safety.published_policy import read_policy
 from services.safety.reports import ReportRules, ReportsService
@@ -130,6 +135,8 @@ class Container:
         self.policy = read_policy(settings)
         self.text_filter = TextFilter(settings.word_lists_directory, is_on=settings.is_on("text_filter"))
         self.pictures = PicturesService(self.database, self.audit, self.jobs, self.storage, self._image_screen)
+        self.policies = load_policies(settings.policy_directory)
+        self.gates = Gates(settings, {policy.name: policy.version for policy in self.policies.values()})
         # In this order: each feature uses those before it.
         self._build_identity()
         self._build_safety()
@@ -173,7 +180,13 @@ class Container:
         )
         self.staff = StaffService(self.database, self.logins, self.audit)
         self.profiles = ProfilesService(
-            self.database, self.storage, self.jobs, self.text_filter, self.pictures, settings.picture_hide_weight
+            self.database,
+            self.storage,
+            self.jobs,
+            self.gates,
+            self.text_filter,
+            self.pictures,
+            settings.picture_hide_weight,
         )
         self.account_deletion = AccountDeletionService(
             self.database, self._passwords, self.logins, self.jobs, self.storage
@@ -182,7 +195,13 @@ class Container:
             self.database, self.account_deletion, self.logins, self.jobs, self._mailer, settings.app_url
         )
         self.review_accounts = ReviewAccountsService(
-            self.database, self._passwords, self.logins, self.account_deletion, self.audit, settings.app_url
+            self.database,
+            self._passwords,
+            self.logins,
+            self.account_deletion,
+            self.audit,
+            {each.name: each.version for each in self.policies.values()},
+            settings.app_url,
         )
         self.data_export = DataExportService(self.database, self.profiles)
 
@@ -205,6 +224,8 @@ class Container:
         )
         self.blocks = BlocksService(self.database, settings.picture_hide_weight)
         self.profile_scan = ProfileScan(self.database, self.text_filter)
+        self.ages = AgesService(self.database, self.audit, self.jobs, self.storage, settings.minimum_age)
+        self.consents = ConsentsService(self.database, self.jobs, self.policies)
 
     def _build_payments(self) -> None:
         settings = self.settings
@@ -244,7 +265,7 @@ class Container:
 
     def _build_calls(self) -> None:
         settings = self.settings
-        self.call_history = CallHistoryService(self.database, settings.picture_hide_weight)
+        self.call_history = CallHistoryService(self.database, self.gates, settings.picture_hide_weight)
         self._rooms = rooms = Rooms(
             self.scripts,
             search=settings.search_expiry,
@@ -259,11 +280,13 @@ class Container:
             rooms,
             self.call_history,
             records,
+            self.gates,
             self.text_filter,
             settings.picture_hide_weight,
         )
         self.matchmaking.on_match_in_background(self.notifications.notify_match)
         self.signaling = SignalingService(self.bus, rooms, records, self.matchmaking)
+        self.pairing_checks = PairingChecks(self.bus, rooms, records, self.call_history, self.matchmaking)
         checks = RoomChecks(self.bus, rooms, records, self.call_history, self.matchmaking, self.signaling)
         reconciliation = Reconciliation(
             rooms, self.call_history, self.matchmaking, self.signaling, checks, self.bus.process_id

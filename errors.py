@@ -8,6 +8,9 @@
     │   Unavailable, Internal
     ├── EmailTaken, InvalidCredentials, AccountBanned, RefreshTokenInvalid, RefreshTokenReused,
     │   TokenInvalid, PasswordTooCommon, LastAdmin, SecondFactorRequired, SecondFactorInvalid    accounts
+    │   TokenInvalid, PasswordTooCommon, LastAdmin                        accounts
+    ├── GateClosed: AgeRequired, TooYoung, TermsRequired, EmailUnverified
+    │                                                                 gates, also of Socket.IO events
     ├── UsernameTaken                                                     profiles
     │   TokenInvalid, PasswordTooCommon, LastAdmin                        accounts
     ├── UsernameTaken, TextRefused, PictureRefused                        profiles
@@ -243,6 +246,35 @@ class SecondFactorInvalid(ProductError):
     status = 403
     code = "second_factor_invalid"
     title = "The code is wrong, expired or already used; enter the next one that the app shows."
+
+
+# --- Gates: what an account needs before it meets others, in REST and in Socket.IO events ---------
+
+
+class GateClosed(ProductError):
+    """An account may not search for a partner, or write what others read, yet."""
+
+    status = 403
+
+
+class AgeRequired(GateClosed):
+    code = "age_required"
+    title = "Enter your date of birth before you practise with others."
+
+
+class TooYoung(GateClosed):
+    code = "too_young"
+    title = "This account cannot be used to practise with others."
+
+
+class TermsRequired(GateClosed):
+    code = "terms_required"
+    title = "Accept the current terms, rules and privacy notice before you practise with others."
+
+
+class EmailUnverified(GateClosed):
+    code = "email_unverified"
+    title = "Verify your e-mail address before you practise with others."
 
 
 # --- Profiles ---------------------------------------------------------------------------------
@@ -509,7 +541,7 @@ def list_error_classes(root: type[ProductError] = ProductError) -> list[type[Pro
 
 #: Codes of acks and of the `error` event, and codes of REST responses.
 SOCKET_CODES = frozenset(
-    {e.code for e in list_error_classes(SocketError)}
+    {e.code for base in (SocketError, GateClosed) for e in list_error_classes(base)}
     | {"rate_limited", "unavailable", "internal", "text_refused", "account_suspended"}
 )
 REST_CODES = frozenset(e.code for e in list_error_classes() if not issubclass(e, SocketError))

@@ -115,9 +115,9 @@ async def end_stale_calls(run: Run) -> None:
         log.info("stale_calls_ended count=%d", ended)
 
 
-@job("matchmaking.end_held_search", max_attempts=_RETRY_ATTEMPTS)
-async def end_held_search(run: Run, *, user_id: str) -> None:
-    await run.services.matchmaking.refusals.end_held_search(user_id)
+@job("calls.check_pairing", max_attempts=_RETRY_ATTEMPTS)
+async def check_pairing(run: Run, *, user_id: str) -> None:
+    await run.services.pairing_checks.check_user(user_id)
 
 
 # --- Safety -------------------------------------------------------------------------------------------------------
@@ -155,6 +155,11 @@ async def send_lift_notice(run: Run, *, sanction_id: str) -> None:
 @job("appeals.send_decision", max_attempts=_RETRY_ATTEMPTS)
 async def send_appeal_decision(run: Run, *, appeal_id: str) -> None:
     await run.services.statements.send_decision(appeal_id)
+
+
+@job("ages.delete_account", max_attempts=_RETRY_ATTEMPTS)
+async def delete_account_of_child(run: Run, *, user_id: str) -> None:
+    await run.services.account_deletion.delete_child(user_id)
 
 
 # --- Payments -----------------------------------------------------------------------------------------------------

@@ -37,7 +37,7 @@ from setting_values import (
 )
 
 #: Settings that are `on` or `off`, and on in production where they are not set.
-GATES: tuple[str, ...] = ("staff_second_factor", "text_filter")
+GATES: tuple[str, ...] = ("age_gate", "terms_gate", "email_gate", "text_filter", "staff_second_factor")
 #: Loose rate limits are those of the contract times this.
 LOOSE_RATE_LIMIT_FACTOR = 100
 
@@ -156,12 +156,16 @@ class Settings(BaseSettings):
     # Error reports: sent to Sentry, or what speaks its protocol, where there is a DSN
     sentry_dsn: SecretStr | None = None
 
+    # Gates before others are met: a declared age, consent to the documents, a verified address
+    age_gate: Literal["on", "off"] | None = None
+    terms_gate: Literal["on", "off"] | None = None
+    email_gate: Literal["on", "off"] | None = None
+    #: Years; and whether those below 18 meet others, each age band apart.
+    minimum_age: int = Field(18, ge=13, le=18)
+    minor_pools: Literal["on", "off"] = "off"
+
     # Documents that learners accept or read: a folder whose files replace those that ship
     policy_directory: Path | None = None
-    #: The youngest learners that may use the service, in years.
-    minimum_age: int = Field(18, ge=13, le=18)
-    #: Whether minors practise, with each other.
-    minor_pools: Literal["on", "off"] = "off"
     #: The operator, to learners and authorities; published.
     contact_email: EmailAddress | None = None
     contact_address: str | None = Field(None, max_length=500)
@@ -188,7 +192,7 @@ class Settings(BaseSettings):
     # which on a learner's picture is hidden
     image_screen_url: str | None = Field(None, pattern=r"^https?://")
     image_screen_token: SecretStr | None = None
-    picture_hide_weight: float = Field(2, gt=0)
+    picture_hide_weight: float = Field(1.5, gt=0)
 
     # Pruning, every night: how long rows are kept after they were read, expired, were handled or failed. Providers
     # repeat events for days.

@@ -27,6 +27,7 @@ from cli import (
     seed,
     serve,
     texts,
+    users,
     videos,
     worker,
 )
@@ -44,6 +45,7 @@ app = typer.Typer(
 app.add_typer(keys.app, name="keys")
 app.add_typer(admins.app, name="admins")
 app.add_typer(appeals.app, name="appeals")
+app.add_typer(users.app, name="users")
 app.add_typer(audit.app, name="audit")
 app.add_typer(migrations.app, name="migrations")
 app.add_typer(sanctions.app, name="sanctions")

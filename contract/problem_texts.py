@@ -116,6 +116,22 @@ TEXTS: dict[str, ProblemText] = {
         " wrong or was used before.",
         "Ask for the next code that the app shows. Check the clock of the phone if each code is refused.",
     ),
+    "age_required": ProblemText(
+        "The account has no age yet, and this needs one.",
+        "Ask for the date of birth with a neutral question, and send it with PUT /users/me/age.",
+    ),
+    "too_young": ProblemText(
+        "The learner is below the minimum age of the service, or an older age was declared than the one known before.",
+        "Say that the account cannot be used for this, without the age that would be accepted. Do not ask again.",
+    ),
+    "terms_required": ProblemText(
+        "The account has not consented to the current version of each document.",
+        "Show the documents that GET /users/me/consents lists, and send POST /users/me/consents for each.",
+    ),
+    "email_unverified": ProblemText(
+        "The e-mail address of the account is not verified.",
+        "Ask the user to open the link in the e-mail, and offer to send it again.",
+    ),
     "username_taken": ProblemText(
         "Another account has this username. Upper and lower case make no difference.",
         "Ask for another username.",

@@ -24,8 +24,12 @@ _NO_STORE = {"Cache-Control": "no-store"}
 async def register(
     services: Container, request: Request, body: rest.RegisterRequest
 ) -> tuple[rest.AuthTokens, dict[str, str]]:
+    birth_date = body.get("birthDate")
+    consents = {each["document"]: each["version"] for each in body.get("consents", ())}
+    services.consents.require_current(consents)
+    age_band = await services.ages.check_new_account(birth_date, body["deviceId"]) if birth_date else None
     signed_in = await services.authentication.register(
-        body["email"], body["password"], body["deviceId"], body["platform"]
+        body["email"], body["password"], body["deviceId"], body["platform"], age_band=age_band, consents=consents
     )
     return _tokens(services, request, signed_in)
 

@@ -46,6 +46,7 @@ from services.pagination import Page
 from services.payments.orders import AdminOrder
 from services.safety.appeals import SubmittedAppeal
 from services.safety.blocks import BlockedUser
+from services.safety.consents import DocumentConsent
 from services.safety.policies import ACCEPTED
 from services.safety.published_policy import ADDRESSES, CONTACT_ADDRESS, PublishedPolicy
 from services.safety.review_queue import ReviewItem, ReviewPage
@@ -176,6 +177,18 @@ def me(row: Me) -> rest.Me:
         "lastCallAt": format_instant(row.last_session_at),
         "lastActiveAt": format_instant(row.last_active_at),
         "createdAt": format_instant(row.created_at),
+        "ageBand": row.age_band.value if row.age_band else None,
+        "missing": row.missing,
+    }
+
+
+def consent(row: DocumentConsent) -> rest.Consent:
+    return {
+        "document": row.policy.name,
+        "title": row.policy.title,
+        "version": row.policy.version,
+        "acceptedVersion": row.accepted_version,
+        "acceptedAt": format_instant(row.accepted_at),
     }
 
 
@@ -573,6 +586,11 @@ def data_export(export: DataExport) -> rest.DataExport:
     return {
         "exportedAt": format_instant(utc_now()),
         "me": me(export.me),
+        "age": _exported_age(export.account),
+        "consents": [
+            {"document": row.document, "version": row.version, "action": row.action.value, "at": format_instant(row.at)}
+            for row in export.consents
+        ],
         "logins": [_exported_login(row) for row in export.refresh_tokens],
         "calls": [_exported_call(row, export.me.id) for row in export.sessions],
         "ratings": [_exported_rating(row) for row in export.ratings],
@@ -591,6 +609,16 @@ def data_export(export: DataExport) -> rest.DataExport:
         ],
         "progress": [progress(row) for row in export.progress],
         "sanctions": [sanction(row) for row in export.sanctions],
+    }
+
+
+def _exported_age(user: User) -> rest.ExportedAge | None:
+    if user.age_band is None or user.age_source is None or user.age_declared_at is None:
+        return None
+    return {
+        "ageBand": user.age_band.value,
+        "source": user.age_source.value,
+        "setAt": format_instant(user.age_declared_at),
     }
 
 

@@ -2,10 +2,12 @@
 
 from sqlmodel import SQLModel
 
+from models.age_refusal import AgeRefusal
 from models.appeal import Appeal, AppealStatus, AppealToken, AppealTokenSource
 from models.audit_entry import AuditEntry
 from models.block import Block
 from models.call_session import CallSession, EndedBy, Level
+from models.consent import Consent, ConsentAction
 from models.course import Course
 from models.device_token import DeviceToken
 from models.dispute import Dispute, DisputeStatus
@@ -24,7 +26,7 @@ from models.report import URGENT_REASONS, Report, ReportReason, ReportStatus
 from models.sanction import Sanction, SanctionGround, SanctionKind
 from models.second_factor import RecoveryCode, SecondFactor
 from models.session_rating import SessionRating
-from models.user import Role, User
+from models.user import AgeBand, AgeSource, Role, User
 from models.video_upload import VideoUpload
 from models.webhook_event import WebhookEvent
 
@@ -33,6 +35,9 @@ metadata = SQLModel.metadata
 __all__ = [
     "URGENT_REASONS",
     "AccountDeletionToken",
+    "AgeBand",
+    "AgeRefusal",
+    "AgeSource",
     "AlertKind",
     "Appeal",
     "AppealStatus",
@@ -41,6 +46,8 @@ __all__ = [
     "AuditEntry",
     "Block",
     "CallSession",
+    "Consent",
+    "ConsentAction",
     "Course",
     "DeviceToken",
     "Dispute",

@@ -26,6 +26,7 @@ from wire import events
 
 if TYPE_CHECKING:
     from container import Container
+    from wire import events
 
 log = logging.getLogger("parlance.events")
 
@@ -52,7 +53,10 @@ async def emit_outcome(services: Container, emit_to: EmitTo, outcome: Outcome | 
         case SearchExpired(socket_id):
             await emit_if_reachable(emit_to, socket_id, emit.search_expired())
         case SearchRefused(socket_id, error):
-            await emit_if_reachable(emit_to, socket_id, emit.error(cast(events.ErrorCode, error.code), error.detail))
+            code = cast("events.ErrorCode", error.code)
+            await emit_if_reachable(emit_to, socket_id, emit.error(code, error.detail))
+            # Apps of earlier releases know this event as the end of a search.
+            await emit_if_reachable(emit_to, socket_id, emit.search_expired())
         case PartnerCancelled(socket_id, then):
             await emit_if_reachable(emit_to, socket_id, emit.partner_cancelled())
             await emit_outcome(services, emit_to, then)

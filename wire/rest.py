@@ -79,6 +79,10 @@ ErrorCode: TypeAlias = Literal[
     "last_admin",
     "second_factor_required",
     "second_factor_invalid",
+    "age_required",
+    "too_young",
+    "terms_required",
+    "email_unverified",
     "username_taken",
     "text_refused",
     "picture_refused",
@@ -179,13 +183,6 @@ EmailToken: TypeAlias = str
 
 
 RefreshToken: TypeAlias = str
-
-
-class RegisterRequest(TypedDict):
-    email: Email
-    password: Password
-    deviceId: DeviceId
-    platform: Platform
 
 
 class RefreshRequest(TypedDict):
@@ -306,26 +303,27 @@ TotalCalls: TypeAlias = int
 StreakDays: TypeAlias = int
 
 
-class Me(TypedDict):
-    id: UserId
-    email: AccountEmail
-    role: Role
-    isVerified: IsVerified
-    username: Username | None
-    displayName: DisplayName | None
-    avatarUrl: AvatarUrl | None
-    bio: Bio | None
-    nativeLanguage: NativeLanguage | None
-    englishLevel: Level | None
-    learningGoal: LearningGoal | None
-    country: Country | None
-    timezone: Timezone | None
-    totalPracticeMinutes: TotalPracticeMinutes
-    totalCalls: TotalCalls
-    streakDays: StreakDays
-    lastCallAt: NullableTime | None
-    lastActiveAt: NullableTime | None
-    createdAt: Time
+MissingStep: TypeAlias = Literal[
+    "email_unverified", "age_required", "too_young", "terms_required", "profile_incomplete"
+]
+
+
+AgeBand: TypeAlias = Literal["under_13", "13_15", "16_17", "18_plus"]
+
+
+BirthDate: TypeAlias = str
+
+
+class AgeDeclaration(TypedDict):
+    birthDate: NotRequired[BirthDate]
+    ageBand: NotRequired[AgeBand]
+    source: NotRequired[Literal["apple", "google"]]
+
+
+DocumentName: TypeAlias = str
+
+
+DocumentVersion: TypeAlias = str
 
 
 class MeUpdate(TypedDict):
@@ -378,6 +376,19 @@ class Block(TypedDict):
 class BlockPage(TypedDict):
     items: list[Block]
     nextCursor: NextCursor | None
+
+
+class ExportedAge(TypedDict):
+    ageBand: AgeBand
+    source: Literal["declared", "apple", "google", "operator"]
+    setAt: Time
+
+
+class ExportedConsent(TypedDict):
+    document: DocumentName
+    version: DocumentVersion
+    action: Literal["given", "withdrawn"]
+    at: Time
 
 
 DisputeStatus: TypeAlias = Literal["open", "won", "lost"]
@@ -964,6 +975,43 @@ class AuthTokens(TypedDict):
     user: Account
 
 
+class Me(TypedDict):
+    id: UserId
+    email: AccountEmail
+    role: Role
+    isVerified: IsVerified
+    username: Username | None
+    displayName: DisplayName | None
+    avatarUrl: AvatarUrl | None
+    bio: Bio | None
+    nativeLanguage: NativeLanguage | None
+    englishLevel: Level | None
+    learningGoal: LearningGoal | None
+    country: Country | None
+    timezone: Timezone | None
+    totalPracticeMinutes: TotalPracticeMinutes
+    totalCalls: TotalCalls
+    streakDays: StreakDays
+    lastCallAt: NullableTime | None
+    lastActiveAt: NullableTime | None
+    createdAt: Time
+    ageBand: AgeBand | None
+    missing: list[MissingStep]
+
+
+class Consent(TypedDict):
+    document: DocumentName
+    title: str
+    version: DocumentVersion
+    acceptedVersion: DocumentVersion | None
+    acceptedAt: NullableTime | None
+
+
+class ConsentRequest(TypedDict):
+    document: DocumentName
+    version: DocumentVersion
+
+
 class ExportedDispute(TypedDict):
     id: DisputeId
     orderId: OrderId
@@ -1231,9 +1279,24 @@ class Readiness(TypedDict):
     checks: ReadinessChecks
 
 
+class RegisterRequest(TypedDict):
+    email: Email
+    password: Password
+    deviceId: DeviceId
+    platform: Platform
+    birthDate: NotRequired[BirthDate]
+    consents: NotRequired[list[ConsentRequest]]
+
+
+class ConsentList(TypedDict):
+    items: list[Consent]
+
+
 class DataExport(TypedDict):
     exportedAt: Time
     me: Me
+    age: ExportedAge | None
+    consents: list[ExportedConsent]
     logins: list[ExportedLogin]
     calls: list[ExportedCall]
     ratings: list[ExportedRating]

@@ -20,9 +20,10 @@ from devtools.demo_data.courses import get_free_lesson, make_courses, make_enrol
 from devtools.demo_data.notifications import make_notifications
 from devtools.demo_data.orders import add_refunds, make_orders
 from devtools.demo_data.people import EMAIL_DOMAIN, make_people, sort_by_calls
-from devtools.demo_data.reports import ADMIN_NOTES, make_reports
+from devtools.demo_data.reports import ADMIN_NOTES, APPEAL_TEXT, WARNING_FACTS, make_reports
 from instants import utc_now
 from models import (
+    Appeal,
     Profile,
     Report,
     ReportStatus,
@@ -165,9 +166,20 @@ class DemoData:
                     SanctionKind.BAN, SanctionGround(report.reason.value), report.admin_note, report_id=report.id
                 )
                 await self._sanctions.ban_within(db, admin.id, user, order)
+            elif report.status is ReportStatus.REVIEWED:
+                await self._warn(db, admin, report)
             db.add(report)
             outcome = {"before": ReportStatus.PENDING.value, "after": report.status.value, "banned": banned}
             await self._audit.write(db, admin.id, "report.review", report.id, **outcome)
+
+    async def _warn(self, db: AsyncSession, admin: User, report: Report) -> None:
+        """Warn the reported learner, who appeals."""
+        user = await db.get_one(User, report.reported_id)
+        order = SanctionOrder(
+            SanctionKind.WARNING, SanctionGround(report.reason.value), WARNING_FACTS, report_id=report.id
+        )
+        warning, _ = await self._sanctions.issue_within(db, admin.id, user, order)
+        db.add(Appeal(sanction_id=warning.id, issued_by=admin.id, text=APPEAL_TEXT))
 
 
 async def _hash_password(settings: Settings, password: str) -> str:

@@ -26,4 +26,4 @@ EVENTS = (
     "error",
 )
 MODELS = (CallSession, SessionRating)
-JOBS = ("sessions.end_stale", "matchmaking.end_held_search")
+JOBS = ("sessions.end_stale", "calls.check_pairing")

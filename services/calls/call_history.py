@@ -6,32 +6,26 @@ import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Literal
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import aliased
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 import errors
 from adapters.database import Database
-from models import CallSession, EndedBy, EnglishLevel, Level, Profile, SessionRating, User
+from models import AgeBand, CallSession, EndedBy, EnglishLevel, Level, Profile, SessionRating, User
 from services.calls import streaks
 from services.calls.room_state import CallState
 from services.calls.rooms import ROOM_SECONDS
 from services.pagination import Page, read_page, seek
+from services.safety.gates import DEFAULT_BAND, Gates
 from services.safety.hidden_pictures import DEFAULT_MINIMUM_WEIGHT, shown_avatar
 
 #: Name shown for a learner whose account is deleted.
 FORMER_LEARNER = "Former learner"
-
-
-_COLUMNS: Any = CallSession.__table__.c  # type: ignore[attr-defined]
-
-
-class PairRefused(Exception):
-    """One of the two learners of a match may not be paired; `services/calls/seekers.py` says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +41,28 @@ class Call:
     my_rating: int | None
 
 
+#: Both rows are locked until the row of the call is there: who loses the right to meet others meanwhile is refused, or
+#: waits, and `PairingChecks` finds the call.
+_START = sa.text(f"""
+    WITH both_users AS MATERIALIZED (
+        SELECT * FROM users WHERE id IN (:user_a_id, :user_b_id) ORDER BY id FOR SHARE
+    )
+    INSERT INTO call_sessions (id, room_id, user_a_id, user_b_id, topic, level, waited_ms)
+    SELECT :id, :room_id, :user_a_id, :user_b_id, :topic, :level, CAST(:waited_ms AS integer)
+    WHERE 2 = (
+        SELECT count(*) FROM both_users
+        WHERE coalesce(age_band, '{DEFAULT_BAND}') = CAST(:pool AS age_band)
+            AND NOT is_banned AND deleted_at IS NULL AND coalesce(suspended_until <= now(), true)
+            AND coalesce(pairing_held_until <= now(), true) AND {Gates.CONDITION}
+    )
+    RETURNING id
+""")  # noqa: S608
+
+
 class CallHistoryService:
-    def __init__(self, database: Database, picture_hide_weight: float = DEFAULT_MINIMUM_WEIGHT) -> None:
+    def __init__(self, database: Database, gates: Gates, picture_hide_weight: float = DEFAULT_MINIMUM_WEIGHT) -> None:
         self._database = database
+        self._gates = gates
         self._picture_hide_weight = picture_hide_weight
 
     async def start(
@@ -61,10 +74,12 @@ class CallHistoryService:
         topic: str | None,
         level: Level,
         waited_ms: int | None,
-    ) -> None:
-        """Write the row of a match; `waited_ms` is how long `user_a` had searched, None where that is not known.
+        pool: AgeBand,
+    ) -> bool:
+        """Write the row of a match, if both still may meet others, and each other; return whether it is written.
 
-        Raises PairRefused, and writes nothing, where one of the two may not be paired now.
+        `pool` is that of the queue they were found in; `waited_ms` is how long `user_a` had searched, None where that
+        is not known.
         """
         values = {
             "id": uuid.UUID(session_id),
@@ -74,15 +89,33 @@ class CallHistoryService:
             "topic": topic,
             "level": level,
             "waited_ms": waited_ms,
+            "pool": pool.value,
         }
-        pair = col(User.id).in_((values["user_a_id"], values["user_b_id"]))
-        is_held = sa.exists().where(pair, col(User.pairing_held_until) > sa.func.now())
-        columns = [sa.literal(value, _COLUMNS[name].type) for name, value in values.items()]
-        # One statement: a hold that is placed before the row is written keeps it from being written.
-        statement = insert(CallSession).from_select([*values], sa.select(*columns).where(~is_held))
         async with self._database.transaction() as db:
-            if (await db.execute(statement.returning(col(CallSession.id)))).first() is None:
-                raise PairRefused()
+            written = await db.execute(_START, {**values, **self._gates.condition_parameters})
+            return written.first() is not None
+
+    async def list_forbidden_rooms(self, user_id: str) -> list[str]:
+        """List the rooms of a user's open calls whose two learners are of different age bands, or too young."""
+        one, other = aliased(User), aliased(User)
+        bands = [sa.func.coalesce(col(each.age_band), DEFAULT_BAND) for each in (one, other)]
+        is_forbidden: list[sa.ColumnElement[bool]] = [bands[0] != bands[1]]
+        if self._gates.is_age_required:
+            is_forbidden += [band.not_in(self._gates.allowed_bands) for band in bands]
+        me = uuid.UUID(user_id)
+        statement = (
+            sa.select(col(CallSession.room_id))
+            .join(one, col(one.id) == col(CallSession.user_a_id))
+            .join(other, col(other.id) == col(CallSession.user_b_id))
+            .where(
+                sa.or_(col(CallSession.user_a_id) == me, col(CallSession.user_b_id) == me),
+                col(CallSession.ended_at).is_(None),
+                col(CallSession.started_at) > sa.func.now() - timedelta(seconds=ROOM_SECONDS),
+                sa.or_(*is_forbidden),
+            )
+        )
+        async with self._database.transaction() as db:
+            return list((await db.execute(statement)).scalars().all())
 
     async def connect(self, room_id: str, *, elapsed: timedelta = timedelta()) -> None:
         """Record that both joined `elapsed` ago; the duration counts from then."""

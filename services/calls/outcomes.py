@@ -53,7 +53,7 @@ class SearchExpired:
 
 @dataclass(frozen=True, slots=True)
 class SearchRefused:
-    """A search that ended because its learner may not be paired any more."""
+    """A search that ended because its learner may not meet others any more; `error` says why."""
 
     socket_id: str
     error: ProductError

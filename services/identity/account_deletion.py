@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import uuid
 
 import sqlalchemy as sa
@@ -16,6 +17,7 @@ from adapters.storage import Storage
 from instants import utc_now
 from models import (
     AccountDeletionToken,
+    AgeBand,
     Appeal,
     AppealToken,
     Block,
@@ -31,8 +33,10 @@ from models import (
 )
 from services.identity.logins import LoginsService
 from services.identity.profiles import enqueue_avatar_deletion
-from services.identity.user_rows import lock_user_and_profile
+from services.identity.user_rows import lock_user, lock_user_and_profile
 from services.safety.standings import close_appeal_within
+
+log = logging.getLogger("parlance.accounts")
 
 #: Columns of a profile that keep their values.
 _KEPT_COLUMNS = {"user_id", "created_at", "updated_at"}
@@ -59,26 +63,45 @@ class AccountDeletionService:
             ended = await self.delete_within(db, me)
         await self._logins.publish_ended(ended)
 
+    async def delete_child(self, user_id: str) -> None:
+        """Delete the account of a child (16 CFR 312.10), unless its age was corrected meanwhile or it is gone."""
+        async with self._database.transaction() as db:
+            user = await lock_user(db, uuid.UUID(user_id))
+            if user is None or user.deleted_at is not None or user.age_band is not AgeBand.UNDER_13:
+                return
+            if user.role.is_staff:
+                log.warning("child_account_kept user_id=%s reason=staff", user_id)
+                return
+            ended = await self.delete_within(db, user.id)
+        await self._logins.publish_ended(ended)
+        log.info("child_account_deleted user_id=%s", user_id)
+
     async def delete_within(self, db: AsyncSession, user_id: uuid.UUID) -> list[str]:
         """Delete an account inside the caller's transaction; return its logins, whose end is to be published.
 
-        Raises Unauthenticated where it is deleted already, and Forbidden for an administrator.
+        Raises Unauthenticated where it is deleted already, and Forbidden for staff.
         """
         user, profile = await lock_user_and_profile(db, user_id)
         if user.role.is_staff:
             raise errors.Forbidden("an account of staff cannot be deleted; demote it first")
         ended = await self._logins.end_all_within(db, user_id)
-        await enqueue_avatar_deletion(db, self._jobs, self._storage, profile)
         await _delete_rows(db, user_id)
         await self._jobs.forget(db, email=user.email_canonical, user_id=str(user_id))
-        for name in set(Profile.model_fields) - _KEPT_COLUMNS:
-            setattr(profile, name, Profile.model_fields[name].get_default(call_default_factory=True))
+        await erase_profile(db, self._jobs, self._storage, profile)
         user.email = user.email_canonical = f"{user.id}@deleted.invalid"
         user.password_hash = ""
+        user.age_band = user.age_source = user.age_declared_at = None
         user.is_verified, user.deleted_at = False, utc_now()
-        db.add(profile)
         db.add(user)
         return ended
+
+
+async def erase_profile(db: AsyncSession, jobs: Jobs, storage: Storage, profile: Profile) -> None:
+    """Reset a profile whose row is locked, and enqueue the deletion of its avatar."""
+    await enqueue_avatar_deletion(db, jobs, storage, profile)
+    for name in set(Profile.model_fields) - _KEPT_COLUMNS:
+        setattr(profile, name, Profile.model_fields[name].get_default(call_default_factory=True))
+    db.add(profile)
 
 
 async def _delete_rows(db: AsyncSession, user_id: uuid.UUID) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
 from contextlib import nullcontext
 
 import sqlalchemy as sa
@@ -17,11 +18,12 @@ from adapters.passwords import Passwords, Verdict
 from adapters.tokens import AccessTokens, Identity, PublicKey
 from instants import format_instant, utc_now
 from jobs import send_verification
-from models import Profile, User
+from models import AgeBand, AgeSource, Profile, User
 from services.identity.email_verification import require_deliverable
 from services.identity.logins import LoginsService, LoginTokens
 from services.identity.second_factors import SecondFactorsService
 from services.identity.user_rows import find_user_by_email, lock_user
+from services.safety.consents import add_consents
 from services.safety.standings import make_login_notice, read_sanction_in_force
 
 __all__ = ["AuthenticationService", "PublicKey"]
@@ -49,20 +51,34 @@ class AuthenticationService:
         self._second_factors = second_factors
         self._jobs = jobs
 
-    async def register(self, email: str, password: str, device_id: str, platform: str) -> LoginTokens:
+    async def register(
+        self,
+        email: str,
+        password: str,
+        device_id: str,
+        platform: str,
+        *,
+        age_band: AgeBand | None = None,
+        consents: Mapping[str, str] | None = None,
+    ) -> LoginTokens:
         """Create an account with its profile, log the device in and enqueue the mail that verifies the address.
+
+        `age_band` was declared, and may have an account; `consents` are current versions, by document.
 
         Raises EmailTaken, and RequestInvalid for an address or a password that may not be used.
         """
         user = User(
             email=require_deliverable(email), password_hash=await self._passwords.hash_new(password, "password")
         )
+        if age_band is not None:
+            user.age_band, user.age_source, user.age_declared_at = age_band, AgeSource.DECLARED, utc_now()
         try:
             async with self._database.transaction() as db:
                 db.add(user)
                 await db.flush()
                 db.add(Profile(user_id=user.id, last_active_at=utc_now()))
                 await self._jobs.enqueue(db, send_verification, user_id=str(user.id))
+                add_consents(db, user.id, consents or {})
                 tokens, _ = await self._logins.open(db, user, device_id, platform)
         except IntegrityError:
             raise errors.EmailTaken() from None

@@ -15,6 +15,7 @@ from models import (
     Appeal,
     Block,
     CallSession,
+    Consent,
     DeviceToken,
     Dispute,
     Enrollment,
@@ -26,6 +27,7 @@ from models import (
     Report,
     Sanction,
     SessionRating,
+    User,
 )
 from services.identity.profiles import Me, ProfilesService
 from services.safety.standings import SanctionNotice
@@ -39,6 +41,8 @@ class DataExport:
     """All data of one user."""
 
     me: Me
+    account: User
+    consents: list[Consent]
     refresh_tokens: list[RefreshToken]
     sessions: list[CallSession]
     ratings: list[SessionRating]
@@ -74,6 +78,8 @@ class DataExportService:
 
             return DataExport(
                 me=profile,
+                account=(await db.exec(select(User).where(User.id == me))).one(),
+                consents=await read(Consent, col(Consent.user_id) == me, col(Consent.at), col(Consent.id)),
                 refresh_tokens=await read(RefreshToken, col(RefreshToken.user_id) == me),
                 sessions=await read(CallSession, took_part, col(CallSession.started_at)),
                 ratings=await read(SessionRating, col(SessionRating.rater_id) == me),

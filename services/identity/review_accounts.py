@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import uuid
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -17,12 +18,13 @@ import errors
 from adapters.database import Database
 from adapters.passwords import Passwords
 from instants import utc_now
-from models import Block, EnglishLevel, Profile, Report, Role, User, email_addresses
+from models import AgeBand, AgeSource, Block, EnglishLevel, Profile, Report, Role, User, email_addresses
 from services.calls.review_pool import PARTNER_ID, REVIEWER_ID
 from services.identity.account_deletion import AccountDeletionService
 from services.identity.logins import LoginsService
 from services.identity.user_rows import lock_user
 from services.operations.audit import AuditService
+from services.safety.consents import add_consents
 
 #: How long a block or a report of the two by each other keeps them apart, so that a reviewer sees what it does.
 APART = timedelta(minutes=15)
@@ -55,19 +57,21 @@ class ReviewAccountsService:
         logins: LoginsService,
         deletion: AccountDeletionService,
         audit: AuditService,
+        versions: Mapping[str, str],
         site: str,
     ) -> None:
-        """`site` is the deployment's address, whose host the accounts' addresses have."""
+        """`versions` are the documents' current ones; `site` has the host of the accounts' addresses."""
         self._database = database
         self._passwords = passwords
         self._logins = logins
         self._deletion = deletion
         self._audit = audit
+        self._versions = versions
         host = urlsplit(site).hostname or ""
         self._domain = host if "." in host and not host.replace(".", "").isdigit() else "example.com"
 
     async def seed(self) -> list[ReviewAccount]:
-        """Make both accounts, or renew them: other passwords, verified, neither banned nor deleted, not apart.
+        """Make both accounts, or renew them: other passwords, past each gate, neither banned nor deleted, not apart.
 
         Raises EmailTaken where a learner has one of their addresses or names.
         """
@@ -100,6 +104,9 @@ class ReviewAccountsService:
         user.password_hash, user.role, user.is_verified = password_hash, Role.STUDENT, True
         user.is_banned, user.ban_reason, user.banned_at, user.banned_by = False, None, None, None
         user.flagged_at, user.deleted_at = None, None
+        user.age_band, user.age_source, user.age_declared_at = AgeBand.ADULT, AgeSource.OPERATOR, utc_now()
+        accepted = user.accepted_versions or {}
+        add_consents(db, user.id, {name: at for name, at in self._versions.items() if accepted.get(name) != at})
         profile = await db.get_one(Profile, role.user_id)
         profile.username, profile.display_name = role.username, role.display_name
         profile.english_level = EnglishLevel.INTERMEDIATE

@@ -24,7 +24,7 @@ from services.operations import startup
 from services.operations.findings import Finding, NotOk, describe_error, fault, warning
 from services.operations.vendor_checks import VendorChecks
 from services.safety import policies
-from settings import Settings, SettingsError
+from settings import GATES, Settings, SettingsError
 
 #: Of each check.
 TIMEOUT_SECONDS = 6
@@ -45,6 +45,7 @@ class DoctorService:
         self._checks: dict[str, Callable[[], Awaitable[str]]] = {
             "settings": self._check_settings,
             "policy": self._check_policy,
+            "gates": self._check_gates,
             "keys": self._check_keys,
             "second factors": self._check_second_factors,
             "bus": self._check_bus_directory,
@@ -109,6 +110,13 @@ class DoctorService:
             raise warning(summary, "Have a lawyer write your own, and name their folder in POLICY_DIRECTORY.")
         contact = settings.contact_email or "not set"
         return f"{len(texts)} documents, minimum age {settings.minimum_age}, contact {contact}"
+
+    async def _check_gates(self) -> str:
+        settings = self._settings
+        off = [gate.upper() for gate in GATES if not settings.is_on(gate)]
+        if off and settings.is_production:
+            raise fault(f"off: {', '.join(off)}", "Set each to on, or leave it out: unset is on in production.")
+        return f"off: {', '.join(off)}" if off else "all on"
 
     async def _check_keys(self) -> str:
         files = KeyFiles(self._settings)

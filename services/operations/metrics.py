@@ -24,9 +24,10 @@ from adapters.ports import Bus
 from adapters.redis import UNAVAILABLE
 from adapters.tasks import BackgroundTasks
 from services.bus_messages import Message
-from services.calls.matchmaking import WAIT_BUCKETS_SECONDS, MatchmakingService
+from services.calls.matchmaking import MatchmakingService
 from services.calls.room_reader import LEVELS
 from services.calls.rooms import ROOM_SECONDS, Rooms
+from services.calls.wait_estimates import WAIT_BUCKETS_SECONDS
 from services.payments.webhooks import WebhooksService
 
 log = logging.getLogger("parlance.metrics")

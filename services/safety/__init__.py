@@ -1,11 +1,12 @@
-"""Safety: reports with their weights, holds, blocks, sanctions, appeals, and the published policy."""
+"""Safety: ages, consents, gates, reports with their weights, holds, blocks, sanctions, appeals, published policy."""
 
-from models import Appeal, AppealToken, Block, Report, Sanction
+from models import AgeRefusal, Appeal, AppealToken, Block, Consent, Report, Sanction
 
 TAGS = ("policy", "reports", "sanctions")
 EVENTS: tuple[str, ...] = ()
-MODELS = (Appeal, AppealToken, Block, Report, Sanction)
+MODELS = (AgeRefusal, Appeal, AppealToken, Block, Consent, Report, Sanction)
 JOBS = (
+    "ages.delete_account",
     "appeals.send_decision",
     "reports.notify_overdue",
     "reports.prune_traits",

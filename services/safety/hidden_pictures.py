@@ -9,8 +9,8 @@ import sqlalchemy as sa
 
 #: Reasons of reports that may be about the picture.
 REASONS = ("inappropriate", "minor_safety")
-#: Sum of the weights of open reports from which on a picture is hidden; two ordinary reports.
-DEFAULT_MINIMUM_WEIGHT = 2.0
+#: Sum of the weights of open reports from which on a picture is hidden; two reports by learners without a record.
+DEFAULT_MINIMUM_WEIGHT = 1.5
 #: Weight of a report `r`.
 _REPORT_WEIGHT = "r.weight"
 

@@ -15,7 +15,7 @@ from sqlmodel import col
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from adapters.jobs import enqueue_each
-from jobs import end_held_search
+from jobs import check_pairing
 from models import Role, User
 
 log = logging.getLogger("parlance.safety")
@@ -43,7 +43,7 @@ async def place_hold(db: AsyncSession, user_id: uuid.UUID, lasts: timedelta, pau
     )
     if (await db.execute(statement)).first() is None:
         return False
-    await enqueue_each(db, end_held_search, [{"user_id": str(user_id)}])
+    await enqueue_each(db, check_pairing, [{"user_id": str(user_id)}])
     log.warning("pairing_held user_id=%s", user_id)
     return True
 

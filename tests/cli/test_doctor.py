@@ -284,3 +284,12 @@ async def test_policy_needs_a_contact_and_own_texts_in_production(settings: Sett
     (tmp_path / "rules.md").write_text("# Our rules\n")
     found = (await examined(settings, **known, policy_directory=tmp_path))["policy"]
     assert found.verdict == "fault" and f"{tmp_path / 'rules.md'} has no version" in found.summary
+
+
+async def test_doctor_lists_gates_that_are_off(settings: Settings) -> None:
+    """In production that is a fault; where they are not set they are on there."""
+    found = (await examined(settings))["gates"]
+    assert found.verdict == "ok" and "AGE_GATE" in found.summary and "EMAIL_GATE" in found.summary
+    found = (await examined(settings, app_env="production", terms_gate="off"))["gates"]
+    assert (found.verdict, found.summary) == ("fault", "off: TERMS_GATE")
+    assert (await examined(settings, app_env="production"))["gates"].verdict == "ok"

@@ -236,3 +236,12 @@ def test_bucket_refusal_is_one_sentence(variables: dict[str, str], setting: str,
     refused = parlance("bucket", "create", **{**variables, setting: value})
     assert (refused.returncode, refused.stdout) == (1, "")
     assert re.fullmatch(f"parlance: {sentence}\n", refused.stderr), refused.stderr
+
+
+def test_operator_sets_the_age_of_an_account(variables: dict[str, str]) -> None:
+    assert parlance("admins", "create", "minor@example.com", stdin="correct horse\n", **variables).returncode == 0
+    done = parlance("users", "set-age", "MINOR@example.com", "16_17", **variables)
+    assert (done.returncode, done.stdout) == (0, "minor@example.com is in the age band 16_17\n"), done.stderr
+    nobody = parlance("users", "set-age", "nobody@example.com", "18_plus", **variables)
+    assert nobody.returncode == 1 and nobody.stderr.startswith("parlance: not_found:")
+    assert parlance("users", "set-age", "minor@example.com", "19", **variables).returncode == 2

@@ -81,6 +81,7 @@ async def test_account_list_has_the_operator_fields(services: Container, admin: 
         "role": "student",
         "isVerified": True,
         "isBanned": False,
+        "suspendedUntil": None,
         "flaggedAt": "2026-03-14T12:00:00.123Z",
         "totalPracticeMinutes": 40,
         "totalCalls": 3,

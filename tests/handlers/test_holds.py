@@ -40,10 +40,7 @@ async def test_proven_urgent_report_holds_pairing(
     # At most a day, to a full hour, so that the end does not name the moment of the report.
     assert timedelta(hours=22, minutes=59) < end - before <= timedelta(hours=24)
     assert (end.minute, end.second, end.microsecond) == (0, 0, 0)
-    jobs = (
-        "SELECT count(*) FROM procrastinate_jobs"
-        " WHERE task_name = 'matchmaking.end_held_search' AND args->>'user_id' = :u"
-    )
+    jobs = "SELECT count(*) FROM procrastinate_jobs WHERE task_name = 'calls.check_pairing' AND args->>'user_id' = :u"
     assert await value(container, jobs, u=bob.id) == 1
 
 

@@ -270,12 +270,12 @@ async def test_hidden_picture_is_hidden_in_lists_of_blocks(container: Container,
 
 
 async def test_weight_of_hidden_pictures_is_a_setting(settings: Settings, make_learner: MakeLearner) -> None:
-    async with running_container(settings.model_copy(update={"picture_hide_weight": 1.0})) as strict:
+    async with running_container(settings.model_copy(update={"picture_hide_weight": 0.5})) as strict:
         ada, bob = await make_learner(), await make_learner()
         url = (await ada.http.post(AVATAR, **upload(picture()))).json()["avatarUrl"]
         assert (await strict.profiles.read_public(ada.id)).avatar_url == url
         await report(strict, ada, bob)
         assert (await strict.profiles.read_public(ada.id)).avatar_url is None
-        assert await see(ada, bob) == url  # by the other container, whose weight is 2
+        assert await see(ada, bob) == url  # by the other container, whose weight is 1.5
     async with http_client() as anybody:
         assert (await anybody.get(url)).status_code == 200

@@ -9,11 +9,12 @@ import pytest
 
 import errors
 from container import Container
-from jobs import Run, end_held_search
+from jobs import Run, check_pairing
 from services.calls.call_history import CallHistoryService
 from services.calls.call_records import CallRecords
 from services.calls.matchmaking import MatchmakingService
-from services.calls.outcomes import Searching, SearchRefused
+from services.calls.outcomes import Outcome, Searching, SearchRefused
+from services.calls.pairing_checks import PairingChecks
 from services.calls.rooms import Rooms
 from testing.calls import LocalBus, MakePhone, ack_code, call, candidates, empty_queue, match
 from testing.databases import query, value
@@ -29,19 +30,21 @@ async def hold(container: Container, user_id: str, interval: str = "3 hours") ->
 
 async def end_search(container: Container, user_id: str) -> None:
     """Run the job of a hold, as a job worker does."""
-    await end_held_search.function(Run(container, is_last_attempt=False), user_id=user_id)
+    await check_pairing.function(Run(container, is_last_attempt=False), user_id=user_id)
+
+
+def make_checks(
+    container: Container, history: CallHistoryService | None = None, rooms: Rooms | None = None
+) -> tuple[MatchmakingService, PairingChecks]:
+    rooms, history = rooms or Rooms(container.scripts), history or container.call_history
+    bus, records = LocalBus(container.bus.process_id), CallRecords(rooms, history)
+    gates, texts = container.gates, container.text_filter
+    matchmaking = MatchmakingService(bus, container.database, rooms, history, records, gates, texts)
+    return matchmaking, PairingChecks(bus, rooms, records, history, matchmaking)
 
 
 def make_matchmaking(container: Container, history: CallHistoryService | None = None) -> MatchmakingService:
-    rooms, history = Rooms(container.scripts), history or container.call_history
-    return MatchmakingService(
-        LocalBus(container.bus.process_id),
-        container.database,
-        rooms,
-        history,
-        CallRecords(rooms, history),
-        container.text_filter,
-    )
+    return make_checks(container, history)[0]
 
 
 def make_socket(container: Container, learner: Learner) -> str:
@@ -102,12 +105,12 @@ class HeldMeanwhile(CallHistoryService):
     """Call history that finds a learner held by the time at which the row is written."""
 
     def __init__(self, container: Container, user_id: str) -> None:
-        super().__init__(container.database)
+        super().__init__(container.database, container.gates)
         self._services, self._user_id = container, user_id
 
-    async def start(self, *arguments: Any) -> None:
+    async def start(self, *arguments: Any) -> bool:
         await hold(self._services, self._user_id)
-        await super().start(*arguments)
+        return await super().start(*arguments)
 
 
 async def test_seeker_held_meanwhile_is_refused(container: Container, make_learner: Any) -> None:
@@ -127,13 +130,14 @@ async def test_seeker_held_meanwhile_is_refused(container: Container, make_learn
 
 async def test_waiting_learner_held_meanwhile_is_refused(container: Container, make_learner: Any) -> None:
     bob, ada = await make_learner(), await make_learner()
-    matchmaking = make_matchmaking(container, HeldMeanwhile(container, bob.id))
+    matchmaking, checks = make_checks(container, HeldMeanwhile(container, bob.id))
     refused: list[SearchRefused] = []
 
-    async def note(outcome: SearchRefused) -> None:
+    async def note(outcome: Outcome) -> None:
+        assert isinstance(outcome, SearchRefused)
         refused.append(outcome)
 
-    matchmaking.refusals.on_refused(note)
+    checks.on_outcome(note)
     for who in (bob, ada):
         matchmaking.connect(make_socket(container, who))
     await matchmaking.find_partner(bob.id, make_socket(container, bob), level="all", topic=None)
@@ -163,26 +167,17 @@ async def test_held_search_is_not_restored(container: Container, make_learner: A
 class NoRedis(Rooms):
     """Rooms whose Redis does not answer."""
 
-    async def leave_queue(self, *_: Any, **__: Any) -> None:
+    async def read_search_socket(self, user_id: str) -> str | None:
         raise errors.Unavailable()
 
 
 async def test_job_of_a_hold_is_repeated_without_redis(container: Container, make_learner: Any) -> None:
     bob = await make_learner()
-    matchmaking = make_matchmaking(container)
-    matchmaking.connect("w.bob")
-    await matchmaking.find_partner(bob.id, "w.bob", level="all", topic=None)
     await hold(container, bob.id)
-
-    rooms = NoRedis(container.scripts)
-    history = container.call_history
-    records = CallRecords(rooms, history)
-    broken = MatchmakingService(LocalBus(), container.database, rooms, history, records, container.text_filter)
+    _, broken = make_checks(container, rooms=NoRedis(container.scripts))
     with pytest.raises(errors.Unavailable):
-        await broken.refusals.end_held_search(bob.id)
-    assert end_held_search.max_attempts > 1
-    await end_search(container, bob.id)
-    assert [each async for each in Rooms(container.scripts).iterate_searches()] == []
+        await broken.check_user(bob.id)
+    assert check_pairing.max_attempts > 1
 
 
 async def test_call_goes_on_during_a_hold(make_phone: MakePhone, container: Container) -> None:

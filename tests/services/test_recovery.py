@@ -63,7 +63,13 @@ async def test_outcomes_are_emitted_as_they_happen(container: Container) -> None
     rooms, bus = Rooms(container.scripts), LocalBus()
     rows = CallRecords(rooms, container.call_history)
     matchmaking = MatchmakingService(
-        bus, container.database, rooms, container.call_history, rows, container.text_filter
+        bus,
+        container.database,
+        rooms,
+        container.call_history,
+        rows,
+        container.gates,
+        container.text_filter,
     )
     signaling = Patient(bus, rooms, rows, matchmaking)
     checks = RoomChecks(bus, rooms, rows, container.call_history, matchmaking, signaling)
@@ -87,7 +93,13 @@ async def test_lost_searches_match_when_restored(container: Container, make_lear
     workers = []
     for process_id in ("one", "two"):
         worker = MatchmakingService(
-            LocalBus(process_id), container.database, rooms, container.call_history, rows, container.text_filter
+            LocalBus(process_id),
+            container.database,
+            rooms,
+            container.call_history,
+            rows,
+            container.gates,
+            container.text_filter,
         )
         workers.append(worker)
 
@@ -124,7 +136,13 @@ async def test_cancelled_search_is_not_restored(container: Container, make_learn
     rooms = Rooms(container.scripts)
     rows = CallRecords(rooms, container.call_history)
     matchmaking = MatchmakingService(
-        LocalBus(), container.database, rooms, container.call_history, rows, container.text_filter
+        LocalBus(),
+        container.database,
+        rooms,
+        container.call_history,
+        rows,
+        container.gates,
+        container.text_filter,
     )
     user_id = (await make_learner()).id
     matchmaking.connect("w.one")
@@ -141,7 +159,13 @@ async def test_search_of_a_dead_process_leaves_no_entry(container: Container, ma
     rooms, bus = Rooms(container.scripts), NobodyThere()
     rows = CallRecords(rooms, container.call_history)
     matchmaking = MatchmakingService(
-        bus, container.database, rooms, container.call_history, rows, container.text_filter
+        bus,
+        container.database,
+        rooms,
+        container.call_history,
+        rows,
+        container.gates,
+        container.text_filter,
     )
     user_id = (await make_learner()).id
     await matchmaking.find_partner(user_id, "dead.one", level="all", topic=None)

@@ -115,7 +115,8 @@ export interface paths {
         put?: never;
         /**
          * Create an account and log in
-         * @description For `web` the refresh token travels only in an HttpOnly cookie, over https `__Host-refresh_token`.
+         * @description For `web` the refresh token travels only in an HttpOnly cookie, over https `__Host-refresh_token`. With a
+         *     `birthDate` below the minimum age there is no account, and the device is refused for a day.
          */
         post: operations["register"];
         delete?: never;
@@ -442,7 +443,8 @@ export interface paths {
         /**
          * Change the user's own profile
          * @description Fields that are absent keep their value; `null` clears a field. A changed text of `x-text-filter` may be refused with
-         *     `text_refused`, whose `detail` names the field.
+         *     `text_refused`, whose `detail` names the field. To set a text that others read (`username`,
+         *     `displayName`, `bio`) needs what `find_partner` needs, except the profile: `missing` of the profile lists it.
          */
         patch: operations["updateMe"];
         trace?: never;
@@ -508,6 +510,73 @@ export interface paths {
          * @description Has no effect if the profile has no picture.
          */
         delete: operations["deleteAvatar"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/users/me/age": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Set the user's age
+         * @description Send `birthDate`, which is not stored, or the `ageBand` with the `source` that gave it to the app: Apple's Declared
+         *     Age Range or Google's Play Age Signals. Below the minimum age the response is `too_young`, and for a day so is each
+         *     further one from this device or account. A younger band replaces an older one at once, an older band a younger
+         *     one no earlier than a learner can have grown older. The account of a child below 13 is deleted after a day.
+         */
+        put: operations["setAge"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/users/me/consents": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List the documents with the user's consents
+         * @description In the order in which they are shown. A document whose version is not the accepted one needs consent again.
+         */
+        get: operations["listConsents"];
+        put?: never;
+        /**
+         * Consent to the current version of a document
+         * @description Idempotent. Another version than the current one is answered with `request_invalid`.
+         */
+        post: operations["giveConsent"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/users/me/consents/{document}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Withdraw the consent to a document
+         * @description A search ends with `terms_required`; a call goes on until it ends.
+         */
+        delete: operations["withdrawConsent"];
         options?: never;
         head?: never;
         patch?: never;
@@ -1840,7 +1909,7 @@ export interface components {
         NextCursor: string | null;
         /**
          * @description What went wrong, for programs. A code keeps its meaning; new ones may be added. `x-codes` of an operation lists its
-         *     own; the description of this document lists those of all operations. Known values: `request_invalid`, `unauthenticated`, `forbidden`, `not_found`, `method_not_allowed`, `not_acceptable`, `request_timeout`, `payload_too_large`, `uri_too_long`, `unsupported_media_type`, `headers_too_large`, `rate_limited`, `internal`, `unavailable`, `email_taken`, `invalid_credentials`, `account_banned`, `account_suspended`, `refresh_token_invalid`, `refresh_token_reused`, `token_invalid`, `password_too_common`, `last_admin`, `second_factor_required`, `second_factor_invalid`, `username_taken`, `text_refused`, `picture_refused`, `already_rated`, `call_not_ended`, `already_reported`, `already_sanctioned`, `sanction_lifted`, `already_appealed`, `appeal_closed`, `course_is_free`, `already_enrolled`, `payment_pending`, `signature_invalid`, `payment_refused`, `order_not_refundable`, `refund_pending`, `refund_too_large`, `not_enrolled`, `course_in_use`, `slug_taken`, `lessons_differ`, `video_not_ready`, `upload_offset_differs`, `upload_version_unsupported`, `idempotency_key_reused`, `idempotency_in_flight`.
+         *     own; the description of this document lists those of all operations. Known values: `request_invalid`, `unauthenticated`, `forbidden`, `not_found`, `method_not_allowed`, `not_acceptable`, `request_timeout`, `payload_too_large`, `uri_too_long`, `unsupported_media_type`, `headers_too_large`, `rate_limited`, `internal`, `unavailable`, `email_taken`, `invalid_credentials`, `account_banned`, `account_suspended`, `refresh_token_invalid`, `refresh_token_reused`, `token_invalid`, `password_too_common`, `last_admin`, `second_factor_required`, `second_factor_invalid`, `age_required`, `too_young`, `terms_required`, `email_unverified`, `username_taken`, `text_refused`, `picture_refused`, `already_rated`, `call_not_ended`, `already_reported`, `already_sanctioned`, `sanction_lifted`, `already_appealed`, `appeal_closed`, `course_is_free`, `already_enrolled`, `payment_pending`, `signature_invalid`, `payment_refused`, `order_not_refundable`, `refund_pending`, `refund_too_large`, `not_enrolled`, `course_in_use`, `slug_taken`, `lessons_differ`, `video_not_ready`, `upload_offset_differs`, `upload_version_unsupported`, `idempotency_key_reused`, `idempotency_in_flight`.
          */
         ErrorCode: string;
         /** @description An error as RFC 9457 describes it. */
@@ -2109,6 +2178,9 @@ export interface components {
             password: components["schemas"]["Password"];
             deviceId: components["schemas"]["DeviceId"];
             platform: components["schemas"]["PlatformInput"];
+            birthDate?: components["schemas"]["BirthDate"];
+            /** @description Documents to which the user consents with the registration, each in its current version. */
+            consents?: components["schemas"]["ConsentRequest"][];
         };
         /** @description An account with its password, and the device to log in. */
         LoginRequest: {
@@ -2433,7 +2505,78 @@ export interface components {
              * @example 2026-03-01T17:20:45.310Z
              */
             createdAt: components["schemas"]["Time"];
+            /** @description The age band that is known of the user; null until it is set. */
+            ageBand: components["schemas"]["AgeBand"] | null;
+            /** @description What `find_partner` needs that the account lacks, in the order in which to ask the user for it. */
+            missing: components["schemas"]["MissingStep"][];
         };
+        /**
+         * @description The code with which `find_partner` is refused without it. Known values: `email_unverified`, `age_required`, `too_young`, `terms_required`, `profile_incomplete`.
+         * @example age_required
+         */
+        MissingStep: string;
+        /**
+         * @description Ages in years. Learners of different bands never meet. Known values: `under_13`, `13_15`, `16_17`, `18_plus`.
+         * @example 18_plus
+         */
+        AgeBand: string;
+        /**
+         * @description Ages in years. Learners of different bands never meet.
+         * @example 18_plus
+         * @enum {string}
+         */
+        AgeBandInput: "under_13" | "13_15" | "16_17" | "18_plus";
+        /**
+         * Format: date
+         * @description The date of birth. It is not stored; the age band that it shows is.
+         * @example 1998-04-23
+         */
+        BirthDate: string;
+        /** @description Either `birthDate`, or `ageBand` with its `source`. */
+        AgeDeclaration: {
+            birthDate?: components["schemas"]["BirthDate"];
+            ageBand?: components["schemas"]["AgeBandInput"];
+            /**
+             * @description The platform that gave the app this band.
+             * @example apple
+             * @enum {string}
+             */
+            source?: "apple" | "google";
+        };
+        /** @description The documents with the user's consents. */
+        ConsentList: {
+            /** @description The documents, in the order in which they are shown. */
+            items: components["schemas"]["Consent"][];
+        };
+        /** @description A document, and whether the user accepts it. */
+        Consent: {
+            document: components["schemas"]["DocumentName"];
+            /**
+             * @description The title of the document.
+             * @example Terms of use
+             */
+            title: string;
+            version: components["schemas"]["DocumentVersion"];
+            /** @description The version that the user accepts; null without consent. Only that of `version` counts. */
+            acceptedVersion: components["schemas"]["DocumentVersion"] | null;
+            /** @description When the user consented to that version; null without consent. */
+            acceptedAt: components["schemas"]["NullableTime"];
+        };
+        /** @description A document, and the version to which the user consents. */
+        ConsentRequest: {
+            document: components["schemas"]["DocumentName"];
+            version: components["schemas"]["DocumentVersion"];
+        };
+        /**
+         * @description The name of a document.
+         * @example terms
+         */
+        DocumentName: string;
+        /**
+         * @description The version of a document.
+         * @example 2026-12-01
+         */
+        DocumentVersion: string;
         /** @description Fields of the profile to change. An absent field keeps its value; null clears it. */
         MeUpdate: {
             username?: components["schemas"]["Username"];
@@ -2526,6 +2669,10 @@ export interface components {
             /** @description When the data was read. */
             exportedAt: components["schemas"]["Time"];
             me: components["schemas"]["Me"];
+            /** @description What is known of the user's age; null before it is set. */
+            age: components["schemas"]["ExportedAge"] | null;
+            /** @description Consents that the user has given and withdrawn, the oldest first. */
+            consents: components["schemas"]["ExportedConsent"][];
             /** @description Refresh tokens, also expired and revoked ones. */
             logins: components["schemas"]["ExportedLogin"][];
             /** @description Calls of the user, also matches that never became a call. */
@@ -2552,6 +2699,29 @@ export interface components {
             pushDevices: components["schemas"]["ExportedPushDevice"][];
             /** @description Sanctions of the account with their appeals, as the user reads them. */
             sanctions: components["schemas"]["Sanction"][];
+        };
+        /** @description What is known of the user's age. */
+        ExportedAge: {
+            ageBand: components["schemas"]["AgeBand"];
+            /**
+             * @description Who said so. Known values: `declared`, `apple`, `google`, `operator`.
+             * @example declared
+             */
+            source: string;
+            /** @description When it was set. */
+            setAt: components["schemas"]["Time"];
+        };
+        /** @description A consent to a document, or its withdrawal. */
+        ExportedConsent: {
+            document: components["schemas"]["DocumentName"];
+            version: components["schemas"]["DocumentVersion"];
+            /**
+             * @description What the user did. Known values: `given`, `withdrawn`.
+             * @example given
+             */
+            action: string;
+            /** @description When the user did it. */
+            at: components["schemas"]["Time"];
         };
         /** @description A claim of the bank against the payment of an order. */
         ExportedDispute: {
@@ -4915,6 +5085,8 @@ export interface components {
         uploadId: components["schemas"]["Id"];
         /** @description Id of the device, as the app sent it at login. */
         deviceId: components["schemas"]["DeviceId"];
+        /** @description Name of the document. */
+        document: components["schemas"]["DocumentName"];
         /**
          * @description The refresh token of a `web` login. Browsers send it by themselves; scripts cannot read it. Over http, in
          *     development, its name is `refresh_token`.
@@ -5084,6 +5256,16 @@ export type TotalPracticeMinutes = components['schemas']['TotalPracticeMinutes']
 export type TotalCalls = components['schemas']['TotalCalls'];
 export type StreakDays = components['schemas']['StreakDays'];
 export type Me = components['schemas']['Me'];
+export type MissingStep = components['schemas']['MissingStep'];
+export type AgeBand = components['schemas']['AgeBand'];
+export type AgeBandInput = components['schemas']['AgeBandInput'];
+export type BirthDate = components['schemas']['BirthDate'];
+export type AgeDeclaration = components['schemas']['AgeDeclaration'];
+export type ConsentList = components['schemas']['ConsentList'];
+export type Consent = components['schemas']['Consent'];
+export type ConsentRequest = components['schemas']['ConsentRequest'];
+export type DocumentName = components['schemas']['DocumentName'];
+export type DocumentVersion = components['schemas']['DocumentVersion'];
 export type MeUpdate = components['schemas']['MeUpdate'];
 export type DeleteMeRequest = components['schemas']['DeleteMeRequest'];
 export type AvatarUpload = components['schemas']['AvatarUpload'];
@@ -5092,6 +5274,8 @@ export type PublicProfile = components['schemas']['PublicProfile'];
 export type Block = components['schemas']['Block'];
 export type BlockPage = components['schemas']['BlockPage'];
 export type DataExport = components['schemas']['DataExport'];
+export type ExportedAge = components['schemas']['ExportedAge'];
+export type ExportedConsent = components['schemas']['ExportedConsent'];
 export type ExportedDispute = components['schemas']['ExportedDispute'];
 export type DisputeStatus = components['schemas']['DisputeStatus'];
 export type ExportedLogin = components['schemas']['ExportedLogin'];
@@ -5255,6 +5439,7 @@ export type ParameterLessonId = components['parameters']['lessonId'];
 export type ParameterAttachmentId = components['parameters']['attachmentId'];
 export type ParameterUploadId = components['parameters']['uploadId'];
 export type ParameterDeviceId = components['parameters']['deviceId'];
+export type ParameterDocument = components['parameters']['document'];
 export type ParameterRefreshCookie = components['parameters']['refreshCookie'];
 export type ParameterStripeSignature = components['parameters']['stripeSignature'];
 export type ParameterRazorpaySignature = components['parameters']['razorpaySignature'];
@@ -5446,6 +5631,17 @@ export interface operations {
                 };
             };
             400: components["responses"]["BadRequest"];
+            /** @description The account is not allowed to do this. */
+            403: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "Retry-After": components["headers"]["RetryAfter"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             409: components["responses"]["Conflict"];
             429: components["responses"]["TooManyRequests"];
             503: components["responses"]["ServiceUnavailable"];
@@ -6007,6 +6203,17 @@ export interface operations {
             };
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
+            /** @description The account is not allowed to do this. */
+            403: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "Retry-After": components["headers"]["RetryAfter"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description The state of the resource does not allow this; the code says which state. */
             409: {
                 headers: {
@@ -6109,6 +6316,17 @@ export interface operations {
             };
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
+            /** @description The account is not allowed to do this. */
+            403: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "Retry-After": components["headers"]["RetryAfter"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             413: components["responses"]["ContentTooLarge"];
             415: components["responses"]["UnsupportedMediaType"];
             429: components["responses"]["TooManyRequests"];
@@ -6135,6 +6353,134 @@ export interface operations {
             };
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
+            503: components["responses"]["ServiceUnavailable"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    setAge: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AgeDeclaration"];
+            };
+        };
+        responses: {
+            /** @description The user's own profile. */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Me"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            /** @description The account is not allowed to do this. */
+            403: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "Retry-After": components["headers"]["RetryAfter"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            429: components["responses"]["TooManyRequests"];
+            503: components["responses"]["ServiceUnavailable"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    listConsents: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The documents. */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ConsentList"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            503: components["responses"]["ServiceUnavailable"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    giveConsent: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ConsentRequest"];
+            };
+        };
+        responses: {
+            /** @description The consent is recorded. */
+            204: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            429: components["responses"]["TooManyRequests"];
+            503: components["responses"]["ServiceUnavailable"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    withdrawConsent: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Name of the document. */
+                document: components["parameters"]["document"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The consent is withdrawn. */
+            204: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            404: components["responses"]["NotFound"];
+            429: components["responses"]["TooManyRequests"];
             503: components["responses"]["ServiceUnavailable"];
             default: components["responses"]["Problem"];
         };

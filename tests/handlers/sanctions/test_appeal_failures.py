@@ -1,4 +1,4 @@
-"""Appeals while an account is deleted, a mail is refused, or PostgreSQL is away."""
+"""Appeals while an account is deleted, a mail is refused, or PostgreSQL is unavailable."""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ import { Bell } from "./bell.ts";
 import { notPaid, paid } from "./buying.ts";
 import { course, courses } from "./courses.ts";
 import { h, clearMessages, place, say, show } from "./dom.ts";
+import { firstGate } from "./gates.ts";
 import { history } from "./history.ts";
 import { lesson } from "./lesson.ts";
 import { profile } from "./profile.ts";
@@ -36,7 +37,9 @@ const VIEWS: Record<string, (id: string) => Promise<() => void>> = {
   "not-paid": () => Promise.resolve(notPaid),
   profile: async () => {
     const mine = await me();
-    return () => profile(mine, () => mine.username || go(""), leave);
+    // A new profile has texts that others read, so what they need comes first.
+    const gate = mine.username ? undefined : firstGate(mine, () => void route(), leave);
+    return gate ?? (() => profile(mine, () => mine.username || go(""), leave));
   },
 };
 
@@ -52,9 +55,10 @@ async function route(): Promise<void> {
     let view = await VIEWS[name]?.(id);
     if (!view) {
       const mine = await me();
-      // Matchmaking needs a username and a level.
-      name = mine.username && mine.englishLevel ? "" : "profile";
-      view = name ? await VIEWS["profile"]?.("") : () => talk?.idle(mine);
+      // Matchmaking needs what the gates ask for, a username and a level.
+      const gate = firstGate(mine, () => void route(), leave);
+      name = gate || (mine.username && mine.englishLevel) ? "" : "profile";
+      view = name ? await VIEWS["profile"]?.("") : (gate ?? (() => talk?.idle(mine)));
     }
     // The learner may have opened another view meanwhile.
     if (asked !== address() || !talk || talk.isBusy) return;
