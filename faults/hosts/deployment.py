@@ -129,7 +129,7 @@ class HostsDeployment:
             "MAIL_DIRECTORY": str(self.directory / "mail"),
             "TURN_SECRET": "turn-secret-of-the-faults",
             # Time in which nginx notices that a server is about to stop.
-            "SHUTDOWN_DELAY": "5s",
+            "SHUTDOWN_DELAY": "8s",
             **self._database_environment(),
             **self._cache_environment(),
             **self.objects.environment(),

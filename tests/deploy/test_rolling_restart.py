@@ -30,7 +30,8 @@ from tests.deploy.test_nginx import trust
 pytestmark = pytest.mark.system
 
 #: As long as nginx leaves out a host that refused: the first is back before the second refuses.
-DELAY = "5s"
+#: Longer than `fail_timeout` of nginx, which leaves out a server for as long after it has come back.
+DELAY = "8s"
 #: A busy machine may take its time to let a client come back: that calls end in time is shown elsewhere.
 VARIABLES = {"SHUTDOWN_DELAY": DELAY, "RECONNECT_GRACE": "60s", "PROCESS_LOSS_GRACE": "60s"}
 
