@@ -34,8 +34,6 @@ from setting_values import (
     url_host,
 )
 
-#: Settings that are `on` or `off`, and on in production where they are not set.
-GATES: tuple[str, ...] = ()
 #: Loose rate limits are those of the contract times this.
 LOOSE_RATE_LIMIT_FACTOR = 100
 
@@ -148,9 +146,6 @@ class Settings(BaseSettings):
     # Error reports: sent to Sentry, or what speaks its protocol, where there is a DSN
     sentry_dsn: SecretStr | None = None
 
-    # Documents that learners accept or read: a folder whose files replace those that ship
-    policy_directory: Path | None = None
-
     # Pruning, every night: how long rows are kept after they were read, expired, were handled or failed. Providers
     # repeat events for days.
     prune_notifications_after: Duration = Field(timedelta(days=90), ge=timedelta(days=1))
@@ -210,11 +205,6 @@ class Settings(BaseSettings):
     @property
     def is_production(self) -> bool:
         return self.app_env == "production"
-
-    def is_on(self, gate: str) -> bool:
-        """Whether a gate of `GATES` holds: as it is set, else in production."""
-        value = getattr(self, gate)
-        return self.is_production if value is None else value == "on"
 
     def is_own_origin(self, origin: str | None) -> bool:
         """Say whether pages of an origin may send requests with cookies: APP_URL and CORS_ORIGINS.
