@@ -206,6 +206,20 @@ def _sender(value: str) -> str:
     return value
 
 
+def _encryption_keys(value: SecretStr) -> SecretStr:
+    """Require keys of 256 bits, in hexadecimal."""
+    if not all(re.fullmatch(r"\s*[0-9a-fA-F]{64}\s*", each) for each in value.get_secret_value().split(",")):
+        raise ValueError("should be 64 hexadecimal digits, as of `openssl rand -hex 32`, several with commas between")
+    return value
+
+
+def _email_address(value: str) -> str:
+    """Require one address without a name."""
+    if not re.fullmatch(r"[^\s<>()\[\],;:\\\"@]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+", value) or len(value) > 254:
+        raise ValueError("should be one address without a name, such as contact@example.com")
+    return value
+
+
 def loopback_port(origin: str) -> str | None:
     """Return the port of a loopback origin over http, such as `http://localhost:5503`; None for another origin."""
     match = re.fullmatch(r"http://(?:localhost|127\.0\.0\.1|\[::1\])(?::([0-9]{1,5}))?", origin)
@@ -218,10 +232,12 @@ def strip_prefix(message: str) -> str:
 
 
 Duration = Annotated[timedelta, BeforeValidator(_duration)]
+EncryptionKeys = Annotated[SecretStr, AfterValidator(_encryption_keys)]
 Host = Annotated[str, AfterValidator(_host)]
 RedisUrl = Annotated[RedisAddress, NoDecode, BeforeValidator(_redis_url)]
 DatabaseHosts = Annotated[str, AfterValidator(_database_hosts)]
 Sender = Annotated[str, AfterValidator(_sender)]
+EmailAddress = Annotated[str, AfterValidator(_email_address)]
 #: Scheme, host and port of an HTTP server.
 Site = Annotated[str, AfterValidator(_http_origin)]
 #: The same, with a path.

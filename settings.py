@@ -19,6 +19,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from setting_values import (
     DatabaseHosts,
     Duration,
+    EmailAddress,
+    EncryptionKeys,
     Host,
     Origins,
     Proxies,
@@ -34,6 +36,8 @@ from setting_values import (
     url_host,
 )
 
+#: Settings that are `on` or `off`, and on in production where they are not set.
+GATES: tuple[str, ...] = ("age_gate", "terms_gate", "email_gate", "text_filter", "staff_second_factor")
 #: Loose rate limits are those of the contract times this.
 LOOSE_RATE_LIMIT_FACTOR = 100
 
@@ -104,6 +108,12 @@ class Settings(BaseSettings):
     jwt_audience: str = "parlance"
     bcrypt_rounds: int = Field(12, ge=4, le=20)
 
+    # Staff: whether their operations need a second factor, the keys that encrypt its secrets (with commas between, the
+    # first encrypts), and how long a login that is not used stays valid
+    staff_second_factor: Literal["on", "off"] | None = None
+    second_factor_keys: EncryptionKeys | None = None
+    staff_login_expiry: Annotated[Duration, between("1h", "400d")] = timedelta(days=7)
+
     # Mail: Resend with a key; without one each mail is written to a file
     resend_api_key: SecretStr | None = None
     resend_api_url: str = Field("https://api.resend.com", pattern=r"^https?://")
@@ -145,6 +155,44 @@ class Settings(BaseSettings):
 
     # Error reports: sent to Sentry, or what speaks its protocol, where there is a DSN
     sentry_dsn: SecretStr | None = None
+
+    # Gates before others are met: a declared age, consent to the documents, a verified address
+    age_gate: Literal["on", "off"] | None = None
+    terms_gate: Literal["on", "off"] | None = None
+    email_gate: Literal["on", "off"] | None = None
+    #: Years; and whether those below 18 meet others, each age band apart.
+    minimum_age: int = Field(18, ge=13, le=18)
+    minor_pools: Literal["on", "off"] = "off"
+
+    # Documents that learners accept or read: a folder whose files replace those that ship
+    policy_directory: Path | None = None
+    #: The operator, to learners and authorities; published.
+    contact_email: EmailAddress | None = None
+    contact_address: str | None = Field(None, max_length=500)
+
+    # Retention, every night: how long a call, the texts of a decided report and the detail of the audit log are kept
+    retain_calls_for: Duration = Field(timedelta(days=365), ge=timedelta(days=31))
+    retain_reports_for: Duration = Field(timedelta(days=365), ge=timedelta(days=183))
+    retain_audit_detail_for: Duration = Field(timedelta(days=730), ge=timedelta(days=183))
+
+    # Reports: the weight of a learner's pending reports that flags them, the time for a review, how long an urgent
+    # report may hold pairing, and the time until it may again; how long the reporter's hashed device and network stay
+    report_flag_weight: float = Field(1.5, gt=0, le=100)
+    report_due: Annotated[Duration, between("1h", "30d")] = timedelta(hours=72)
+    report_urgent_due: Annotated[Duration, between("1h", "7d")] = timedelta(hours=24)
+    report_hold: Annotated[Duration, between("1h", "24h")] = timedelta(hours=24)
+    report_hold_pause: Annotated[Duration, between("0s", "365d")] = timedelta(days=30)
+    prune_report_traits_after: Duration = Field(timedelta(days=90), ge=timedelta(days=1))
+
+    # Filter of names, bios and topics, on or off; a folder whose word lists replace those that ship
+    text_filter: Literal["on", "off"] | None = None
+    word_lists_directory: Path | None = None
+
+    # Pictures: the service that screens each, with its token if it needs one, and the weight of open reports from
+    # which on a learner's picture is hidden
+    image_screen_url: str | None = Field(None, pattern=r"^https?://")
+    image_screen_token: SecretStr | None = None
+    picture_hide_weight: float = Field(1.5, gt=0)
 
     # Pruning, every night: how long rows are kept after they were read, expired, were handled or failed. Providers
     # repeat events for days.
@@ -205,6 +253,11 @@ class Settings(BaseSettings):
     @property
     def is_production(self) -> bool:
         return self.app_env == "production"
+
+    def is_on(self, gate: str) -> bool:
+        """Whether a gate of `GATES` holds: as it is set, else in production."""
+        value = getattr(self, gate)
+        return self.is_production if value is None else value == "on"
 
     def is_own_origin(self, origin: str | None) -> bool:
         """Say whether pages of an origin may send requests with cookies: APP_URL and CORS_ORIGINS.

@@ -4,7 +4,7 @@
 `services` (the container), the path and query parameters in snake_case, `body` if the operation has one, `identity` if
 it is secured, and `request` for headers, cookies and, without `body`, the raw bytes. It returns the body, or
 `(body, headers)`; bytes go out as they are, under the Content-Type of those headers. The status is the operation's only
-2xx answer.
+2xx answer, or 304 where `If-None-Match` has the ETag of those headers.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ import handlers
 import parlance
 from adapters.json_text import encode_json
 from contract import client_addresses, problems, rate_limits, schemas, text_fields
+from contract.entity_tags import NOT_MODIFIED, is_unchanged
 from contract.schemas import ContractError as ContractError
 
 if TYPE_CHECKING:
@@ -289,6 +290,8 @@ def _answering(
             headers = {**(_ANONYMOUS if identity is None else _PERSONAL), **headers}
         if content is None:
             return Answer(status, headers, None)
+        if "ETag" in headers and is_unchanged(scope, headers["ETag"]):
+            return Answer(NOT_MODIFIED, headers, None)
         if isinstance(content, bytes):  # with the Content-Type of its headers
             return Answer(status, headers, content)
         return Answer(status, {**headers, **JSON_HEADERS} if headers else JSON_HEADERS, encode_json(content))

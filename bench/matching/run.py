@@ -78,7 +78,7 @@ class Queue:
                     held = "\n".join((*place, json.dumps(entry)))
                 pipeline.set(f"{{match}}:searching:{user}", held, ex=600)
                 if not self._is_list:
-                    pipeline.zadd("{match}:queue:all", {user: self._since})
+                    pipeline.zadd("{match}:queue:18_plus:all", {user: self._since})
             if self._is_list:
                 pipeline.rpush("{match}:queue:all", *users)
             pipeline.execute()

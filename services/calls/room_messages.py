@@ -1,4 +1,4 @@
-"""Messages to the web processes of a room's participants: the room is over, or a socket has to join again."""
+"""Messages to the web processes that hold the sockets of searches and rooms."""
 
 from __future__ import annotations
 
@@ -10,6 +10,11 @@ from services.calls.room_state import ClosedRoom
 ROOM_LEFT: Message[[str, int | None]] = Message("unseat")
 #: A web process asks the one that holds the peer to join again: room, user, the count of joins that it knows.
 JOIN_AGAIN: Message[[str, str, int]] = Message("join_again")
+
+#: The search of a socket may not be allowed any more, or was taken out of its queue: search again, or end it.
+SEARCH_CHECK: Message[[]] = Message("search_check")
+#: The call or match of a socket was ended, because its two learners may not meet: whether it was a call.
+PAIR_ENDED: Message[[bool]] = Message("pair_ended")
 
 
 async def close_participants(bus: Bus, closed: ClosedRoom) -> None:

@@ -2,11 +2,11 @@
 
 `{match}` is written as it stands, with its braces: a hash tag, which keeps these keys in one slot of a cluster.
 
-    {match}:queue:{level}           waiting users by id, scored by their start (µs)
-    {match}:queue:{level}:{topic}   the same, of searches with a topic
+    {match}:queue:{pool}:{level}    waiting users of a pool by id, scored by their start (µs)
+    {match}:queue:{pool}:{level}:{topic}    the same, of searches with a topic
     {match}:searching:{userId}      a search, for 5 minutes: level, topic, socket and start (µs), a line each, and the
-                                    queue entry: {userId, socket, level, topic, card}
-    {match}:rate:{level}:{minute}   matches made in that minute
+                                    queue entry: {pool, userId, socket, level, topic, card}, which begins with the pool
+    {match}:rate:{pool}:{level}:{minute}    matches made in that minute
     {match}:recent:{a}:{b}          the room that two learners were in in the last ten minutes
     {match}:in_room:{userId}        the room a user is in and, a line below, the queue entry they came with
     {match}:room:{roomId}:users     its two participants
@@ -20,6 +20,9 @@
                                     begin:{roomId}:{ms} grace:{roomId}:{userId} room:{roomId}
                                     end:{roomId}:{by}:{lasted ms, -1 for no call}:{ms}
     poll:{match}:{reader}           the number of a reader's last poll of the deadlines
+
+A pool is an age band. The release before this one has no pools: its searches are in `{match}:queue:{level}`, so that
+neither release finds those of the other, and each removes its own.
 
 The finds of one turn of the event loop are one run of their script, and so are the leaves.
 
@@ -38,6 +41,8 @@ import orjson
 
 import errors
 from adapters.redis_pipeline import RedisPipeline
+from models import AgeBand
+from services.calls.review_pool import choose_queue, read_level
 from services.calls.room_reader import RoomReader
 from services.calls.room_state import (
     CallEnd,
@@ -52,6 +57,7 @@ from services.calls.room_state import (
     RestoreResult,
     Role,
 )
+from services.safety.gates import DEFAULT_BAND
 
 ROOM_SECONDS = 2 * 60 * 60
 #: A deadline that was taken, and not removed, is taken again after this time; and how many are taken at once.
@@ -99,7 +105,8 @@ class Rooms(RoomReader):
         `position` in the queue: empty for its end, `head`, or the moment since which it waits (µs).
         Raises AlreadySearching or AlreadyInRoom.
         """
-        me = (entry["userId"], entry["level"], entry["topic"], entry["socket"], _serialize_entry(entry))
+        place = entry["userId"], _get_pool(entry), choose_queue(entry["userId"], entry["level"]), entry["topic"]
+        me = (*place, entry["socket"], _serialize_entry(entry))
         answer = await self._pipeline.call_together(
             "find_partner",
             ("{match}:due",),
@@ -111,7 +118,7 @@ class Rooms(RoomReader):
                 return Queued(int(ahead), int(recent), {**entry, "since": int(since)})
             case ["matched", partner, since, level, topic, waited]:
                 partner_entry: QueueEntry = orjson.loads(partner)
-                return Paired({**partner_entry, "since": int(since)}, level, topic or None, int(waited))
+                return Paired({**partner_entry, "since": int(since)}, read_level(level), topic or None, int(waited))
             case ["already_in_room"]:
                 raise errors.AlreadyInRoom()
             case _:
@@ -126,7 +133,8 @@ class Rooms(RoomReader):
         """Put an entry back at its old position in the queue, unless its user searches again or is in a room."""
         user_id = entry["userId"]
         keys = [f"{{match}}:searching:{user_id}", f"{{match}}:in_room:{user_id}", "{match}:due"]
-        search = (user_id, entry["level"], entry["topic"], entry["socket"], entry["since"])
+        queue = _get_pool(entry), choose_queue(user_id, entry["level"])
+        search = (user_id, *queue, entry["topic"], entry["socket"], entry["since"])
         await self._run("requeue", keys, *search, _serialize_entry(entry), self._search_ms)
 
     async def get_room_id(self, user_id: str) -> str | None:
@@ -281,8 +289,16 @@ def _milliseconds(duration: timedelta) -> int:
 
 
 def _serialize_entry(entry: QueueEntry) -> bytes:
-    """Serialize an entry as Redis keeps it, which has its position in the queue beside it."""
-    return orjson.dumps({key: value for key, value in entry.items() if key != "since"})
+    """Serialize an entry as Redis keeps it: it begins with the pool, and has its position in the queue beside it."""
+    return orjson.dumps({"pool": _get_pool(entry), **{key: value for key, value in entry.items() if key != "since"}})
+
+
+def _get_pool(entry: QueueEntry) -> AgeBand:
+    """Return the pool of an entry; one of the release before pools is taken for a search of adults.
+
+    The row of a match decides, also for such an entry: `CallHistoryService.start`.
+    """
+    return entry.get("pool", DEFAULT_BAND)
 
 
 def _optional_milliseconds(duration: timedelta | None) -> int | str:

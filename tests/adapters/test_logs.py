@@ -8,10 +8,12 @@ import contextlib
 import json
 import re
 import secrets
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
+import pyotp
 import pytest
 import socketio
 from psycopg import sql
@@ -26,7 +28,15 @@ from testing.email_outbox import ResendStandIn
 from testing.polling import eventually
 from testing.servers import Learner, Phone, dial
 from testing.time_limits import limit
-from tests.adapters.log_canaries import CANARY, Deployment, credentials, deploy_with_canaries, new_canary, visitor
+from tests.adapters.log_canaries import (
+    CANARY,
+    Deployment,
+    credentials,
+    deploy_with_canaries,
+    hash_token,
+    new_canary,
+    visitor,
+)
 
 
 @pytest.fixture(params=["production", "test"])
@@ -47,6 +57,7 @@ async def test_no_secret_reaches_a_log_line(deployment: Deployment, container: C
     password = deployment.password()
     await sign_in_and_refresh(deployment, ada, password)
     password = await follow_the_mails(deployment, ada, password)
+    await prove_a_second_factor(deployment, ada, password)
     await send_what_is_malformed(deployment, ada, password)
     await connect_sockets(deployment, ada, bob, password)
     await break_the_mail_provider(deployment, ada)
@@ -64,6 +75,9 @@ async def test_no_secret_reaches_a_log_line(deployment: Deployment, container: C
         "POST /auth/refresh 500",
         "POST /auth/reset-password 204",
         "POST /auth/reset-password 500",
+        "POST /auth/second-factor 201",
+        "POST /auth/second-factor/proof 403",
+        "POST /auth/second-factor/proof 500",
         "Traceback (most recent call last)",
         "CheckViolation",
         "UndefinedColumn",
@@ -127,6 +141,36 @@ async def sign_in_and_refresh(deployment: Deployment, email: str, password: str)
         assert (await http.get("/users/me", headers=signed_in)).status_code == 401
 
 
+async def prove_a_second_factor(deployment: Deployment, email: str, password: str) -> None:
+    """Enroll, log in with a recovery code, send wrong codes, and break the table in between."""
+    execute(deployment.own, "UPDATE users SET role = 'moderator' WHERE email = %s", email)
+    async with visitor(deployment) as http:
+        login = credentials(email, password)
+        token = deployment.tokens(await http.post("/auth/login", json=login))["accessToken"]
+        made = await http.post("/auth/second-factor", json={"password": password}, headers=bearer(token))
+        secret = deployment.plant("secret of a second factor", made.json()["secret"])
+        code = {"code": pyotp.TOTP(secret).now()}
+        confirmed = await http.post("/auth/second-factor/confirmation", json=code, headers=bearer(token))
+        for recovery_code in confirmed.json()["recoveryCodes"]:
+            deployment.planted[f"recovery code {recovery_code[:2]}"] = recovery_code
+            deployment.plant("hash of a recovery code", hash_token(recovery_code.replace("-", "")))
+        first, second, *_ = confirmed.json()["recoveryCodes"]
+        again = deployment.tokens(await http.post("/auth/login", json={**login, "secondFactorCode": first}))
+        headers = bearer(again["accessToken"])
+        wrong = deployment.plant("wrong code", f"wrong {secrets.token_hex(12)}")
+        for given in (wrong, first):
+            answer = await http.post("/auth/second-factor/proof", json={"code": given}, headers=headers)
+            assert answer.json()["code"] == "second_factor_invalid"
+        for given in (second, pyotp.TOTP(secret).at(time.time() + 30)):
+            execute(deployment.own, "ALTER TABLE recovery_codes RENAME COLUMN used_at TO gone")
+            execute(deployment.own, "ALTER TABLE second_factors RENAME COLUMN last_step TO gone")
+            answer = await http.post("/auth/second-factor/proof", json={"code": given}, headers=headers)
+            assert answer.status_code == 500
+            execute(deployment.own, "ALTER TABLE recovery_codes RENAME COLUMN gone TO used_at")
+            execute(deployment.own, "ALTER TABLE second_factors RENAME COLUMN gone TO last_step")
+    execute(deployment.own, "UPDATE users SET role = 'student' WHERE email = %s", email)
+
+
 async def follow_the_mails(deployment: Deployment, email: str, password: str) -> str:
     """Verify the address and set a new password, which is returned."""
     verification = await deployment.mailed(email, "verify-email")
@@ -134,6 +178,11 @@ async def follow_the_mails(deployment: Deployment, email: str, password: str) ->
         await http.get(f"/verify-email?token={verification}")
         assert (await http.post("/auth/verify-email", json={"token": verification})).status_code == 204
         assert (await http.post("/auth/verify-email", json={"token": verification})).status_code == 400
+
+        appeal = deployment.plant("appeal token", new_canary("appeal"))
+        await http.get(f"/appeal?token={appeal}")
+        for path, more in (("/appeals", {"text": "Not me."}), ("/appeals/sanction", {})):
+            assert (await http.post(path, json={"token": appeal, **more})).status_code == 400
 
         assert (await http.post("/auth/forgot-password", json={"email": email})).status_code == 202
         token = await deployment.mailed(email, "reset-password")

@@ -263,3 +263,33 @@ def test_commands_find_a_running_dev_and_env_keys(tmp_path: Path, monkeypatch: p
     for name, value in {"DB_HOST": "db", "REDIS_HOST": "redis", "STORAGE_ENDPOINT": "http://s3"}.items():
         monkeypatch.setenv(name, value)
     assert operator_settings().storage_endpoint == "http://s3"
+
+
+async def test_policy_needs_a_contact_and_own_texts_in_production(settings: Settings, tmp_path: Path) -> None:
+    """Whom to write to (DSA art. 11 and 12) is a fault, texts that ship are a warning, and a broken one is named."""
+    assert (await examined(settings))["policy"].verdict == "ok"
+    production = {"app_env": "production", "app_url": "https://practice.example.com"}
+    found = (await examined(settings, **production, contact_email="contact@example.com"))["policy"]
+    assert found.verdict == "fault" and found.summary.startswith("CONTACT_ADDRESS not set")
+    known = {**production, "contact_email": "contact@example.com", "contact_address": "1 Example Street"}
+    found = (await examined(settings, **known))["policy"]
+    assert found.verdict == "warning" and "terms, rules, privacy" in found.summary
+    for name in ("terms", "rules", "privacy"):
+        (tmp_path / f"{name}.md").write_text(f"<!-- version: 1 -->\n# Our {name}\n")
+    found = (await examined(settings, **known, policy_directory=tmp_path))["policy"]
+    assert found.verdict == "ok" and "contact@example.com" in found.summary
+    (tmp_path / "term.md").write_text("")
+    found = (await examined(settings, **known, policy_directory=tmp_path))["policy"]
+    assert found.verdict == "warning" and "term.md" in found.summary
+    (tmp_path / "rules.md").write_text("# Our rules\n")
+    found = (await examined(settings, **known, policy_directory=tmp_path))["policy"]
+    assert found.verdict == "fault" and f"{tmp_path / 'rules.md'} has no version" in found.summary
+
+
+async def test_doctor_lists_gates_that_are_off(settings: Settings) -> None:
+    """In production that is a fault; where they are not set they are on there."""
+    found = (await examined(settings))["gates"]
+    assert found.verdict == "ok" and "AGE_GATE" in found.summary and "EMAIL_GATE" in found.summary
+    found = (await examined(settings, app_env="production", terms_gate="off"))["gates"]
+    assert (found.verdict, found.summary) == ("fault", "off: TERMS_GATE")
+    assert (await examined(settings, app_env="production"))["gates"].verdict == "ok"

@@ -107,7 +107,7 @@ PATHS = {
     "/test/{name}/nothing": {
         "parameters": [_path("name", type="string", maxLength=5)],
         "delete": _operation("nothing", status="204", security=[{"bearer": []}]),
-        "put": _operation("nothing_for_admins", status="204", security=[{"admin": []}]),
+        "put": _operation("nothing_for_admins", status="204", security=[{"admin": []}], **{"x-role": ["admin"]}),
     },
     "/test/fail/{word}": {"get": _operation("fail", _path("word", type="string"))},
     "/test/wrong": {"get": _operation("wrong")},

@@ -88,6 +88,7 @@ BAD = {
 NOT_READ_BY_OTHERS = {
     ("RefreshRequest", "refreshToken"): "a secret of ours",
     ("DeleteMeRequest", "password"): "a secret, hashed or compared",
+    ("SecondFactorRequest", "password"): "a secret, hashed or compared",
     ("RegisterRequest", "password"): "a secret, hashed",
     ("ResetPasswordRequest", "newPassword"): "a secret, hashed",
     ("LocalDescription", "sdp"): "SDP has line breaks; browsers parse it and show nothing of it",

@@ -68,6 +68,7 @@ async def test_operator_uses_the_admin_page(environment: dict[str, str], setting
             assert "ey" not in seen["stored"] and seen["unlabelled"] == 0
             assert seen["bars"] == 24 + 30 + 30 and int(seen["tiles"]["accounts"]) >= 40
             assert int(seen["tiles"]["open reports"]) >= 1 and seen["pending"] >= 1
+            assert seen["tooLong"] and not seen["banHasDays"] and not seen["sanctionsTooWide"]
             assert seen["found"] == 1 and max(seen["tooWide"]) <= 0
             assert "499.00" in seen["order"] and "refunded" in seen["order"]
             assert "499.50" in seen["price"] and seen["noVideo"] and "4 s" in seen["video"]

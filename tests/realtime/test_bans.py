@@ -77,8 +77,8 @@ async def test_ban_removes_the_search(make_phone: MakePhone, admin: Learner, con
         return not await container.redis.exists(f"{{match}}:searching:{bob.learner.id}")
 
     await eventually(gone, "the search is gone", within=SLACK)
-    assert await container.redis.zscore("{match}:queue:all", bob.learner.id) is None
-    assert await container.redis.zscore(f"{{match}}:queue:all:{topic}", bob.learner.id) is None
+    assert await container.redis.zscore("{match}:queue:18_plus:all", bob.learner.id) is None
+    assert await container.redis.zscore(f"{{match}}:queue:18_plus:all:{topic}", bob.learner.id) is None
     carol = await make_phone()
     assert await carol.send("find_partner", {"topic": topic}) == {"ok": True}
     await carol.wait_for("searching")

@@ -42,7 +42,7 @@ export class RealtimeClient {
   readonly socket: Socket<ServerEvents, ClientEvents>;
   /** Called when the room could not be joined again after the connection was lost. */
   onRoomLost: (reason: ParlanceError) => void = () => {};
-  /** Called when the connection is closed for good: `unauthenticated` (log in again), `banned` or `session_replaced`. */
+  /** Called when the connection is closed for good: `unauthenticated` (log in again), `banned`, `account_suspended` or `session_replaced`. */
   onClosed: (reason: ParlanceError) => void = () => {};
   readonly #tokens: TokenSource;
   #isTokenRefused = false;
@@ -222,7 +222,7 @@ export class RealtimeClient {
   /** Handle a refused handshake, after which socket.io-client does not reconnect by itself. */
   #refused(code: string): void {
     if (this.socket.active) return;
-    const isFinal = code === "banned" || (code === "unauthenticated" && this.#isTokenRefused);
+    const isFinal = code === "banned" || code === "account_suspended" || (code === "unauthenticated" && this.#isTokenRefused);
     if (isFinal) return this.#fail(new ParlanceError(code, "The server refused the connection."));
     this.#isTokenRefused ||= code === "unauthenticated";
     this.#connectLater();

@@ -2,26 +2,29 @@
 -- so that nobody is matched twice.
 --
 -- KEYS[1] {match}:due
--- ARGV    search ms, join ms, room seconds; then of each find: user, level, topic ('' for none), socket, queue
+-- ARGV    search ms, join ms, room seconds; then of each find: user, pool, level, topic ('' for none), socket, queue
 --         entry, room id, session id, position: '' for the end of the queue, 'head', or since when (µs), users whom
 --         the user must not meet (ids, a space between)
 -- returns of each find {'already_searching'} | {'already_in_room'}
 --         | {'waiting', people ahead, matches of the last 5 minutes, since (µs)}
 --         | {'matched', partner's queue entry, since when they waited (µs), level, topic, how long (ms)}
 --
--- A search is stored as its level, topic, socket and beginning, a line each, and the queue entry, which this script does
--- not read. Calls are what a script costs: it reads once what several finds look at, writes together what may be written
--- together, and a search that meets its partner among these finds is never written at all.
+-- A search is stored as its level, topic, socket and beginning, a line each, and the queue entry, of which this script
+-- reads the pool alone, at its beginning. A queue has searches of one pool, so no find sees another. Calls are what a
+-- script costs: it reads once what several finds look at, writes together what may be written together, and a search that
+-- meets its partner among these finds is never written at all.
 
 local call, concat = redis.call, table.concat
 local search_ms, join_ms, room_seconds = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
-local COUNT = (#ARGV - 3) / 9
+local COUNT = (#ARGV - 3) / 10
 
 -- How many of those waiting one search looks at.
 local WINDOW = 64
 local FITTING = {
   all = {'all', 'beginner', 'intermediate', 'advanced'},
   beginner = {'beginner', 'all'}, intermediate = {'intermediate', 'all'}, advanced = {'advanced', 'all'},
+  -- The accounts of the stores' review teams (review_pool.py).
+  review = {'review'},
 }
 
 -- Redis's clock: those of the servers may differ.
@@ -34,9 +37,9 @@ local join_by, search_by = string.format('%.0f', now + join_ms), string.format('
 -- A little longer than the search, so that its end still finds the socket to emit to.
 local search_until = string.format('%.0f', now + search_ms + 5000)
 
-local function key_of(level, topic)
-  if topic == '' then return '{match}:queue:' .. level end
-  return '{match}:queue:' .. level .. ':' .. topic
+local function key_of(pool, level, topic)
+  if topic == '' then return '{match}:queue:' .. pool .. ':' .. level end
+  return '{match}:queue:' .. pool .. ':' .. level .. ':' .. topic
 end
 
 local function pair(one, other)
@@ -63,7 +66,7 @@ end
 local matched, searches = {}, {}
 -- Of each queue: who waits in Redis, as far as it was read, and who came with these finds; the oldest first.
 local stored, fresh = {}, {}
--- The queues that a find walks, by its levels and topic.
+-- The queues that a find walks, by the one of its own pool, level and topic.
 local walked = {}
 local workers = {}
 -- What is written at the end.
@@ -75,10 +78,12 @@ local function search_of(user)
     search = false
     local held = call('GET', '{match}:searching:' .. user)
     if held then
-      local level, topic, worker, since, entry_json =
-        string.match(held, '^(%a+)\n([^\n]*)\n([^\n.]*)[^\n]*\n(%d+)\n(.*)')
+      -- One without a pool is of a release before this one, and in a queue of its own.
+      local level, topic, worker, since, entry_json, pool =
+        string.match(held, '^(%a+)\n([^\n]*)\n([^\n.]*)[^\n]*\n(%d+)\n({"pool":"([%w_]+)".*)')
       if level then
-        search = {user = user, level = level, topic = topic, worker = worker, since = since, entry_json = entry_json}
+        search = {user = user, pool = pool, level = level, topic = topic, worker = worker, since = since,
+          entry_json = entry_json}
       end
     end
     searches[user] = search
@@ -104,18 +109,14 @@ local function entry_at(queue, position)
   return queue[position]
 end
 
-local function queues_of(levels, topic)
-  local by_topic = walked[levels]
-  if not by_topic then
-    by_topic = {}
-    walked[levels] = by_topic
-  end
-  local queues = by_topic[topic]
+local function queues_of(pool, level, topic)
+  local name = key_of(pool, level, topic)
+  local queues = walked[name]
   if not queues then
     queues = {}
-    by_topic[topic] = queues
-    for _, level in ipairs(levels) do
-      local key = key_of(level, topic)
+    walked[name] = queues
+    for _, fitting in ipairs(FITTING[level]) do
+      local key = key_of(pool, fitting, topic)
       if not stored[key] then
         stored[key] = {key = key, read = 0, first = 1, is_whole = false}
         fresh[key] = {key = key, first = 1, is_whole = true}
@@ -127,11 +128,12 @@ local function queues_of(levels, topic)
   return queues
 end
 
--- Walk the queues of these levels as one, oldest first, until `left` people have been looked at; answer who fits, how
+-- Walk the queues that fit a search as one, oldest first, until `left` people have been looked at; answer who fits, how
 -- many are left to look at, and who fits but was met a moment ago.
-local function first_that_fits(user, levels, topic, avoided, left)
+local function first_that_fits(me, topic, avoided, left)
+  local user = me.user
   local queues, positions, met_before = {}, {}, nil
-  for _, queue in ipairs(queues_of(levels, topic)) do
+  for _, queue in ipairs(queues_of(me.pool, me.level, topic)) do
     local entry = entry_at(queue, queue.first)
     while entry and matched[entry[1]] do
       queue.first = queue.first + 1
@@ -155,7 +157,8 @@ local function first_that_fits(user, levels, topic, avoided, left)
       left = left - 1
       local search = search_of(found)
       local key = queues[oldest].key
-      if not search or (key ~= key_of(search.level, '') and key ~= key_of(search.level, search.topic)) then
+      if not search or (key ~= key_of(search.pool, search.level, '')
+          and key ~= key_of(search.pool, search.level, search.topic)) then
         -- The search ran out; its user may have begun another one, which waits elsewhere.
         entry.is_stale = true
         gather(leaves, key, found)
@@ -175,11 +178,12 @@ local function make_room(room, session, partner, me)
   if not partner.is_new then
     drops[#drops + 1] = 'search:' .. other
     call('DEL', '{match}:searching:' .. other)
-    gather(leaves, key_of(partner.level, ''), other)
-    if partner.topic ~= '' then gather(leaves, key_of(partner.level, partner.topic), other) end
+    gather(leaves, key_of(partner.pool, partner.level, ''), other)
+    if partner.topic ~= '' then gather(leaves, key_of(partner.pool, partner.level, partner.topic), other) end
   end
-  made[me.level] = (made[me.level] or 0) + 1
-  if partner.level ~= me.level then made[partner.level] = (made[partner.level] or 0) + 1 end
+  local mine, theirs = me.pool .. ':' .. me.level, me.pool .. ':' .. partner.level
+  made[mine] = (made[mine] or 0) + 1
+  if theirs ~= mine then made[theirs] = (made[theirs] or 0) + 1 end
   local level = me.level == 'all' and partner.level or me.level
   local topic = me.topic == '' and partner.topic or me.topic
   local users, meta = '{match}:room:' .. room .. ':users', '{match}:room:' .. room .. ':meta'
@@ -200,7 +204,7 @@ end
 local function wait(me, socket, position, index)
   -- A microsecond apart: equals would stand by their ids.
   local since = tonumber(position) or clock[1] * 1000000 + clock[2] + index
-  local general = fresh[key_of(me.level, '')]
+  local general = fresh[key_of(me.pool, me.level, '')]
   if position == 'head' then
     for _, queue in ipairs({stored[general.key], general}) do
       local head = entry_at(queue, queue.first)
@@ -209,7 +213,7 @@ local function wait(me, socket, position, index)
   end
   me.since, me.socket, me.worker, me.is_new = string.format('%.0f', since), socket, string.match(socket, '^[^.]*'), true
   searches[me.user] = me
-  for _, queue in ipairs({general, me.topic ~= '' and fresh[key_of(me.level, me.topic)] or nil}) do
+  for _, queue in ipairs({general, me.topic ~= '' and fresh[key_of(me.pool, me.level, me.topic)] or nil}) do
     local at = #queue + 1
     while at > queue.first and queue[at - 1][2] > since do at = at - 1 end
     table.insert(queue, at, {me.user, since})
@@ -218,9 +222,9 @@ end
 
 local answers, waiting = {}, {}
 for index = 1, COUNT do
-  local at = 4 + (index - 1) * 9
-  local user, level, topic = ARGV[at], ARGV[at + 1], ARGV[at + 2]
-  local me = {user = user, level = level, topic = topic, entry_json = ARGV[at + 4]}
+  local at = 4 + (index - 1) * 10
+  local user, topic = ARGV[at], ARGV[at + 3]
+  local me = {user = user, pool = ARGV[at + 1], level = ARGV[at + 2], topic = topic, entry_json = ARGV[at + 5]}
   local busy = matched[user] and 'already_in_room' or searches[user] and searches[user].is_new and 'already_searching'
   if not busy and call('EXISTS', '{match}:searching:' .. user, '{match}:in_room:' .. user) > 0 then
     busy = call('EXISTS', '{match}:in_room:' .. user) == 1 and 'already_in_room' or 'already_searching'
@@ -230,16 +234,16 @@ for index = 1, COUNT do
   else
     local partner, left, met_before, met = nil, WINDOW, nil, nil
     if topic ~= '' then
-      partner, left, met_before = first_that_fits(user, FITTING[level], topic, ARGV[at + 8], left)
+      partner, left, met_before = first_that_fits(me, topic, ARGV[at + 9], left)
     end
     if not partner then
-      partner, left, met = first_that_fits(user, FITTING[level], '', ARGV[at + 8], left)
+      partner, left, met = first_that_fits(me, '', ARGV[at + 9], left)
       partner = partner or met_before or met
     end
     if partner then
-      answers[index] = make_room(ARGV[at + 5], ARGV[at + 6], partner, me)
+      answers[index] = make_room(ARGV[at + 6], ARGV[at + 7], partner, me)
     else
-      wait(me, ARGV[at + 3], ARGV[at + 7], index)
+      wait(me, ARGV[at + 4], ARGV[at + 8], index)
       waiting[index] = me
     end
   end
@@ -249,8 +253,8 @@ for _, me in pairs(waiting) do
   if not matched[me.user] then
     call('SET', '{match}:searching:' .. me.user, concat({me.level, me.topic, me.socket, me.since, me.entry_json}, '\n'),
       'PXAT', search_until)
-    gather(joins, key_of(me.level, ''), me.since, me.user)
-    if me.topic ~= '' then gather(joins, key_of(me.level, me.topic), me.since, me.user) end
+    gather(joins, key_of(me.pool, me.level, ''), me.since, me.user)
+    if me.topic ~= '' then gather(joins, key_of(me.pool, me.level, me.topic), me.since, me.user) end
     deadlines[#deadlines + 1], deadlines[#deadlines + 2] = search_by, 'search:' .. me.user
   end
 end
@@ -260,22 +264,22 @@ give('ZADD', joins)
 for key in pairs(joins) do call('PEXPIREAT', key, search_by) end
 if #drops > 1 then call('ZREM', unpack(drops)) end
 if #deadlines > 1 then call('ZADD', unpack(deadlines)) end
-for level, count in pairs(made) do
-  local rate = '{match}:rate:' .. level .. ':' .. minute
+for name, count in pairs(made) do
+  local rate = '{match}:rate:' .. name .. ':' .. minute
   if call('INCRBY', rate, count) == count then call('EXPIRE', rate, '360') end
 end
 
 local recent = {}
 for index, me in pairs(waiting) do
-  local level = me.level
-  if not recent[level] then
-    local rate = '{match}:rate:' .. level .. ':'
-    recent[level] = 0
+  local name = me.pool .. ':' .. me.level
+  if not recent[name] then
+    local rate = '{match}:rate:' .. name .. ':'
+    recent[name] = 0
     for _, each in ipairs(call('MGET', rate .. minute, rate .. minute - 1, rate .. minute - 2, rate .. minute - 3, rate .. minute - 4)) do
-      recent[level] = recent[level] + (each or 0)
+      recent[name] = recent[name] + (each or 0)
     end
   end
-  local ahead = matched[me.user] and 0 or call('ZRANK', key_of(level, ''), me.user)
-  answers[index] = {'waiting', ahead, recent[level], me.since}
+  local ahead = matched[me.user] and 0 or call('ZRANK', key_of(me.pool, me.level, ''), me.user)
+  answers[index] = {'waiting', ahead, recent[name], me.since}
 end
 return answers

@@ -107,7 +107,7 @@ async def test_administrators_are_notified_of_reports(services: Container) -> No
     for who in reporters:
         room = await open_call(services, who.user_id, reported.user_id, began=datetime.now(UTC))
         await services.call_history.end(room, ended_by=who.user_id)
-        await services.reports.report(who.user_id, reported.user_id, None, "hate_speech", None)
+        await services.reports.report(who, reported.user_id, None, "hate_speech", None)
     for admin in admins:
         rows = await query(
             services, "SELECT type::text, title, data FROM notifications WHERE user_id = :u", u=str(admin.id)

@@ -1,6 +1,7 @@
 /** The learner's profile, and logout. */
 import { unwrap } from "../../../clients/typescript/src/rest.js";
 import type { Me, MeUpdate } from "../../../clients/typescript/src/openapi.js";
+import { deletion } from "./deletion.ts";
 import { face, form, h, clearMessages, say, show } from "./dom.ts";
 import { parlance } from "./session.ts";
 import { LEVELS, sentence } from "./words.ts";
@@ -95,5 +96,6 @@ export function profile(me: Me, saved: (me: Me) => void, left: () => void): void
       !me.isVerified && h("button", { click: () => void verifyAgain() }, "Send me a verification link"),
       h("button", { click: () => void parlance.logout().then(left, (reason: unknown) => say(sentence(reason), "alert")) }, "Sign out"),
     ),
+    deletion(left),
   );
 }

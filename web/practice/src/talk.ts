@@ -5,8 +5,10 @@ import { ParlanceError, unwrap } from "../../../clients/typescript/src/rest.js";
 import type { Me, ReportReasonInput } from "../../../clients/typescript/src/openapi.js";
 import type { RealtimeClient } from "../../../clients/typescript/src/realtime.js";
 import { type Field, face, form, h, clearMessages, place, say, show, onLeave } from "./dom.ts";
+import { isGate } from "./gates.ts";
 import { figures } from "./history.ts";
 import { follow } from "./meter.ts";
+import { REASONS, reportButton } from "./report.ts";
 import { parlance } from "./session.ts";
 import { LEVELS, duration, endSentence, sentence } from "./words.ts";
 
@@ -40,14 +42,6 @@ const ENDINGS: Record<EndReason, string> = {
   replaced: "The call continues in another of your windows.",
 };
 
-const REASONS: [ReportReasonInput, string][] = [
-  ["harassment", "Harassment"],
-  ["spam", "Advertising"],
-  ["inappropriate", "Inappropriate talk"],
-  ["hate_speech", "Hate speech"],
-  ["other", "Something else"],
-];
-
 export class Talk {
   readonly #home: () => void;
   readonly #realtime: RealtimeClient;
@@ -62,6 +56,8 @@ export class Talk {
     const { socket } = realtime;
     socket.on("match_found", (match) => void this.#enter(match));
     socket.on("searching", ({ estimatedWaitSeconds: seconds }) => this.#estimate(seconds));
+    // A search that its learner may not continue ends with an error, and `search_expired` after it.
+    socket.on("error", ({ code, message }) => isGate(code) && this.#giveUp(sentence(new ParlanceError(code, message))));
     socket.on("search_expired", () => this.#giveUp("Nobody was free within five minutes. Try again, perhaps with any level."));
     socket.on("session_replaced", () => this.#giveUp("You have opened Parlance in too many windows, and this one was left out. Load the page again to use it here."));
     // A closed socket leaves the queue, so search again; the client rejoins a call.
@@ -291,7 +287,7 @@ export class Talk {
         h("p", { class: "soft", "aria-hidden": "true" }, "You"),
         mine,
         audio,
-        h("div", { class: "row" }, mute, hangUp),
+        h("div", { class: "row" }, mute, hangUp, reportButton({ userId: partner.userId, name: partner.displayName, sessionId: call.match.sessionId, hangUp: () => call.end() })),
       ),
       h("div", { class: "card" }, h("h2", {}, topic ? `Your topic: ${topic}` : "To begin with"), h("p", {}, question(call.match.roomId))),
     );

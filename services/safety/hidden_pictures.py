@@ -1,0 +1,30 @@
+"""Pictures that only their owners and staff see: those that wait for review, and those of learners with open reports.
+
+The rule is one SQL expression, part of each query that reads a learner for others: it costs no query of its own.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+#: Reasons of reports that may be about the picture.
+REASONS = ("inappropriate", "minor_safety")
+#: Sum of the weights of open reports from which on a picture is hidden; two reports by learners without a record.
+DEFAULT_MINIMUM_WEIGHT = 1.5
+#: Weight of a report `r`.
+_REPORT_WEIGHT = "r.weight"
+
+
+def shown_avatar_sql(profile: str, minimum_weight: float) -> str:
+    """Return the SQL of the avatar's address that others see, or null; `profile` is a row of `profiles`."""
+    reasons = ", ".join(f"'{reason}'" for reason in REASONS)
+    # The reason as a text: deployments that are being updated may lack one of the values.
+    return f"""CASE WHEN {profile}.avatar_held_at IS NULL AND {minimum_weight!r} > (
+        SELECT coalesce(sum({_REPORT_WEIGHT}), 0) FROM reports r
+        WHERE r.reported_id = {profile}.user_id AND r.status = 'pending' AND r.reason::text IN ({reasons})
+    ) THEN {profile}.avatar_url END"""  # noqa: S608
+
+
+def shown_avatar(minimum_weight: float) -> sa.ColumnElement[str | None]:
+    """Return the same as a column of a query of `profiles`."""
+    return sa.literal_column(shown_avatar_sql("profiles", minimum_weight), sa.String)
