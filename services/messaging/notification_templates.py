@@ -125,8 +125,8 @@ def report_decided(report: Report, contact: str) -> NotificationTemplate:
         NotificationType.SYSTEM,
         "Your report was reviewed",
         f"{found} To protect everyone involved we do not share more. If you disagree, write to {contact}, free of"
-        " charge: a person will answer. You can also turn to a certified body for out-of-court dispute settlement, or to"
-        " a court.",
+        " charge: a person will answer. You can also turn to a certified body for out-of-court dispute settlement, or"
+        " to a court.",
         {"kind": "report_decided", "reportId": str(report.id), "outcome": outcome},
         f"report_decided:{report.id}:{outcome}",
     )

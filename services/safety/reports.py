@@ -195,9 +195,9 @@ class ReportsService:
     ) -> ReviewItem:
         """Review a report, and ban the reported user if `ban`, or sanction them, in one transaction.
 
-        Each outcome notifies the reporter once. Raises NotFound; Forbidden where the reported user is a member of staff;
-        AlreadySanctioned; AlreadyReported where the report would be pending again although its reporter has made another
-        since.
+        Each outcome notifies the reporter once. Raises NotFound; Forbidden where the reported user is a member of
+        staff; AlreadySanctioned; AlreadyReported where the report would be pending again although its reporter has made
+        another since.
         """
         actor = uuid.UUID(actor_id)
         ended: list[str] = []
