@@ -33,7 +33,7 @@ HOLD_RANK = 100.0
 #: least this share reported. Chosen by `bench/safety`, with other seeds than those of its results.
 HOLD_WEIGHT, HOLD_PARTNERS, HOLD_SHARE = 5.0, 8, 0.4
 #: For a hold by a record nothing is assumed: only reviewed reports count, and the record is at least this.
-HOLD_RECORD = 0.8
+HOLD_RECORD = 0.85
 #: And the share of partners who reported is not far below that of learners who harass.
 HOLD_RECORD_SHARE = 0.1
 #: Accounts that were registered on one day count together while they are younger than this at their reports.
@@ -110,7 +110,7 @@ def get_trust(record: Record) -> float:
 def is_proven(record: Record) -> bool:
     """Return whether a reporter's word may hold pairing.
 
-    The record is the Beta posterior of an unknown reporter (uniform prior) over reviewed reports alone: three that were
+    The record is the Beta posterior of an unknown reporter (uniform prior) over reviewed reports alone: five that were
     confirmed, and none dismissed, suffice.
     """
     return (1 + record.confirmed) / (2 + record.confirmed + record.dismissed) >= HOLD_RECORD

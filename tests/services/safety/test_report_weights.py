@@ -23,7 +23,7 @@ from services.safety.report_weights import (
 )
 
 NOW = datetime(2026, 3, 14, 12, tzinfo=UTC)
-PROVEN = Record(confirmed=3)
+PROVEN = Record(confirmed=5)
 
 
 def make_evidence(number: int = 0, **more: Any) -> Evidence:
@@ -123,9 +123,9 @@ def test_partners_who_did_not_report_lower_the_rank() -> None:
         ({"is_urgent": True, "record": PROVEN, "call_seconds": 5}, False),
         ({"is_urgent": True, "record": PROVEN, "call_days": 8}, False),
         ({"is_urgent": False, "record": PROVEN}, False),
-        ({"is_urgent": True, "record": Record(confirmed=2)}, False),
-        ({"is_urgent": True, "record": Record(confirmed=3, dismissed=1)}, False),
-        ({"is_urgent": True, "record": Record(confirmed=8, dismissed=1)}, True),
+        ({"is_urgent": True, "record": Record(confirmed=4)}, False),
+        ({"is_urgent": True, "record": Record(confirmed=5, dismissed=1)}, False),
+        ({"is_urgent": True, "record": Record(confirmed=11, dismissed=1)}, True),
         ({"is_urgent": True}, False),
     ],
 )
