@@ -21,7 +21,7 @@ from services.safety.report_weights import HOLD_PARTNERS, HOLD_RECORD_SHARE, HOL
 RESULTS = Path(__file__).resolve().parent.parent / "results" / "safety.md"
 #: Thresholds were chosen with the first; the results are those of the others. With the second ones a first choice held
 #: an innocent, and another one was made: since then they are no test of it.
-TRAINING_SEEDS, SPENT_SEEDS, SEEDS = tuple(range(1, 11)), tuple(range(101, 121)), tuple(range(201, 221))
+TRAINING_SEEDS, SPENT_SEEDS, SEEDS = tuple(range(1, 11)), tuple(range(101, 121)), tuple(range(201, 211))
 FIRST = 50
 ATTACKS = (
     Attack("all 20 targets each; shared devices, networks and day", 20, is_shared=True),
@@ -243,7 +243,7 @@ def _report(found: Found, threshold: float, seconds: float) -> list[str]:
         "*Three reporters* is the rule of earlier releases, with the most reported first; for comparison it holds a"
         " learner whom three report for an urgent reason. *Dawid-Skene* is that of `crowd-kit`, with a call without a"
         f" report as a label too. It flags from a probability of {threshold:.3f} on, and holds those with an urgent"
-        " report: of all thresholds the one that tells harassers with three reporters best from reported innocents, in"
+        " report: of all thresholds the one that separates harassers with three reporters best from reported innocents, in"
         " the first four attacks with the seeds for choosing. It assumes that reporters err independently, and most"
         " learners have too few reports for it to know who errs.",
         "",

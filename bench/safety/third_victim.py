@@ -56,7 +56,7 @@ def measure_victims(run: Simulation, outcome: Outcome) -> tuple[float, float]:
 
 
 def choose_threshold(outcomes: list[Outcome]) -> float:
-    """Choose the threshold of Dawid-Skene that tells harassers with three reporters best from reported innocents.
+    """Choose the threshold of Dawid-Skene that separates harassers with three reporters best from reported innocents.
 
     The one with the largest difference between the shares of both that it flags (Youden's index).
     """

@@ -288,7 +288,7 @@ async def test_policy_needs_a_contact_and_own_texts_in_production(settings: Sett
 
 async def test_doctor_names_reasons_that_hold_at_once(settings: Settings) -> None:
     assert (await examined(settings))["holds"].verdict == "ok"
-    found = (await examined(settings, report_hold_reasons="threat, minor_safety"))["holds"]
+    found = (await examined(settings, report_hold_reasons=["threat", "minor_safety"]))["holds"]
     assert found.verdict == "warning" and "threat, minor_safety" in found.summary and found.fix
 
 
