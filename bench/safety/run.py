@@ -243,16 +243,16 @@ def _report(found: Found, threshold: float, seconds: float) -> list[str]:
         "*Three reporters* is the rule of earlier releases, with the most reported first; for comparison it holds a"
         " learner whom three report for an urgent reason. *Dawid-Skene* is that of `crowd-kit`, with a call without a"
         f" report as a label too. It flags from a probability of {threshold:.3f} on, and holds those with an urgent"
-        " report: of all thresholds the one that separates harassers with three reporters best from reported innocents, in"
-        " the first four attacks with the seeds for choosing. It assumes that reporters err independently, and most"
+        " report: of all thresholds the one that separates harassers with three reporters best from reported innocents,"
+        " in the first four attacks with the seeds for choosing. It assumes that reporters err independently, and most"
         " learners have too few reports for it to know who errs.",
         "",
         "## Holds",
         "",
         f"*Weights* hold without a record from an independent weight of {HOLD_WEIGHT:.0f} on, of at least"
-        f" {HOLD_PARTNERS} partners of whom {HOLD_SHARE:.0%} report. Of the grid 2.4 to 5.5, 5 to 15 partners and 25 to"
-        " 50 % it was the choice that held most harassers where nothing had been reviewed and no innocent in any attack"
-        " but the last. By a record: five confirmed reports,"
+        f" {HOLD_PARTNERS} partners of whom {HOLD_SHARE:.0%} report. Of a grid (2.4 to 5.5, 5 to 15 partners, 25 to"
+        " 50 %) few choices held no innocent in any attack but the last; of these it holds nearly most harassers where"
+        " nothing had been reviewed, and asks for the largest share. By a record: five confirmed reports,"
         f" {HOLD_RECORD_SHARE:.0%} of the partners, one learner for each reporter and"
         f" {rules.RECORD_HOLDS} for all together at one time.",
         "",
@@ -265,10 +265,10 @@ def _report(found: Found, threshold: float, seconds: float) -> list[str]:
         "- Seven colluders with nothing in common, of whom each had a call with the target, hold a target who has few"
         f" other partners, for at most a day; twenty held each of {five} of 5 targets with a usual number of partners."
         " A partner without anything to report cannot be removed by them, so the more partners the more colluders.",
-        f"- Of 20 targets colluders with five confirmed reports each (about other learners, by an administrator) hold"
-        f" {many}, {alone} where nobody else supports them, and {three} with three confirmed reports; for at"
-        " most a day."
-        f" At one time that is `REPORT_RECORD_HOLDS`, {rules.RECORD_HOLDS}; without limits it was 20. The dismissal of"
+        "- Twenty colluders with five confirmed reports each (about other learners, by an administrator) hold"
+        f" {rules.RECORD_HOLDS} of 20 targets at one time (`REPORT_RECORD_HOLDS`; without limits 20), for at most a day."
+        f" With earlier days {many} innocents are held, {alone} where nobody else supports the colluders, and {three} where"
+        " they have three confirmed reports. The dismissal of"
         " such a report ends the hold and the record: the next needs eleven confirmed reports. While they use up the"
         " limit, proven reporters hold nobody else: evidence still does.",
         "- Honest reporters err: where every tenth learner has a record, which is far more than five confirmed reports"
