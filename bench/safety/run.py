@@ -268,7 +268,7 @@ def _report(found: Found, threshold: float, seconds: float) -> list[str]:
         "- Twenty colluders with five confirmed reports each (about other learners, by an administrator) hold"
         f" {rules.RECORD_HOLDS} of 20 targets at one time (`REPORT_RECORD_HOLDS`; without limits 20), for at most a"
         f" day. With earlier days {many} innocents are held, {alone} where nobody else supports the colluders, and"
-        f" {three} where they have three confirmed reports. The dismissal of such a report ends the hold and the record:"
+        f" {three} where they have three confirmed reports. Its dismissal ends the hold and the record:"
         " the next needs eleven confirmed reports. While they use up the limit, proven reporters hold nobody else:"
         " evidence still does.",
         "- Honest reporters err: where every tenth learner has a record, which is far more than five confirmed reports"
