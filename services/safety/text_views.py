@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from functools import cached_property
 
@@ -10,6 +11,8 @@ from services.safety.spellings import CLASSES, Form, Reading, read, squeeze
 #: In a folded text, where a capital followed a small letter.
 CAMEL_MARK = "\x01"
 _DIGITS = "0123456789"
+#: Letters around a place that are looked at; no word beside another has as many.
+_MAX_REST = 64
 
 
 class View:
@@ -83,7 +86,7 @@ class View:
             return True
         if written[-1] not in _DIGITS:
             return False
-        word = line[line.rfind(" ", 0, end) + 1 : end]
+        word = line[line.rfind(" ", max(0, end - _MAX_REST), end) + 1 : end]
         if end < len(line) and line[end] in _DIGITS:
             return True
         stem = word.rstrip(_DIGITS)
@@ -94,11 +97,13 @@ class View:
     def find_rest(self, start: int, end: int) -> tuple[str, str]:
         """Return what stands before and after a place in its words, up to digits and to changes of case."""
         line = self.line
-        begin, stop = line.rfind(" ", 0, start) + 1, line.find(" ", end)
-        stop = len(line) if stop < 0 else stop
-        if self._camels and not any(start < each < end for each in self._camels):
-            begin = max((each for each in self._camels if begin <= each <= start), default=begin)
-            stop = min((each for each in self._camels if end <= each <= stop), default=stop)
+        nearest, farthest = max(0, start - _MAX_REST), end + _MAX_REST
+        space, stop = line.rfind(" ", nearest, start), line.find(" ", end, farthest)
+        begin, stop = nearest if space < 0 else space + 1, farthest if stop < 0 else stop
+        if camels := self._camels[bisect_left(self._camels, begin) : bisect_right(self._camels, stop)]:
+            if not any(start < each < end for each in camels):
+                begin = max((each for each in camels if each <= start), default=begin)
+                stop = min((each for each in camels if each >= end), default=stop)
         before, after = line[begin:start], line[end:stop]
         if before and not before.isalpha():
             before = "" if before[-1] in _DIGITS else before.lstrip(_DIGITS)
@@ -109,9 +114,10 @@ class View:
     def has_camels(self, form: Form, start: int, end: int) -> bool:
         """Whether the words of a phrase, written as one, begin with capitals."""
         bounds = {start + each for each in form.breaks}
-        if end - start != len(form.letters) or not bounds <= set(self._camels):
+        if not self._camels or end - start != len(form.letters):
             return False
-        line = self.line
-        return (start in self._camels or line[start - 1 : start] in ("", " ")) and (
-            end in self._camels or line[end : end + 1] in ("", " ")
-        )
+        camels = set(self._camels[bisect_left(self._camels, start) : bisect_right(self._camels, end)])
+        if not bounds <= camels:
+            return False
+        before, after = self.line[start - 1 : start], self.line[end : end + 1]
+        return (start in camels or before in ("", " ")) and (end in camels or after in ("", " "))

@@ -31,11 +31,13 @@ _MIN_SOUNDED_PART = 7
 #: Letters by which forms are looked up; _find_forms has this number in its look-ups.
 _BEGINNING = 3
 
+#: In place of letters of no form.
+_UNLISTED = "\x02"
 _CAMEL = re.compile("(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 #: A capital i among small letters has the shape of an l.
 _CAPITAL_I = re.compile("(?<=[a-z])I(?=[a-z])")
-_WORD = re.compile("[\x01a-z\x80-\U0010ffff]+")
-_SIGNED_WORD = re.compile("[\x01a-z\x80-\U0010ffff0-9!$(+<@|]+")
+_WORD = re.compile("[\x01\x02a-z\x80-\U0010ffff]+")
+_SIGNED_WORD = re.compile("[\x01\x02a-z\x80-\U0010ffff0-9!$(+<@|]+")
 _SIGN = re.compile(r"[0-9@$+]|[!|(<]\w")
 #: What follows an apostrophe is no part of the word: “who're”, “cat's”.
 _ENDING = re.compile(r"'(?:s|re|ve|ll|d|m)(?![a-z'])")
@@ -50,16 +52,17 @@ _ANY_LETTERS, _VOWELS = frozenset[str](), frozenset("aeiouy")
 #: Signs that stand between words too, so that one alone is a mask.
 _HYPHENS = re.compile("[._~-]")
 _EXACT_WORD = re.compile(r"\w+")
-#: What a rewritten text is without: two letters of a flag, markup, letters made of signs, digits in other alphabets.
+#: What a rewritten text is without: two letters of a flag, markup, letters made of signs.
 _FLAG = re.compile("(?<![\U0001f1e6-\U0001f1ff])[\U0001f1e6-\U0001f1ff]{2}(?![\U0001f1e6-\U0001f1ff])")
 _TAG = re.compile("</?[A-Za-z]{1,10}/?>")
 _MADE_LETTER = re.compile(r"\|=|\|-\||\|[<{]|\|_\||\|\\\||\|\)|\(\)|\|\\/\||\\/\\/")
 _MADE_LETTERS = {
     "|=": "f", "|-|": "h", "|<": "k", "|{": "k", "|_|": "u", "|\\|": "n", "|)": "d", "()": "o", "|\\/|": "m", "\\/\\/": "w",
 }  # fmt: skip
+#: Digits among letters of other alphabets.
 _INNER_DIGIT = re.compile("(?<=[\u0590-\U0000ffff])[0-9]+(?=[\u0590-\U0000ffff])")
 _CYRILLIC = re.compile("[\u0400-\u04ff]")
-_REWRITTEN = re.compile("[&<|\\\\()0-9\U0001f1e6-\U0001f1ff]")
+_REWRITTEN = re.compile("[&<|\\\\()6\U0001f1e6-\U0001f1ff]")
 
 
 class WordMatcher:
@@ -80,6 +83,10 @@ class WordMatcher:
                         letters = form.letters + ending
                         for last in (letters[-1], ""):
                             self._masked[len(letters), letters[0], last].append((letters, entry))
+        self._beginnings = frozenset(self._forms)
+        listed = "".join({letter for forms in self._forms.values() for form in forms for letter in form.letters})
+        #: Letters of no form, which stand for one another: of most texts in other alphabets.
+        self._unlisted = re.compile(f"[^\x00-\x7f{I_OR_L}{re.escape(listed)}]+")
         #: Allowed words and phrases by the entries that they have.
         self._allowed: defaultdict[Entry, list[str]] = defaultdict(list)
         for allowed in lists.allowed:
@@ -92,13 +99,13 @@ class WordMatcher:
 
     def _find(self, text: str) -> Iterator[Entry]:
         plain = normalize(text)
-        folded = _fold(plain)
+        folded = self._unlisted.sub(_UNLISTED, _fold(plain))
         yield from self._search(View(_WORD.findall(folded)))
         if _SIGN.search(folded):
             yield from self._search(_view_signs(folded))
         yield from self._search_masked(folded.replace(CAMEL_MARK, ""))
         if _REWRITTEN.search(plain) and (rewritten := _rewrite(plain)) != plain:
-            yield from self._search(_view_signs(_fold(rewritten)))
+            yield from self._search(_view_signs(self._unlisted.sub(_UNLISTED, _fold(rewritten))))
         if self._exact and not text.isascii():
             words = _EXACT_WORD.findall(unicodedata.normalize("NFC", text).casefold())
             yield from (self._exact[word] for word in words if word in self._exact)
@@ -110,7 +117,7 @@ class WordMatcher:
     def _find_forms(self, classes: str) -> Iterator[tuple[Form, int]]:
         """Yield the forms whose classes are in others, with their places."""
         pairs = list(map(add, classes, classes[1:]))
-        beginnings = self._forms.keys() & {*classes, *pairs, *map(add, pairs, classes[2:])}
+        beginnings = self._beginnings & {*classes, *pairs, *map(add, pairs, classes[2:])}
         for beginning in sorted(beginnings):
             at = classes.find(beginning)
             while at >= 0:
@@ -228,7 +235,7 @@ def read_words(name: str) -> list[list[str]]:
 
 def _fold(plain: str) -> str:
     """Return the skeleton of a normalized text without apostrophes, and with marks where capitals follow small letters."""
-    plain = plain.replace(CAMEL_MARK, " ")
+    plain = plain.replace(CAMEL_MARK, " ").replace(_UNLISTED, " ")
     folded = translate(_CAMEL.sub(CAMEL_MARK, _CAPITAL_I.sub(I_OR_L, plain)))
     return _ENDING.sub("", folded).replace("'", "") if "'" in folded else folded
 
@@ -237,19 +244,20 @@ def _view_signs(folded: str) -> View:
     """Return the view of a skeleton in which signs within words and at their beginning are letters."""
     # A bracket that is closed is none.
     no_letters = "!|<(" if ")" in folded else "!|<"
+    words = _SIGNED_WORD.findall(_INNER_DIGIT.sub("", folded))
     words = (
-        word if len(word) == 1 else word.lstrip(no_letters).rstrip("!|<(") for word in _SIGNED_WORD.findall(folded)
+        word if len(word) == 1 else word.lstrip(no_letters).rstrip("!|<(") for word in words
     )
     return View([word for word in words if word])
 
 
 def _rewrite(plain: str) -> str:
-    """Return a normalized text without flags, markup, letters made of signs, and digits among other alphabets."""
+    """Return a normalized text without flags, markup and letters made of signs."""
     text = plain
     if "&" in text or "<" in text:
         text = normalize(_TAG.sub("", html.unescape(text)))
     text = _MADE_LETTER.sub(lambda sign: _MADE_LETTERS[sign[0]], _FLAG.sub(" ", text))
     if "6" in text and _CYRILLIC.search(text):
         text = text.replace("6", "б")
-    return _INNER_DIGIT.sub("", text)
+    return text
 
