@@ -14,8 +14,8 @@ import re
 import unicodedata
 from pathlib import Path
 
-#: Marks that a reader overlooks: diacritics, vowel points of Arabic and Hebrew, variation selectors. Others are parts of
-#: letters, such as the vowels of Devanagari or the voicing of kana.
+#: Marks that a reader overlooks: diacritics, vowel points of Arabic and Hebrew, variation selectors. Others are parts
+#: of letters, such as the vowels of Devanagari or the voicing of kana.
 _DIACRITICS = re.compile(
     "[\u0300-\u036f\u0483-\u0489\u0591-\u05c7\u0610-\u061a\u0640\u064b-\u065f\u0670\u06d6-\u06ed\u17b4\u17b5\u180b-\u180f"
     "\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe00-\ufe0f\ufe20-\ufe2f\U000e0100-\U000e01ef]"

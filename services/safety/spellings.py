@@ -1,4 +1,4 @@
-"""Spellings of listed words: which letters and signs people write for which letter, and how far a text follows an entry.
+"""Spellings of listed words: which letters and signs people write for a letter, and how far a text follows an entry.
 
 Letters that stand for one another are of one class, by which entries are found; `read` then compares letter by letter.
 """
@@ -18,8 +18,8 @@ _CLASSES = (f"il{I_OR_L}y1!|", "sz5$2", "ckq(<", "uv", "o0", "e3з", "a4@ч", "t
 CLASSES = str.maketrans({sign: each[0] for each in _CLASSES for sign in each})
 #: The letters that a digit or a sign may stand for.
 _SIGNS = {
-    "0": "o", "1": "il", "!": "il", "|": "il", I_OR_L: "il", "2": "z", "3": "eз", "4": "aч", "@": "a", "5": "s", "$": "s",
-    "6": "gб", "7": "t", "+": "t", "8": "b", "9": "g", "(": "c", "<": "c",
+    "0": "o", "1": "il", "!": "il", "|": "il", I_OR_L: "il", "2": "z", "3": "eз", "4": "aч", "@": "a", "5": "s",
+    "$": "s", "6": "gб", "7": "t", "+": "t", "8": "b", "9": "g", "(": "c", "<": "c",
 }  # fmt: skip
 #: The letters that sound like a letter, or look like one of Cyrillic. A z is written for s, but not the reverse.
 _SOUNDS = {"i": "y", "y": "i", "s": "z", "c": "kq", "k": "cq", "q": "kc", "б": "b", "д": "g", "з": "e", "ч": "a"}

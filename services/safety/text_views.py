@@ -16,7 +16,7 @@ _MAX_REST = 64
 
 
 class View:
-    """Words of a folded text in a `line`, with single spaces; `classes` are those of its letters, without repetition."""
+    """Words of a folded text in a `line`, with single spaces; `classes` are those of its letters, none repeated."""
 
     def __init__(self, words: Sequence[str]) -> None:
         parts = " ".join(words).split(CAMEL_MARK)
@@ -45,7 +45,7 @@ class View:
         return starts, ends
 
     def find_starts(self, at: int, length: int) -> tuple[int, ...]:
-        """Return where a run of a class may begin as a form's first, of a length: words before may end with the same."""
+        """Return where a run of a class may begin as the first of a form: words before may end with the same."""
         start, end = self._runs[0][at], self._runs[1][at]
         if end - start <= length:
             return (start,)
@@ -53,7 +53,7 @@ class View:
         return (start, end - length if space < 0 else space + 1)
 
     def find_ends(self, at: int, length: int) -> tuple[int, ...]:
-        """Return where a run of a class may end as a form's last, of a length: words after may begin with the same."""
+        """Return where a run of a class may end as the last of a form: words after may begin with the same."""
         start, end = self._runs[0][at], self._runs[1][at]
         if end - start <= length:
             return (end,)
@@ -100,10 +100,10 @@ class View:
         nearest, farthest = max(0, start - _MAX_REST), end + _MAX_REST
         space, stop = line.rfind(" ", nearest, start), line.find(" ", end, farthest)
         begin, stop = nearest if space < 0 else space + 1, farthest if stop < 0 else stop
-        if camels := self._camels[bisect_left(self._camels, begin) : bisect_right(self._camels, stop)]:
-            if not any(start < each < end for each in camels):
-                begin = max((each for each in camels if each <= start), default=begin)
-                stop = min((each for each in camels if each >= end), default=stop)
+        camels = self._camels[bisect_left(self._camels, begin) : bisect_right(self._camels, stop)]
+        if camels and not any(start < each < end for each in camels):
+            begin = max((each for each in camels if each <= start), default=begin)
+            stop = min((each for each in camels if each >= end), default=stop)
         before, after = line[begin:start], line[end:stop]
         if before and not before.isalpha():
             before = "" if before[-1] in _DIGITS else before.lstrip(_DIGITS)

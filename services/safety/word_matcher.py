@@ -1,9 +1,9 @@
 """Search for listed words in a text, however their letters are written.
 
-A text is searched in a few views of its skeleton: its words; its words with the digits and signs that stand for letters;
-and the same without flags, markup and letters made of several signs. In each view the letters, without what stands
-between them, are looked up by classes of letters (spellings.py), and what is found is compared letter by letter, and by
-where its words begin and end. All of it is look-ups of fixed strings: the time grows with the length of the text alone.
+A text is searched in a few views of its skeleton: its words; its words with the digits and signs that stand for
+letters; and the same without flags, markup and letters made of several signs. In each view the letters, without what
+stands between them, are looked up by classes of letters (spellings.py), and what is found is compared letter by
+letter, and by where its words begin and end. All of it is look-ups of fixed strings: time grows with the text's length.
 """
 
 from __future__ import annotations
@@ -46,7 +46,9 @@ _ENDINGS = frozenset(("", "s", "e", "es", "y", "ed", "er", "ers", "in", "ing", "
 _ENGLISH_ENDINGS = frozenset(("", "s", "z", "ed", "er", "ers", "in", "ing"))
 #: Words with signs in the place of letters: of any, or of one vowel each.
 _MASKED = re.compile("(?<![a-z\x80-\U0010ffff])[a-z\x80-\U0010ffff]++[*#]+[a-z\x80-\U0010ffff*#]*")
-_MASKED_VOWELS = re.compile("(?<![a-z\x80-\U0010ffff])[a-z\x80-\U0010ffff]++[*#@%?!_.~+&^$-][a-z\x80-\U0010ffff*#@%?!_.~+&^$-]+")
+_MASKED_VOWELS = re.compile(
+    "(?<![a-z\x80-\U0010ffff])[a-z\x80-\U0010ffff]++[*#@%?!_.~+&^$-][a-z\x80-\U0010ffff*#@%?!_.~+&^$-]+"
+)
 _ANY_MASKS, _VOWEL_MASKS = frozenset("*#"), frozenset("*#@%?!_.~+&^$-")
 _ANY_LETTERS, _VOWELS = frozenset[str](), frozenset("aeiouy")
 #: Signs that stand between words too, so that one alone is a mask.
@@ -57,7 +59,8 @@ _FLAG = re.compile("(?<![\U0001f1e6-\U0001f1ff])[\U0001f1e6-\U0001f1ff]{2}(?![\U
 _TAG = re.compile("</?[A-Za-z]{1,10}/?>")
 _MADE_LETTER = re.compile(r"\|=|\|-\||\|[<{]|\|_\||\|\\\||\|\)|\(\)|\|\\/\||\\/\\/")
 _MADE_LETTERS = {
-    "|=": "f", "|-|": "h", "|<": "k", "|{": "k", "|_|": "u", "|\\|": "n", "|)": "d", "()": "o", "|\\/|": "m", "\\/\\/": "w",
+    "|=": "f", "|-|": "h", "|<": "k", "|{": "k", "|_|": "u", "|\\|": "n", "|)": "d", "()": "o", "|\\/|": "m",
+    "\\/\\/": "w",
 }  # fmt: skip
 #: Digits among letters of other alphabets.
 _INNER_DIGIT = re.compile("(?<=[\u0590-\U0000ffff])[0-9]+(?=[\u0590-\U0000ffff])")
@@ -84,7 +87,8 @@ class WordMatcher:
                         for last in (letters[-1], ""):
                             self._masked[len(letters), letters[0], last].append((letters, entry))
         self._beginnings = frozenset(self._forms)
-        listed = "".join({letter for forms in self._forms.values() for form in forms for letter in form.letters})
+        written = [form.letters for forms in self._forms.values() for form in forms]
+        listed = "".join({*"".join(written), *"".join(lists.allowed), *"".join(lists.companions)} - {" "})
         #: Letters of no form, which stand for one another: of most texts in other alphabets.
         self._unlisted = re.compile(f"[^\x00-\x7f{I_OR_L}{re.escape(listed)}]+")
         #: Allowed words and phrases by the entries that they have.
@@ -154,7 +158,9 @@ class WordMatcher:
         elif reading is Reading.SOUNDS:
             holds = _sounds(form, before, after)
         else:
-            holds = not (entry.begins and before or entry.ends and after) or self._is_accompanied(form, before, after)
+            holds = not ((entry.begins and before) or (entry.ends and after)) or self._is_accompanied(
+                form, before, after
+            )
         return holds and not self._is_allowed(view, entry, start, end)
 
     def _is_accompanied(self, form: Form, before: str, after: str) -> bool:
@@ -228,13 +234,15 @@ def read_words(name: str) -> list[list[str]]:
         folded.translate(str.maketrans("03456789@$+(2", "oeasgtbgastcz") | dict.fromkeys(map(ord, "1!|"), letter))
         for letter in "il"
     ]
-    texts = [text for each in (folded, *signs) for text in (each.replace(CAMEL_MARK, ""), each.replace(CAMEL_MARK, " "))]
+    texts = [
+        text for each in (folded, *signs) for text in (each.replace(CAMEL_MARK, ""), each.replace(CAMEL_MARK, " "))
+    ]
     views = [_WORD.findall(text) for text in texts]
     return [view for words in views for view in (words, ["".join(words)]) if words]
 
 
 def _fold(plain: str) -> str:
-    """Return the skeleton of a normalized text without apostrophes, and with marks where capitals follow small letters."""
+    """Return the skeleton of a normalized text without apostrophes, with marks where capitals follow small letters."""
     plain = plain.replace(CAMEL_MARK, " ").replace(_UNLISTED, " ")
     folded = translate(_CAMEL.sub(CAMEL_MARK, _CAPITAL_I.sub(I_OR_L, plain)))
     return _ENDING.sub("", folded).replace("'", "") if "'" in folded else folded
@@ -244,10 +252,8 @@ def _view_signs(folded: str) -> View:
     """Return the view of a skeleton in which signs within words and at their beginning are letters."""
     # A bracket that is closed is none.
     no_letters = "!|<(" if ")" in folded else "!|<"
-    words = _SIGNED_WORD.findall(_INNER_DIGIT.sub("", folded))
-    words = (
-        word if len(word) == 1 else word.lstrip(no_letters).rstrip("!|<(") for word in words
-    )
+    found = _SIGNED_WORD.findall(_INNER_DIGIT.sub("", folded))
+    words = (word if len(word) == 1 else word.lstrip(no_letters).rstrip("!|<(") for word in found)
     return View([word for word in words if word])
 
 
@@ -260,4 +266,3 @@ def _rewrite(plain: str) -> str:
     if "6" in text and _CYRILLIC.search(text):
         text = text.replace("6", "б")
     return text
-
