@@ -81,7 +81,7 @@ def read_all() -> list[str]:
     names: set[str] = set()
     for module in pkgutil.iter_modules(person.__path__):
         provider = importlib.import_module(f"{person.__name__}.{module.name}").Provider
-        for attribute in (each for each in dir(provider) if each.startswith(("first_name", "last_name"))):
+        for attribute in (each for each in dir(provider) if "_name" in each):
             values = getattr(provider, attribute)
             if isinstance(values, tuple | list | dict | set):
                 names |= {each for each in values if isinstance(each, str)}
