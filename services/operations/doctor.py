@@ -24,6 +24,7 @@ from services.operations import startup
 from services.operations.findings import Finding, NotOk, describe_error, fault, warning
 from services.operations.vendor_checks import VendorChecks
 from services.safety import policies
+from services.safety.word_lists import WordListError, load_word_lists
 from settings import GATES, Settings, SettingsError
 
 #: Of each check.
@@ -45,6 +46,7 @@ class DoctorService:
         self._checks: dict[str, Callable[[], Awaitable[str]]] = {
             "settings": self._check_settings,
             "policy": self._check_policy,
+            "word lists": self._check_word_lists,
             "gates": self._check_gates,
             "keys": self._check_keys,
             "second factors": self._check_second_factors,
@@ -110,6 +112,16 @@ class DoctorService:
             raise warning(summary, "Have a lawyer write your own, and name their folder in POLICY_DIRECTORY.")
         contact = settings.contact_email or "not set"
         return f"{len(texts)} documents, minimum age {settings.minimum_age}, contact {contact}"
+
+    async def _check_word_lists(self) -> str:
+        try:
+            lists = load_word_lists(self._settings.word_lists_directory)
+        except WordListError as error:
+            fix = "Correct the file, or leave WORD_LISTS_DIRECTORY empty for the lists that ship."
+            raise fault(str(error), fix) from None
+        if not lists.entries:
+            raise warning("no list has an entry: nothing is refused", "Add entries, or set TEXT_FILTER=off.")
+        return f"{len(lists.entries)} entries in {len(lists.languages)} languages"
 
     async def _check_gates(self) -> str:
         settings = self._settings
