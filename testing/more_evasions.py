@@ -1,4 +1,4 @@
-"""Evasions of more kinds, written from public reports about other filters, without a look at this one or its tables."""
+"""Evasions of more kinds, from public reports about other filters; none of the filter's tables is used."""
 
 from __future__ import annotations
 
