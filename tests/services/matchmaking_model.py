@@ -40,6 +40,8 @@ TOPICS = ("", "", "food", "travel")
 BANDS = (AgeBand.FROM_13, AgeBand.FROM_16, AgeBand.ADULT)
 ALL_BANDS = (*BANDS * 6, AgeBand.UNDER_13, None)
 VERSIONS = {"terms": "2", "rules": "1"}
+#: Keys that expire within this time are removed: one that expired between a look and a find would change its result.
+ALMOST_OVER_MS = 1000
 
 
 @dataclass
@@ -225,14 +227,20 @@ class Model:
             and other != user
             and socket.partition(".")[0] in self.known
         ]
-        fits.sort()
+        recent = {other: await self.read_recent(user, other) for _, other, _ in fits}
+        fits = sorted(each for each in fits if recent[each[1]] != "refused")
         same = [other for _, other, their_topic in fits if topic and their_topic == topic]
-        met = {other for _, other, _ in fits if await self.have_met(user, other)}
+        met = {other for other, room in recent.items() if room}
         in_order = [*same, *(other for _, other, _ in fits)]
         return next((other for other in in_order if other not in met), in_order[0] if in_order else None)
 
-    async def have_met(self, one: str, other: str) -> bool:
-        return bool(await self.scripts.execute("EXISTS", f"{{match}}:recent:{min(one, other)}:{max(one, other)}"))
+    async def read_recent(self, user: str, other: str) -> str | None:
+        """Read the room in which two met a while ago, or that their match was refused."""
+        key = f"{{match}}:recent:{min(user, other)}:{max(user, other)}"
+        if 0 <= await self.scripts.execute("PTTL", key) < ALMOST_OVER_MS:
+            await self.forget_key(key)
+        room: str | None = await self.scripts.execute("GET", key)
+        return room
 
     async def cancel(self) -> None:
         if (socket := self.a_socket()) is None:

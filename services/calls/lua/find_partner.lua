@@ -164,8 +164,10 @@ local function first_that_fits(me, topic, avoided, left)
         gather(leaves, key, found)
       elseif found ~= user and not (avoided ~= '' and string.find(avoided, found, 1, true)) and is_alive(search.worker) then
         -- A search of a dead web process is removed by another one; it may also be Redis that was away.
-        if call('EXISTS', pair(user, found)) == 0 then return search, left, met_before end
-        met_before = met_before or search
+        local met = call('GET', pair(user, found))
+        if not met then return search, left, met_before end
+        -- Two whose match was refused a moment ago would be refused again.
+        if met ~= 'refused' then met_before = met_before or search end
       end
     end
   end
