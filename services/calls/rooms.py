@@ -108,8 +108,9 @@ class Rooms(RoomReader):
         `position` in the queue: empty for its end, `head`, or the moment since which it waits (µs).
         Raises AlreadySearching or AlreadyInRoom.
         """
-        place = entry["userId"], _get_pool(entry), choose_queue(entry["userId"], entry["level"]), entry["topic"]
-        me = (*place, entry["socket"], _serialize_entry(entry))
+        user_id = entry["userId"]
+        queue = f"{_get_pool(entry)}:{choose_queue(user_id, entry['level'])}"
+        me = (user_id, queue, entry["topic"], entry["socket"], _serialize_entry(entry))
         answer = await self._pipeline.call_together(
             "find_partner",
             ("{match}:due",),
@@ -298,7 +299,10 @@ def _milliseconds(duration: timedelta) -> int:
 
 def _serialize_entry(entry: QueueEntry) -> bytes:
     """Serialize an entry as Redis keeps it: it begins with the pool, and has its position in the queue beside it."""
-    return orjson.dumps({"pool": _get_pool(entry), **{key: value for key, value in entry.items() if key != "since"}})
+    # The first of two equal keys keeps its position.
+    kept = {"pool": _get_pool(entry), **entry}
+    kept.pop("since", None)
+    return orjson.dumps(kept)
 
 
 def _get_pool(entry: QueueEntry) -> AgeBand:
