@@ -332,7 +332,7 @@ class Model:
         self.counts["users changed"] += 1
 
     async def change_user(self) -> None:
-        """Change somebody; half of the time somebody who searches."""
+        """Change a user; half of the time one who searches."""
         searching = sorted({self.sockets[socket] for socket, belief in self.belief.items() if belief == "searching"})
         self.change(self.random.choice(searching if searching and self.random.random() < 0.5 else self.users))
 
