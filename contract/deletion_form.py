@@ -15,7 +15,7 @@ from starlette.responses import Response
 
 import errors
 from contract import page_shell, problems
-from contract.operations import UNKNOWN_CLIENT
+from contract.operation_calls import UNKNOWN_CLIENT
 from contract.rate_limits import Limit
 from contract.static_files import FORM_POLICY, HTML
 
