@@ -26,7 +26,7 @@ from adapters.push.log import PushLog
 from adapters.rate_limiter import RateLimiter
 from adapters.redis_cluster import make_link
 from adapters.redis_pipeline import RedisPipeline
-from adapters.secret_box import SecretBox
+from adapters.secret_box import SecretBox, read_keys
 from adapters.storage import Storage
 from adapters.tokens import LEEWAY_SECONDS, AccessTokens
 from adapters.turn import Turn
@@ -77,6 +77,7 @@ from services.payments.refunds import RefundsService
 from services.payments.webhooks import WebhooksService
 from services.safety.ages import AgesService
 from services.safety.appeals import AppealsService
+from services.safety.barred_identifiers import BarredIdentifiers
 from services.safety.blocks import BlocksService
 from services.safety.consents import ConsentsService
 from services.safety.gates import Gates
@@ -168,8 +169,17 @@ class Container:
             SecretBox(settings.second_factor_keys),
             required=settings.is_on("staff_second_factor"),
         )
+        self.barred_identifiers = BarredIdentifiers(
+            self.database, lambda: _read_identifier_keys(settings), settings.retain_barred_addresses_for
+        )
         self.authentication = AuthenticationService(
-            self.database, self._passwords, self._tokens, self.logins, self.second_factors, self.jobs
+            self.database,
+            self._passwords,
+            self._tokens,
+            self.logins,
+            self.second_factors,
+            self.jobs,
+            self.barred_identifiers,
         )
         self.passwords = PasswordsService(
             self.database, self._passwords, self.logins, self.jobs, self._mailer, settings.app_url
@@ -189,7 +199,7 @@ class Container:
             settings.picture_hide_weight,
         )
         self.account_deletion = AccountDeletionService(
-            self.database, self._passwords, self.logins, self.jobs, self.storage
+            self.database, self._passwords, self.logins, self.jobs, self.storage, self.barred_identifiers
         )
         self.deletion_links = DeletionLinksService(
             self.database, self.account_deletion, self.logins, self.jobs, self._mailer, settings.app_url
@@ -307,6 +317,7 @@ class Container:
             self.audit,
             calls=settings.retain_calls_for,
             reports=settings.retain_reports_for,
+            sanctions=settings.retain_sanctions_for,
             audit_detail=settings.retain_audit_detail_for,
         )
         self.user_directory = UserDirectoryService(
@@ -352,6 +363,11 @@ class Container:
         await self.database.close()
         await asyncio.to_thread(tracing.stop)
         await asyncio.to_thread(error_reports.stop)
+
+
+def _read_identifier_keys(settings: Settings) -> list[bytes]:
+    """Return the keys of identifiers' hashes: as set, else one that a rotation of the signing key changes."""
+    return read_keys(settings.identifier_hash_keys) or [KeyFiles(settings).derive_secret("identifiers of accounts")]
 
 
 def build_doctor(settings: Settings, revisions: Sequence[str]) -> DoctorService:

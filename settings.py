@@ -116,6 +116,11 @@ class Settings(BaseSettings):
     second_factor_keys: EncryptionKeys | None = None
     staff_login_expiry: Annotated[Duration, between("1h", "400d")] = timedelta(days=7)
 
+    # Addresses of banned accounts that were deleted: the keys of their hashes (with commas between, the first hashes,
+    # all are compared), derived from the signing key when unset, and how long they are kept
+    identifier_hash_keys: EncryptionKeys | None = None
+    retain_barred_addresses_for: Annotated[Duration, between("0s", "1095d")] = timedelta(days=365)
+
     # Mail: Resend with a key; without one each mail is written to a file
     resend_api_key: SecretStr | None = None
     resend_api_url: str = Field("https://api.resend.com", pattern=r"^https?://")
@@ -172,9 +177,11 @@ class Settings(BaseSettings):
     contact_email: EmailAddress | None = None
     contact_address: str | None = Field(None, max_length=500)
 
-    # Retention, every night: how long a call, the texts of a decided report and the detail of the audit log are kept
+    # Retention, every night: how long a call, the texts of a decided report, those of an ended sanction and its appeal,
+    # and the detail of the audit log are kept
     retain_calls_for: Duration = Field(timedelta(days=365), ge=timedelta(days=31))
     retain_reports_for: Duration = Field(timedelta(days=365), ge=timedelta(days=183))
+    retain_sanctions_for: Duration = Field(timedelta(days=365), ge=timedelta(days=183))
     retain_audit_detail_for: Duration = Field(timedelta(days=730), ge=timedelta(days=183))
 
     # Reports: the weight of a learner's pending reports that flags them, the time for a review, how long an urgent
