@@ -204,20 +204,21 @@ class Container:
         self.deletion_links = DeletionLinksService(
             self.database, self.account_deletion, self.logins, self.jobs, self._mailer, settings.app_url
         )
+        self.data_export = DataExportService(self.database, self.profiles)
+
+    def _build_safety(self) -> None:
+        settings = self.settings
+        self.sanctions = SanctionsService(self.database, self.audit, self.logins, self.jobs)
         self.review_accounts = ReviewAccountsService(
             self.database,
             self._passwords,
             self.logins,
             self.account_deletion,
             self.audit,
+            self.sanctions,
             {each.name: each.version for each in self.policies.values()},
             settings.app_url,
         )
-        self.data_export = DataExportService(self.database, self.profiles)
-
-    def _build_safety(self) -> None:
-        settings = self.settings
-        self.sanctions = SanctionsService(self.database, self.audit, self.logins, self.jobs)
         self.appeals = AppealsService(self.database, self.audit, self.sanctions, self.jobs)
         self.statements = StatementsService(self.database, self._mailer, settings.app_url)
         rules = ReportRules(
