@@ -52,6 +52,7 @@ from services.identity.passwords import PasswordsService
 from services.identity.profiles import ProfilesService
 from services.identity.review_accounts import ReviewAccountsService
 from services.identity.second_factors import SecondFactorsService
+from services.identity.security_notices import SecurityNoticesService
 from services.identity.staff import StaffService
 from services.identity.user_directory import UserDirectoryService
 from services.learning.courses import CoursesService
@@ -160,11 +161,14 @@ class Container:
             refresh_lifetime=settings.jwt_refresh_expiry,
             staff_lifetime=settings.staff_login_expiry,
         )
+        self.security_notices = SecurityNoticesService(
+            self.database, self.audit, self.jobs, self._mailer, settings.app_url
+        )
         self.second_factors = SecondFactorsService(
             self.database,
             self._passwords,
             self.logins,
-            self.audit,
+            self.security_notices,
             self.rate_limiter,
             SecretBox(settings.second_factor_keys),
             required=settings.is_on("staff_second_factor"),
@@ -186,7 +190,7 @@ class Container:
         )
         self.email_verification = EmailVerificationService(self.database, self.jobs, self._mailer, settings.app_url)
         self.administrators = AdministratorsService(
-            self.database, self._passwords, self.logins, self.second_factors, self.audit
+            self.database, self._passwords, self.logins, self.second_factors, self.security_notices, self.audit
         )
         self.staff = StaffService(self.database, self.logins, self.audit)
         self.profiles = ProfilesService(

@@ -52,6 +52,16 @@ def account_deletion(to: str, link: str) -> Mail:
     )
 
 
+def security_notice(to: str, sentence: str, link: str) -> Mail:
+    return _mail(
+        to,
+        "A change to the second factor of your account",
+        [sentence],
+        ("Review your devices and second factor", link),
+        "If this was not you, somebody else has your password: log in, set a new one, and tell an administrator.",
+    )
+
+
 def sanction_statement(to: str, decision: str, reasons: list[str], link: str) -> Mail:
     return _mail(
         to,
