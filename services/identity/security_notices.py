@@ -1,4 +1,4 @@
-"""E-mails to owners of accounts about changes of their second factor, so that one by somebody else is noticed."""
+"""E-mails to owners of accounts about changes of their second factor, so that one by another person is noticed."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ def security_notice(to: str, sentence: str, link: str) -> Mail:
         "A change to the second factor of your account",
         [sentence],
         ("Review your devices and second factor", link),
-        "If this was not you, somebody else has your password: log in, set a new one, and tell an administrator.",
+        "If this was not you, another person has your password: log in, set a new one, and write to an administrator.",
     )
 
 
