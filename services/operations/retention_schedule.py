@@ -66,7 +66,7 @@ def build_schedule(settings: Settings) -> list[RetentionRule]:
             "sanctions",
             "Sanctions and appeals: facts, reasons, text of the appeal",
             sanctions,
-            "From the end of the sanction or the decision about the appeal, whichever is later, and at least while an"
+            "From the end of the sanction or the decision about the appeal, of the later one, and at least while an"
             " appeal is possible; a ban in force keeps them until you delete your account. Kind, ground and times stay,"
             " after a deletion of the account without your identity.",
         ),

@@ -70,7 +70,7 @@ class BarredIdentifiers:
         if found is None:
             return
         is_ban = found.sanction.kind is SanctionKind.BAN
-        # Whoever asks has not proven that the address is theirs: neither the reasons nor a token for an appeal.
+        # The request does not prove that the address is its sender's: neither reasons nor a token for an appeal.
         raise (errors.AccountBanned if is_ban else errors.AccountSuspended)(
             f"An account with this address was {'banned' if is_ban else 'suspended'} and deleted. No account can be"
             f" opened with it until {format_instant(found.until)}. To contest this, write to the operator: /contact"

@@ -191,7 +191,7 @@ async def test_recovery_code_used_twice_at_once_works_once(visit: Visit, make_en
 
 
 async def test_owner_is_mailed_each_change(deployment: Deployment, visit: Visit, make_enrolled: MakeStaff) -> None:
-    """Of the factor and of its codes, whoever makes it; without a code, and nothing for a code that was refused."""
+    """Of the factor and of its codes, by an operator too; without a code, and nothing for a code that was refused."""
     staff = await make_enrolled()
     assert read_code(await staff.log_in(visit(), "aaaa-bbbb-cccc-dddd")) == INVALID
     assert (await staff.log_in(visit(), staff.recovery_codes[0])).status_code == 200
@@ -203,10 +203,10 @@ async def test_owner_is_mailed_each_change(deployment: Deployment, visit: Visit,
     await deployment.services.administrators.reset_factor(staff.email)
     await run_jobs(deployment.services)
     mails = deployment.outbox.to(staff.email)
-    told = ["was set up", "recovery code of your account was used", "were replaced", "was removed", "was set up"]
-    told.append("An operator removed")
+    expected = ["was set up", "recovery code of your account was used", "were replaced", "was removed", "was set up"]
+    expected.append("An operator removed")
     unmatched = [each.text for each in mails]
-    for words in told:
+    for words in expected:
         unmatched.remove(next(text for text in unmatched if words in text))
     assert unmatched == []
     assert len({mail.subject for mail in mails}) == 1 and all("If this was not you" in mail.text for mail in mails)
