@@ -110,7 +110,7 @@ def test_events_that_the_contract_lacks_do_not_compile(tmp_path: Path) -> None:
 async def test_two_learners_make_a_call(tmp_path: Path, server: Server, container: Container) -> None:
     await empty_queue(container)
     program = TESTS / "lib" / "two_learners.dart"
-    done = await asyncio.to_thread(run_dart, tmp_path, program, server.url, address())
+    done = await asyncio.to_thread(run_dart, tmp_path, program, server.url, address(), str(round(limit(50))))
     assert done.returncode == 0, done.stderr
     seen: dict[str, Any] = json.loads(done.stdout)
     assert seen == {
@@ -133,6 +133,7 @@ async def test_two_learners_make_a_call(tmp_path: Path, server: Server, containe
         "grace": True,
         "refusedInCall": ["accessToken", "refresh", "refresh"],
         "peers": 2,
+        "noticedWithinTwoAcks": True,
         "resent": True,
         "ended": ["ended", "left"],
         "errors": [],

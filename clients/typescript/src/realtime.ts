@@ -151,17 +151,30 @@ export class RealtimeClient {
   /** Send an event; return its ack, or nothing if none arrived. */
   #emit<E extends ClientEvent>(event: E, payload: Payload<E>): Promise<Ack<E> | undefined> {
     const { id } = this.socket;
-    const sentAt = performance.now();
     return new Promise((resolve) => {
       const acknowledged = (late: Error | null, answer: Ack<E>) => {
         if (!late) this.#received();
-        // Only if nothing came: a server that is slow would be slower with all its clients reconnecting.
-        else if (id !== undefined && this.socket.id === id && this.#receivedAt < sentAt) this.#connectLater();
+        else if (id !== undefined) this.#reconnectAfterSilence(id);
         resolve(late ? undefined : answer);
       };
       // TypeScript cannot relate the two through E; the signature above does.
       this.socket.timeout(ACK_TIMEOUT_MS).emit(event, ...([payload, acknowledged] as never));
     });
+  }
+
+  /**
+   * Reconnect, unless something came in the time of an ack: a server that is slow would be slower with all its clients
+   * reconnecting. What was on its way when the connection died may have come after the event was sent, so the rest of
+   * that time is waited for.
+   */
+  #reconnectAfterSilence(id: string): void {
+    const receivedAt = this.#receivedAt;
+    const reconnect = () => {
+      if (this.socket.id === id && this.#receivedAt === receivedAt) this.#connectLater();
+    };
+    const rest = ACK_TIMEOUT_MS - (performance.now() - receivedAt);
+    if (rest > 0) setTimeout(reconnect, rest);
+    else reconnect();
   }
 
   #received(): void {

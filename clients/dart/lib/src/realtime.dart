@@ -92,8 +92,8 @@ final class RealtimeClient {
   /// The number of the last signal received in this room, so that the server can send what was missed.
   int? _lastSeq;
 
-  /// How often the connection was made, and the time since something came from the server.
-  int _connections = 0;
+  /// How often the connection was made and something came from the server, and the time since it did.
+  int _connections = 0, _receipts = 0;
   final _silence = Stopwatch()..start();
 
   /// The join that is in progress, and what waits for the connection.
@@ -139,7 +139,6 @@ final class RealtimeClient {
   Future<Map<String, dynamic>?> _request<A>(ClientEvent<A> event) {
     final acknowledged = Completer<Map<String, dynamic>?>();
     final connection = _connections, isConnected = _socket.connected;
-    final sent = Stopwatch()..start();
     _socket.timeout(_ackTimeoutMs).emitWithAck(event.name, event.payload.toJson(), ack: ([Object? late, Object? answer]) {
       if (acknowledged.isCompleted) return;
       if (answer is Map<String, dynamic>) {
@@ -147,12 +146,23 @@ final class RealtimeClient {
         acknowledged.complete(answer);
         return;
       }
-      final isSame = isConnected && _socket.connected && connection == _connections;
-      // Only if nothing came: a server that is slow would be slower with all its clients reconnecting.
-      if (isSame && _silence.elapsed >= sent.elapsed) _connectLater();
+      if (isConnected) _reconnectAfterSilence(connection);
       acknowledged.complete(null);
     });
     return acknowledged.future;
+  }
+
+  /// Reconnect, unless something came in the time of an ack: a server that is slow would be slower with all its clients
+  /// reconnecting. What was on its way when the connection died may have come after the event was sent, so the rest of
+  /// that time is waited for.
+  void _reconnectAfterSilence(int connection) {
+    final received = _receipts;
+    void reconnect() {
+      if (_socket.connected && connection == _connections && received == _receipts) _connectLater();
+    }
+
+    final rest = _ackTimeoutMs - _silence.elapsedMilliseconds;
+    rest > 0 ? Timer(Duration(milliseconds: rest), reconnect) : reconnect();
   }
 
   A _read<A>(ClientEvent<A> event, Map<String, dynamic>? answer) {
@@ -202,7 +212,10 @@ final class RealtimeClient {
 
   static const _wasClosed = ParlanceException('disconnected', 'The connection was closed.');
 
-  void _noteReceived() => _silence.reset();
+  void _noteReceived() {
+    _receipts++;
+    _silence.reset();
+  }
 
   /// Wait until the socket is connected; throw [ParlanceException] when it is closed.
   Future<void> _connected() {

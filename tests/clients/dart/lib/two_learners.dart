@@ -1,5 +1,5 @@
 /// Two learners make a call through the client; prints what they saw as JSON.
-/// Arguments: <URL of the API> <client address for X-Forwarded-For>
+/// Arguments: <URL of the API> <client address for X-Forwarded-For> <seconds after which it is stuck>
 library;
 
 import 'dart:async';
@@ -41,20 +41,29 @@ final class From extends http.BaseClient {
   }
 }
 
+/// The directions of a connection in which nothing is delivered.
+final class _Frozen {
+  bool up = false, down = false;
+}
+
 /// A way to the server that can be cut.
 final class Proxy {
   Proxy(this._listener, Uri server) {
     _listener.listen((client) async {
       final upstream = await Socket.connect(server.host, server.port);
       _sockets.addAll([client, upstream]);
-      final turn = _turn;
-      for (final (from, to) in [(client, upstream), (upstream, client)]) {
+      final frozen = _Frozen();
+      _frozen.add(frozen);
+      for (final (from, to, isFrozen) in [
+        (client, upstream, () => frozen.up),
+        (upstream, client, () => frozen.down),
+      ]) {
         from.listen(
           (data) {
-            if (turn == _turn) to.add(data);
+            if (!isFrozen()) to.add(data);
           },
           onDone: () {
-            if (turn == _turn) to.destroy();
+            if (!isFrozen()) to.destroy();
           },
           onError: (Object _) {},
         );
@@ -69,13 +78,15 @@ final class Proxy {
 
   String get url => 'http://127.0.0.1:${_listener.port}';
 
-  /// Deliver nothing any more on the connections that exist, and leave them open.
-  void freeze() {
-    _turn++;
+  /// Deliver nothing any more that was sent on the connections that exist, and leave them open.
+  void freezeUp() => _frozen.forEach((each) => each.up = true);
+  void freezeDown() {
+    _frozen.forEach((each) => each.down = true);
+    _frozen.clear();
     _sockets.clear();
   }
 
-  int _turn = 0;
+  final List<_Frozen> _frozen = [];
 
   void cut() {
     for (final each in _sockets) {
@@ -115,8 +126,8 @@ final class Stumbling implements TokenSource {
 }
 
 Future<void> main(List<String> arguments) async {
-  final [url, address] = arguments;
-  final stuck = Timer(const Duration(seconds: 50), () {
+  final [url, address, seconds] = arguments;
+  final stuck = Timer(Duration(seconds: int.parse(seconds)), () {
     stderr.writeln('stuck, having seen ${jsonEncode(seen)}');
     exit(1);
   });
@@ -197,15 +208,25 @@ Future<void> main(List<String> arguments) async {
   seen['refusedInCall'] = [...tokens.calls];
   seen['peers'] = FakePeer.made.length;
 
-  // The connection is dead without being closed: the client notices, and is back in the call.
+  // The connection is dead without being closed: the client notices, and is back in the call. What was on its way when
+  // it died arrives after the client's first signal that is lost, and must not prolong the wait by another ack.
   final reconnected = adas.onConnected.first;
-  proxy.freeze();
+  final silent = Stopwatch()..start();
+  proxy.freezeUp();
   final resent = adas.send(
     ClientEvents.webrtcIce(
       LocalCandidate(roomId: match.roomId, candidate: const IceCandidate(candidate: 'candidate:4', sdpMid: '0')),
     ),
   );
+  await bens.send(
+    ClientEvents.webrtcIce(
+      LocalCandidate(roomId: other.roomId, candidate: const IceCandidate(candidate: 'candidate:5', sdpMid: '0')),
+    ),
+  );
+  await until(() => caller.candidates.contains('candidate:5'));
+  proxy.freezeDown();
   await reconnected;
+  seen['noticedWithinTwoAcks'] = silent.elapsed < const Duration(seconds: 10);
   await resent;
   await until(() => receiver.candidates.contains('candidate:4'));
   seen['resent'] = true;
