@@ -3622,7 +3622,7 @@ export interface components {
             appealUntil: components["schemas"]["Time"];
             /**
              * @description Whether an appeal is possible now.
-             * @example true
+             * @example false
              */
             isAppealable: boolean;
             /**
@@ -3635,10 +3635,7 @@ export interface components {
              * @example null
              */
             acknowledgedAt: components["schemas"]["NullableTime"];
-            /**
-             * @description The appeal against it; null without one.
-             * @example null
-             */
+            /** @description The appeal against it; null without one. */
             appeal: components["schemas"]["Appeal"] | null;
         };
         /** @description The sanction that a login was refused for. */
@@ -3668,7 +3665,7 @@ export interface components {
             appealUntil: components["schemas"]["Time"];
             /**
              * @description Whether an appeal is possible now.
-             * @example true
+             * @example false
              */
             isAppealable: boolean;
             /**
@@ -3681,14 +3678,12 @@ export interface components {
              * @example null
              */
             acknowledgedAt: components["schemas"]["NullableTime"];
-            /**
-             * @description The appeal against it; null without one.
-             * @example null
-             */
+            /** @description The appeal against it; null without one. */
             appeal: components["schemas"]["Appeal"] | null;
             /**
-             * @description The `token` for an appeal. It works once, and until the next refused login; null where no appeal is possible.
-             * @example V2hhdC1hLWxvdmVseS1kYXktdG8tcHJhY3Rpc2U
+             * @description The `token` for an appeal. It works once, and until the next refused login; null where no appeal is possible,
+             *     as after one.
+             * @example null
              */
             appealToken: string | null;
         };
@@ -3720,12 +3715,12 @@ export interface components {
             appealUntil: components["schemas"]["Time"];
             /**
              * @description Whether an appeal is possible now.
-             * @example true
+             * @example false
              */
             isAppealable: boolean;
             /**
              * @description When it was lifted; null otherwise.
-             * @example null
+             * @example 2026-03-17T09:40:02.118Z
              */
             liftedAt: components["schemas"]["NullableTime"];
             /**
@@ -3735,7 +3730,14 @@ export interface components {
             acknowledgedAt: components["schemas"]["NullableTime"];
             /**
              * @description The appeal against it; null without one.
-             * @example null
+             * @example {
+             *       "id": "90d7e3f2-1b6c-4a58-8e04-c5a9f7b3d261",
+             *       "text": "That was my brother, who used my phone.",
+             *       "status": "overturned",
+             *       "createdAt": "2026-03-16T10:02:11.402Z",
+             *       "decidedAt": "2026-03-17T09:40:02.118Z",
+             *       "decisionReason": "The recording of events shows that another learner was meant."
+             *     }
              */
             appeal: components["schemas"]["Appeal"] | null;
             /** @description Id of the sanctioned account. */
@@ -3759,12 +3761,12 @@ export interface components {
             reportId: components["schemas"]["ReportId"] | null;
             /**
              * @description Id of the administrator who lifted it; null where nobody has, or an operator at the command line.
-             * @example null
+             * @example 0b6f4e2d-7a91-4c38-95d2-1e8c3a70b64f
              */
             liftedBy: components["schemas"]["UserId"] | null;
             /**
              * @description Why it was lifted; null otherwise.
-             * @example null
+             * @example The recording of events shows that another learner was meant.
              */
             liftReason: string | null;
         };
@@ -3849,6 +3851,10 @@ export interface components {
              * @example That was my brother, who used my phone.
              */
             text: string | null;
+            /**
+             * @description Its state.
+             * @example overturned
+             */
             status: components["schemas"]["AppealStatus"];
             /**
              * @description When it was submitted.
@@ -3857,17 +3863,17 @@ export interface components {
             createdAt: components["schemas"]["Time"];
             /**
              * @description When it was decided or closed; null before.
-             * @example null
+             * @example 2026-03-17T09:40:02.118Z
              */
             decidedAt: components["schemas"]["NullableTime"];
             /**
              * @description The reason of the decision; null before.
-             * @example null
+             * @example The recording of events shows that another learner was meant.
              */
             decisionReason: string | null;
             /**
              * @description Id of the administrator who decided; null before, and for an operator at the command line.
-             * @example null
+             * @example 0b6f4e2d-7a91-4c38-95d2-1e8c3a70b64f
              */
             decidedBy: components["schemas"]["UserId"] | null;
             displayName: components["schemas"]["DisplayName"];
