@@ -15,7 +15,6 @@ function findTarget({ type, data }: Shown): [href: string, words: string] | unde
   if (type === "payment_failed" && data?.["courseId"]) return [`#/courses/${data["courseId"]}`, "Go to the course"];
   if (type === "achievement") return ["#/calls", "See your progress"];
   if (type === "match_found") return ["#/calls", "See your calls"];
-  if (type === "admin_alert" && data?.["kind"] === "picture") return ["/admin-ui#/pictures", "Review the picture"];
   if (type === "admin_alert") return [data?.["courseId"] ? `/admin-ui#/courses/${data["courseId"]}` : "/admin-ui", "Open the administration page"];
   return undefined;
 }
