@@ -8,6 +8,7 @@ import { type Field, face, form, h, clearMessages, place, say, show, onLeave } f
 import { isGate } from "./gates.ts";
 import { figures } from "./history.ts";
 import { follow } from "./meter.ts";
+import { question } from "./questions.ts";
 import { reportButton } from "./report.ts";
 import { parlance } from "./session.ts";
 import { LEVELS, duration, endSentence, sentence } from "./words.ts";
@@ -22,14 +23,6 @@ const STORAGE_KEY = "call";
 const minutes = (count: number) => (count === 1 ? "about a minute" : `about ${count} minutes`);
 /** Milliseconds of searching after which the page offers partners of any level. */
 const ANY_LEVEL_OFFER_MS = 20_000;
-
-const QUESTIONS = [
-  "What did you do last weekend, and what would you rather have done?",
-  "Which place would you like to show your partner, and why?",
-  "What is something you have learnt lately?",
-  "What do people at home eat that your partner should try?",
-  "Which film or book did you like so much that you recommended it to everybody?",
-];
 
 const ENDINGS: Record<EndReason, string> = {
   left: "You hung up.",
@@ -348,9 +341,4 @@ export class Talk {
       ),
     );
   }
-}
-
-/** Choose a question; the same for both learners, because it depends on the room. */
-function question(roomId: string): string {
-  return QUESTIONS[Number.parseInt(roomId.slice(0, 8), 16) % QUESTIONS.length] ?? "";
 }
