@@ -80,10 +80,11 @@ from services.safety.appeals import AppealsService
 from services.safety.blocks import BlocksService
 from services.safety.consents import ConsentsService
 from services.safety.gates import Gates
+from services.safety.holds import HoldRules
 from services.safety.pictures import PicturesService
 from services.safety.policies import load_policies
 from services.safety.profile_scan import ProfileScan
-from services.safety.published_policy import read_policy
+from services.safety.published_policy import CONTACT_ADDRESS, read_policy
 from services.safety.reports import ReportRules, ReportsService
 from services.safety.sanctions import SanctionsService
 from services.safety.statements import StatementsService
@@ -214,9 +215,14 @@ class Container:
             flag_weight=settings.report_flag_weight,
             due=settings.report_due,
             urgent_due=settings.report_urgent_due,
-            hold=settings.report_hold,
-            hold_pause=settings.report_hold_pause,
+            holds=HoldRules(
+                lasts=settings.report_hold,
+                pause=settings.report_hold_pause,
+                reasons=frozenset(settings.report_hold_reasons),
+                record_limit=settings.report_record_holds,
+            ),
             prune_traits_after=settings.prune_report_traits_after,
+            contact=settings.contact_email or f"{settings.app_url}{CONTACT_ADDRESS}",
         )
         keys = KeyFiles(settings)
         self.reports = ReportsService(

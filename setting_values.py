@@ -244,3 +244,5 @@ Site = Annotated[str, AfterValidator(_http_origin)]
 PublicUrl = Annotated[str, AfterValidator(_public_url)]
 Origins = Annotated[list[Annotated[str, AfterValidator(_origin)]], NoDecode, BeforeValidator(_comma_separated)]
 Proxies = Annotated[list[Annotated[str, AfterValidator(_proxy)]], NoDecode, BeforeValidator(_comma_separated)]
+#: Reasons of reports that are urgent (`models.report.URGENT_REASONS`).
+UrgentReasons = Annotated[list[Literal["minor_safety", "threat"]], NoDecode, BeforeValidator(_comma_separated)]

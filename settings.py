@@ -29,6 +29,7 @@ from setting_values import (
     RedisUrl,
     Sender,
     Site,
+    UrgentReasons,
     between,
     loopback_port,
     split_port,
@@ -176,12 +177,15 @@ class Settings(BaseSettings):
     retain_audit_detail_for: Duration = Field(timedelta(days=730), ge=timedelta(days=183))
 
     # Reports: the weight of a learner's pending reports that flags them, the time for a review, how long an urgent
-    # report may hold pairing, and the time until it may again; how long the reporter's hashed device and network stay
+    # report may hold pairing, and the time until it may again; the reasons for which one report by anybody does, and
+    # how many learners a proven reporter's record alone may hold at once; how long hashed devices and networks stay
     report_flag_weight: float = Field(1.5, gt=0, le=100)
     report_due: Annotated[Duration, between("1h", "30d")] = timedelta(hours=72)
     report_urgent_due: Annotated[Duration, between("1h", "7d")] = timedelta(hours=24)
     report_hold: Annotated[Duration, between("1h", "24h")] = timedelta(hours=24)
     report_hold_pause: Annotated[Duration, between("0s", "365d")] = timedelta(days=30)
+    report_hold_reasons: UrgentReasons = Field(default_factory=list)
+    report_record_holds: int = Field(3, ge=0)
     prune_report_traits_after: Duration = Field(timedelta(days=90), ge=timedelta(days=1))
 
     # Filter of names, bios and topics, on or off; a folder whose word lists replace those that ship

@@ -24,7 +24,6 @@ from models import (
     RefreshToken,
     Refund,
     Report,
-    ReportStatus,
     SessionRating,
     User,
 )
@@ -249,8 +248,9 @@ def report(row: Report) -> rest.Report:
         "sessionId": str(row.session_id) if row.session_id else None,
         "reason": row.reason.value,
         "description": row.description,
-        # What was decided is nothing for the reporter.
-        "status": "pending" if row.status is ReportStatus.PENDING else "reviewed",
+        # Whether we acted is for the reporter; how is not.
+        "status": "pending" if row.outcome is None else "reviewed",
+        "outcome": row.outcome,
         "createdAt": format_instant(row.created_at),
     }
 
@@ -258,9 +258,14 @@ def report(row: Report) -> rest.Report:
 def admin_report(item: ReviewItem) -> rest.AdminReport:
     row, about = item.report, item.about
     return {
-        **report(row),
-        "status": row.status.value,
+        "id": str(row.id),
         "reporterId": str(row.reporter_id),
+        "reportedId": str(row.reported_id),
+        "sessionId": str(row.session_id) if row.session_id else None,
+        "reason": row.reason.value,
+        "description": row.description,
+        "status": row.status.value,
+        "createdAt": format_instant(row.created_at),
         "adminNote": row.admin_note,
         "actionedAt": format_instant(row.actioned_at),
         "isUrgent": row.is_urgent,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import uuid
 from datetime import datetime
+from typing import Literal
 
 import sqlalchemy as sa
 from sqlmodel import Field, SQLModel
@@ -92,6 +93,8 @@ class Report(SQLModel, table=True):
     #: What `services/safety/report_weights.py` computes of the report alone, and of all pending ones of the learner.
     weight: float = Field(default=0.8, sa_type=sa.Double, sa_column_kwargs={"server_default": "0.8"})
     rank: float = Field(default=0.8, sa_type=sa.Double, sa_column_kwargs={"server_default": "0.8"})
+    #: What the report adds to the weight that hides a picture; null in rows of earlier releases: the whole weight.
+    picture_weight: float | None = Field(default=None, sa_type=sa.Double)
     #: What the weight depends on: whether the reporter blocked the learner too, how long the call had been connected
     #: at the report (null: never), and how many days before it had begun.
     has_block: bool = Field(default=False, sa_column_kwargs={"server_default": sa.false()})
@@ -110,3 +113,10 @@ class Report(SQLModel, table=True):
     overdue_at: datetime | None = instant(nullable=True)
     #: Null also for reports that were reviewed before this column existed.
     decided_at: datetime | None = instant(nullable=True)
+
+    @property
+    def outcome(self) -> Literal["acted", "no_action"] | None:
+        """What the reporter may know of the decision; None while the report is pending."""
+        if self.status is ReportStatus.PENDING:
+            return None
+        return "acted" if self.status is ReportStatus.ACTIONED else "no_action"

@@ -82,6 +82,8 @@ class User(SQLModel, table=True):
             sa.text("id DESC"),
             postgresql_where=sa.text("role <> 'student'"),
         ),
+        # Holds by a record, which are limited.
+        sa.Index("users_held_by_idx", "pairing_held_until", postgresql_where=sa.text("pairing_held_by IS NOT NULL")),
         sa.Index("users_email_prefix_idx", sa.text("email_canonical text_pattern_ops")),
     )
 
@@ -107,6 +109,8 @@ class User(SQLModel, table=True):
     #: Until when the user is not paired, because of an urgent report. A past time is that of the last hold, which
     #: delays the next; null after a review.
     pairing_held_until: datetime | None = instant(nullable=True)
+    #: The reporter whose record alone holds the pairing, or did; null where evidence or the reason does.
+    pairing_held_by: uuid.UUID | None = Field(default=None, foreign_key="users.id")
     #: The birth date is not stored.
     age_band: AgeBand | None = Field(default=None, sa_type=native_enum(AgeBand, "age_band"))
     age_source: AgeSource | None = Field(default=None, sa_type=native_enum(AgeSource, "age_source"))

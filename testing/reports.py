@@ -32,9 +32,9 @@ async def make_reporter(container: Container, make_learner: MakeLearner) -> Lear
 
 
 async def make_proven_reporter(container: Container, make_learner: MakeLearner, admin: Learner) -> Learner:
-    """Make a reporter with three confirmed reports, whose urgent report may hold pairing."""
+    """Make a reporter with five confirmed reports, whose urgent report may hold pairing."""
     reporter = await make_reporter(container, make_learner)
-    for _ in range(3):
+    for _ in range(5):
         offender = await make_learner(ready=False)
         report = await report_after_call(container, reporter, offender, reason="harassment")
         answer = await admin.http.patch(f"/admin/reports/{report['id']}", json={"status": "actioned"})

@@ -422,6 +422,9 @@ ReportReason: TypeAlias = Literal[
 ReportStatus: TypeAlias = Literal["pending", "reviewed", "actioned", "dismissed"]
 
 
+ReportOutcome: TypeAlias = Literal["acted", "no_action"]
+
+
 Comment: TypeAlias = str
 
 
@@ -440,6 +443,7 @@ class Report(TypedDict):
     reason: ReportReason
     description: Comment | None
     status: ReportStatus
+    outcome: ReportOutcome | None
     createdAt: Time
 
 

@@ -29,7 +29,7 @@ _NOW = datetime(2026, 3, 31, 12, tzinfo=UTC)
 class Attack:
     """How colluders act. Each reports `targets_each` of the targets; `shared` ones share devices, networks and a day.
 
-    `records` of them have three confirmed reports from before. `calls_of_targets`: of each target with others.
+    `records` of them have `record` confirmed reports from before, as many as each of the share `proven` of all.
     """
 
     name: str
@@ -37,6 +37,13 @@ class Attack:
     is_shared: bool = False
     records: int = 0
     are_targets_new: bool = False
+    #: How many of the targets are attacked.
+    targets: int = TARGETS
+    #: Whether nobody has reviewed a report before the attack: no honest reporter has a record, and nobody is banned.
+    is_young: bool = False
+    colluders: int = COLLUDERS
+    record: int = 5
+    proven: float = 0.0
 
 
 @dataclass(slots=True)
@@ -58,8 +65,10 @@ class Outcome:
     harassers: set[int]
     targets: list[int]
     pending: list[Report] = field(default_factory=list)
-    #: Partners of at least thirty seconds of each learner, and all that were called.
-    partners: defaultdict[int, set[int]] = field(default_factory=lambda: defaultdict(set))
+    #: Partners of at least thirty seconds of each learner, with the day of the first such call.
+    partners: defaultdict[int, dict[int, int]] = field(default_factory=lambda: defaultdict(dict))
+    #: Those whom each learner harassed and whose report was not reviewed, in that order, and whether they reported it.
+    victims: defaultdict[int, dict[int, bool]] = field(default_factory=lambda: defaultdict(dict))
     records: dict[int, list[int]] = field(default_factory=dict)
     confirmed: set[int] = field(default_factory=set)
 
@@ -73,7 +82,7 @@ class Simulation:
         everyone = range(LEARNERS)
         self.harassers = set(rng.sample(everyone, HARASSERS))
         honest = [each for each in everyone if each not in self.harassers]
-        self.colluders = rng.sample(honest, COLLUDERS)
+        self.colluders = rng.sample(honest, attack.colluders)
         colluding = set(self.colluders)
         self._honest = [each for each in honest if each not in colluding]
         self.targets = rng.sample(self._honest, TARGETS)
@@ -82,6 +91,7 @@ class Simulation:
         shares = [1 / (each + 5) for each in range(NETWORKS)]
         self._networks = rng.choices(range(NETWORKS), shares, k=LEARNERS)
         self._devices = list(everyone)
+        self._proven = {each for each in everyone if rng.random() < attack.proven}
         self._registered = [_NOW - timedelta(days=rng.uniform(0, 400)) for _ in everyone]
         if attack.is_shared:
             for each in self.colluders:
@@ -93,7 +103,7 @@ class Simulation:
     def run(self) -> Outcome:
         for day in range(DAYS_WITH_REVIEWS + DAYS_WITHOUT):
             self._call(day)
-            if day < DAYS_WITH_REVIEWS:
+            if day < DAYS_WITH_REVIEWS and not self._attack.is_young:
                 self._review()
         self._add_attack(DAYS_WITH_REVIEWS + DAYS_WITHOUT - 1)
         return self.outcome
@@ -108,15 +118,20 @@ class Simulation:
             for one, other in zip(there[::2], there[1::2], strict=False):
                 seconds = rng.randrange(5, 30) if rng.random() < SHORT else rng.randrange(30, 1800)
                 if seconds >= 30:
-                    self.outcome.partners[one].add(other)
-                    self.outcome.partners[other].add(one)
+                    self.outcome.partners[one].setdefault(other, day)
+                    self.outcome.partners[other].setdefault(one, day)
                 for reporter, reported in ((one, other), (other, one)):
-                    if self._does_report(reported):
+                    if self._does_report(reporter, reported):
                         self._add(reporter, reported, day, seconds, rng.random() < URGENT, rng.random() < BLOCKS)
 
-    def _does_report(self, reported: int) -> bool:
+    def _does_report(self, reporter: int, reported: int) -> bool:
         if reported in self.harassers:
-            return self._random.random() < HARASSES * RIGHT
+            if self._random.random() >= HARASSES:
+                return False
+            reports = self._random.random() < RIGHT
+            victims = self.outcome.victims[reported]
+            victims[reporter] = victims.get(reporter, False) or reports
+            return reports
         # So many that 15 of 100 reports are wrong.
         share = HARASSERS / LEARNERS * HARASSES * RIGHT
         return self._random.random() < share * (1 - RIGHT) / RIGHT
@@ -139,26 +154,30 @@ class Simulation:
                 new = self._random.choice(self._honest)
             self.harassers.add(new)
         outcome.pending.clear()
+        outcome.victims.clear()
 
     def _add_attack(self, day: int) -> None:
         """Each colluder has a call of a minute with its targets, and reports them for a threat, with a block."""
         rng, each_has = self._random, self._attack.targets_each
         for number, colluder in enumerate(self.colluders):
             if number < self._attack.records:
-                self.outcome.records[colluder] = [3, 0]
+                self.outcome.records[colluder] = [self._attack.record, 0]
             first = number * each_has
-            mine = [self.targets[(first + offset) % TARGETS] for offset in range(each_has)]
+            mine = [self.targets[(first + offset) % self._attack.targets] for offset in range(each_has)]
             for target in mine:
-                self.outcome.partners[target].add(colluder)
-                self.outcome.partners[colluder].add(target)
+                self.outcome.partners[target].setdefault(colluder, day)
+                self.outcome.partners[colluder].setdefault(target, day)
                 self._add(colluder, target, day, rng.randrange(30, 90), True, True)
 
     def make_evidence(self, report: Report, others: frozenset[uuid.UUID]) -> Evidence:
         """Return a report as the product reads it."""
         reporter = report.reporter
         confirmed, dismissed = self.outcome.records.get(reporter, (0, 0))
+        if reporter in self._proven:
+            confirmed += self._attack.record
         return Evidence(
             reporter_id=make_id(reporter),
+            reason="threat" if report.is_urgent else "harassment",
             is_urgent=report.is_urgent,
             call_seconds=report.seconds,
             call_days=0,

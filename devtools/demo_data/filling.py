@@ -32,7 +32,8 @@ from models import (
     SanctionKind,
     User,
 )
-from services.safety.report_evidence import assess_learner
+from services.safety.report_evidence import read_pending, store_weights
+from services.safety.report_weights import assess
 from services.safety.reports import set_flag
 from services.safety.sanctions import SanctionOrder
 from settings import Settings
@@ -108,8 +109,10 @@ class DemoData:
             await self._review_reports(db, admin, reports)
             await add_refunds(db, rng, orders, self._audit, admin)
             for reported in {each.reported_id for each in reports}:
-                total = (await assess_learner(db, reported)).total
-                is_flagged = total >= self._settings.report_flag_weight
+                pending = await read_pending(db, reported)
+                assessment = assess(pending.evidence, pending.partners)
+                await store_weights(db, pending, assessment.rank)
+                is_flagged = assessment.total >= self._settings.report_flag_weight
                 await set_flag(db, await db.get_one(User, reported), is_flagged=is_flagged)
             lesson_id = get_free_lesson(courses, lessons).id  # free, so that every learner can watch it
         video = await self._upload_video(str(admin.id), str(lesson_id))

@@ -114,15 +114,21 @@ def new_report(report: Report) -> NotificationTemplate:
     return _alert("A new report", f"A learner was reported for: {reason}.", data, f"report:{report.id}")
 
 
-def report_decided(report: Report) -> NotificationTemplate:
-    """For the reporter, who is not informed of the decision itself."""
+def report_decided(report: Report, contact: str) -> NotificationTemplate:
+    """For the reporter: whether we acted, not how, and how to answer (DSA, article 16(5))."""
+    outcome = report.outcome or "no_action"
+    found = {
+        "acted": "We have reviewed your report and acted on it.",
+        "no_action": "We have reviewed your report and found no reason to act.",
+    }[outcome]
     return NotificationTemplate(
         NotificationType.SYSTEM,
         "Your report was reviewed",
-        "We have reviewed your report and made a decision. To protect everyone involved we do not share what it is."
-        " Thank you for helping to keep conversations safe.",
-        {"kind": "report_decided", "reportId": str(report.id)},
-        f"report_decided:{report.id}",
+        f"{found} To protect everyone involved we do not share more. If you disagree, write to {contact}, free of"
+        " charge: a person will answer. You can also turn to a certified body for out-of-court dispute settlement, or"
+        " to a court.",
+        {"kind": "report_decided", "reportId": str(report.id), "outcome": outcome},
+        f"report_decided:{report.id}:{outcome}",
     )
 
 

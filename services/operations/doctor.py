@@ -45,6 +45,7 @@ class DoctorService:
         self._checks: dict[str, Callable[[], Awaitable[str]]] = {
             "settings": self._check_settings,
             "policy": self._check_policy,
+            "holds": self._check_holds,
             "gates": self._check_gates,
             "keys": self._check_keys,
             "second factors": self._check_second_factors,
@@ -110,6 +111,15 @@ class DoctorService:
             raise warning(summary, "Have a lawyer write your own, and name their folder in POLICY_DIRECTORY.")
         contact = settings.contact_email or "not set"
         return f"{len(texts)} documents, minimum age {settings.minimum_age}, contact {contact}"
+
+    async def _check_holds(self) -> str:
+        """Check which reports hold pairing: a listed reason lets anybody hold a partner for a day."""
+        settings = self._settings
+        lasts = f"{settings.report_hold.total_seconds() / 3600:g} h"
+        if listed := ", ".join(settings.report_hold_reasons):
+            summary = f"one report by anybody for {listed} keeps a learner from being paired for up to {lasts}"
+            raise warning(summary, "Leave REPORT_HOLD_REASONS empty, unless your lawyer and trust team decided so.")
+        return f"up to {lasts}, by evidence, or by a record: {settings.report_record_holds} learners at one time"
 
     async def _check_gates(self) -> str:
         settings = self._settings

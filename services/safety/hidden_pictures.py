@@ -9,10 +9,10 @@ import sqlalchemy as sa
 
 #: Reasons of reports that may be about the picture.
 REASONS = ("inappropriate", "minor_safety")
-#: Sum of the weights of open reports from which on a picture is hidden; two reports by learners without a record.
+#: Weight of open reports from which on a picture is hidden: two reporters without a record, who count apart.
 DEFAULT_MINIMUM_WEIGHT = 1.5
-#: Weight of a report `r`.
-_REPORT_WEIGHT = "r.weight"
+#: What a report `r` adds: of reporters who count once the heaviest, computed when the learner's reports are weighed.
+_REPORT_WEIGHT = "coalesce(r.picture_weight, r.weight)"
 
 
 def shown_avatar_sql(profile: str, minimum_weight: float) -> str:

@@ -1,4 +1,4 @@
-"""Evidence of reports: what is stored with one, and the assessment of all that are pending about a learner."""
+"""Evidence of reports: what is stored with one, and with all that are pending about a learner."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from adapters.database import Database
 from models import CallSession, RefreshToken, Report, ReportStatus, User
-from services.safety.report_weights import Assessment, Evidence, Record, assess, weigh
+from services.safety.hidden_pictures import REASONS as PICTURE_REASONS
+from services.safety.report_weights import Evidence, Record, find_heaviest, weigh
 
 #: Pending reports of a learner that are assessed, the newest; and whose other reports are read.
 MAX_ASSESSED_REPORTS = 500
@@ -67,6 +68,14 @@ class Reporter(NamedTuple):
 
     device: str | None
     network: str | None
+
+
+class PendingReports(NamedTuple):
+    """Pending reports of a learner, each with its evidence at the same position, and the number of recent partners."""
+
+    reports: list[Report]
+    evidence: list[Evidence]
+    partners: int
 
 
 def hash_trait(key: bytes, kind: str, value: str) -> str:
@@ -123,13 +132,13 @@ async def find_call(
     return CallEvidence(None if found[0] is None else max(0, int(found[0])), max(0, int(found[1])))
 
 
-async def assess_learner(db: AsyncSession, user_id: uuid.UUID) -> Assessment:
-    """Assess the pending reports of a learner, whose row is locked, and store their weights and rank."""
+async def read_pending(db: AsyncSession, user_id: uuid.UUID) -> PendingReports:
+    """Read and lock the pending reports of a learner, whose row is locked, with what their weights depend on."""
     pending = sa.and_(col(Report.reported_id) == user_id, col(Report.status) == ReportStatus.PENDING)
     # In the order in which the deletion of a reporter's account locks them.
     await db.execute(sa.select(col(Report.id)).where(pending).order_by(col(Report.id)).with_for_update())
     statement = (
-        select(Report, User.created_at)
+        select(Report, User.created_at, User.deleted_at)
         .join(User, col(User.id) == col(Report.reporter_id))
         .where(pending)
         .order_by(col(Report.created_at).desc())
@@ -137,8 +146,8 @@ async def assess_learner(db: AsyncSession, user_id: uuid.UUID) -> Assessment:
     )
     rows = (await db.exec(statement)).all()
     if not rows:
-        return assess((), 0)
-    reporters = list({report.reporter_id for report, _ in rows})
+        return PendingReports([], [], 0)
+    reporters = list({report.reporter_id for report, *_ in rows})
     parameters = {"reporters": reporters, "reported": user_id, "age": _RECORD_AGE}
     records = {row[0]: Record(row[1], row[2]) for row in await db.execute(_RECORDS, parameters)}
     others: defaultdict[uuid.UUID, set[uuid.UUID]] = defaultdict(set)
@@ -148,6 +157,7 @@ async def assess_learner(db: AsyncSession, user_id: uuid.UUID) -> Assessment:
     evidence = [
         Evidence(
             reporter_id=report.reporter_id,
+            reason=report.reason.value,
             is_urgent=report.is_urgent,
             call_seconds=report.call_seconds,
             call_days=report.call_days,
@@ -158,15 +168,21 @@ async def assess_learner(db: AsyncSession, user_id: uuid.UUID) -> Assessment:
             reported_at=report.created_at,
             record=records.get(report.reporter_id, Record()),
             also_reported=frozenset(others[report.reporter_id]),
+            is_deleted=deleted_at is not None,
         )
-        for report, registered_at in rows
+        for report, registered_at, deleted_at in rows
     ]
-    assessment = assess(evidence, partners)
-    for (report, _), each in zip(rows, evidence, strict=True):
-        report.weight, report.rank = weigh(each), assessment.rank
+    return PendingReports([report for report, *_ in rows], evidence, partners)
+
+
+async def store_weights(db: AsyncSession, pending: PendingReports, rank: float) -> None:
+    """Store the weight of each pending report, what it adds to the weight that hides a picture, and the rank."""
+    heaviest = find_heaviest(pending.evidence, PICTURE_REASONS)
+    for position, (report, each) in enumerate(zip(pending.reports, pending.evidence, strict=True)):
+        report.weight, report.rank = weigh(each), rank
+        report.picture_weight = report.weight if position in heaviest else 0.0
         db.add(report)
     await db.flush()
-    return assessment
 
 
 async def prune_traits(database: Database, after: timedelta, batch_rows: int = 1000) -> int:

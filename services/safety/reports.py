@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
@@ -27,8 +27,8 @@ from services.messaging import notification_templates, notifications
 from services.operations.audit import AuditService
 from services.pagination import Page, read_page
 from services.safety import report_evidence, review_queue
-from services.safety.holds import place_hold, release_hold
-from services.safety.report_evidence import assess_learner
+from services.safety.holds import HoldRules, place_hold, release_hold
+from services.safety.report_weights import HOLD_RANK, assess
 from services.safety.review_queue import ReviewItem, ReviewPage
 from services.safety.sanctions import SanctionOrder, SanctionsService
 
@@ -43,15 +43,15 @@ class ReportRules:
     """Settings of reports.
 
     `flag_weight`: the independent weight of pending reports from which on a learner is flagged. `due`, `urgent_due`:
-    time for a review. `hold`: how long an urgent report holds pairing, `hold_pause`: the time until the next hold.
+    time for a review. `contact`: where reporters answer a decision, an address or a link.
     """
 
     flag_weight: float
     due: timedelta
     urgent_due: timedelta
-    hold: timedelta
-    hold_pause: timedelta
+    holds: HoldRules
     prune_traits_after: timedelta
+    contact: str
 
 
 class ReportSanction(NamedTuple):
@@ -131,7 +131,7 @@ class ReportsService:
                     values = {"blocker_id": reporter, "blocked_id": reported}
                     await db.execute(insert(Block).values(values).on_conflict_do_nothing())
                 await notifications.notify_staff(db, notification_templates.new_report(report))
-                await self._weigh(db, user)
+                await self._weigh(db, user, after="report")
         except IntegrityError:
             raise errors.AlreadyReported() from None
         return report
@@ -195,7 +195,7 @@ class ReportsService:
     ) -> ReviewItem:
         """Review a report, and ban the reported user if `ban`, or sanction them, in one transaction.
 
-        The first decision notifies the reporter. Raises NotFound; Forbidden where the reported user is a member of
+        Each outcome notifies the reporter once. Raises NotFound; Forbidden where the reported user is a member of
         staff; AlreadySanctioned; AlreadyReported where the report would be pending again although its reporter has made
         another since.
         """
@@ -221,7 +221,7 @@ class ReportsService:
                     ended = await self._sanctions.ban_within(db, actor, user, _build_ban(report, admin_note))
                 if report.status is not before:
                     await self._settle(db, report)
-                await self._weigh(db, user, is_review=True)
+                await self._weigh(db, user, after="review")
                 outcome = {"before": before.value, "after": report.status.value, "banned": ban}
                 if sanction:
                     outcome["sanction"] = sanction.kind.value
@@ -233,14 +233,14 @@ class ReportsService:
         await self._sanctions.publish_ended_logins(ended)
         return item
 
-    @staticmethod
-    async def _settle(db: AsyncSession, report: Report) -> None:
-        """Note a decision, notify the reporter of it once, and have what depends on it weighed again."""
+    async def _settle(self, db: AsyncSession, report: Report) -> None:
+        """Note a decision, notify the reporter once of each outcome, and have what depends on it weighed again."""
         if report.status is ReportStatus.PENDING:
             report.decided_at = None
         else:
             report.decided_at = report.decided_at or utc_now()
-            await notifications.notify_user(db, report.reporter_id, notification_templates.report_decided(report))
+            template = notification_templates.report_decided(report, self._rules.contact)
+            await notifications.notify_user(db, report.reporter_id, template)
         db.add(report)
         await db.flush()
         # The reporter's record, and whom the reporters of this learner have in common.
@@ -263,18 +263,27 @@ class ReportsService:
         """Weigh the pending reports of a learner again, after a review that concerns their reporters."""
         async with self._database.transaction() as db:
             if (user := await lock_user(db, uuid.UUID(user_id))) is not None:
-                await self._weigh(db, user)
+                await self._weigh(db, user, after="review of others")
 
-    async def _weigh(self, db: AsyncSession, user: User, *, is_review: bool = False) -> None:
-        """Weigh the pending reports of a user whose row is locked; flag and hold the user accordingly."""
-        assessment = await assess_learner(db, user.id)
+    async def _weigh(
+        self, db: AsyncSession, user: User, *, after: Literal["report", "review", "review of others"]
+    ) -> None:
+        """Weigh the pending reports of a user whose row is locked; flag and hold the user accordingly.
+
+        A report ends no hold, so that nobody can end one by reporting; a review begins none.
+        """
+        holds = self._rules.holds
+        pending = await report_evidence.read_pending(db, user.id)
+        assessment = assess(pending.evidence, pending.partners, holds.reasons)
         if await set_flag(db, user, is_flagged=assessment.total >= self._rules.flag_weight):
             await notifications.notify_staff(db, notification_templates.user_flagged(user.id))
-        if assessment.holds:
-            if not is_review and await place_hold(db, user.id, self._rules.hold, self._rules.hold_pause):
-                await notifications.notify_staff(db, notification_templates.pairing_held(user.id))
-        elif user.pairing_held_until is not None:
-            await release_hold(db, user.id)
+        if after != "review" and await place_hold(db, user, assessment, holds):
+            await notifications.notify_staff(db, notification_templates.pairing_held(user.id))
+        elif after != "report" and not assessment.keeps_hold and user.pairing_held_until is not None:
+            await release_hold(db, user)
+        # A hold that has ended without a review too: its reports are still the first to be reviewed.
+        is_first = user.pairing_held_until is not None
+        await report_evidence.store_weights(db, pending, assessment.rank + (HOLD_RANK if is_first else 0))
 
     async def notify_overdue(self) -> int:
         """Notify the administrators of reports whose deadline has passed; return of how many."""
@@ -286,10 +295,15 @@ class ReportsService:
 
 
 async def _lock_report(db: AsyncSession, report_id: uuid.UUID) -> tuple[User, Report]:
-    """Lock the reported user's row, then the report: the order in which reports are weighed; raise NotFound."""
+    """Lock the reported user's row, then the report with the pending ones about that user; raise NotFound."""
     about = (await db.exec(select(Report.reported_id).where(Report.id == report_id))).first()
     user = await lock_user(db, about) if about is not None else None
-    report = (await db.exec(select(Report).where(Report.id == report_id).with_for_update())).first()
+    # All at once, in the order in which the deletion of a reporter's account locks them: one after another, the two
+    # would wait for each other.
+    weighed = sa.and_(col(Report.reported_id) == about, col(Report.status) == ReportStatus.PENDING)
+    statement = sa.select(col(Report.id)).where(sa.or_(weighed, col(Report.id) == report_id))
+    await db.execute(statement.order_by(col(Report.id)).with_for_update())
+    report = await db.get(Report, report_id)
     if user is None or report is None:
         raise errors.NotFound()
     return user, report

@@ -286,6 +286,12 @@ async def test_policy_needs_a_contact_and_own_texts_in_production(settings: Sett
     assert found.verdict == "fault" and f"{tmp_path / 'rules.md'} has no version" in found.summary
 
 
+async def test_doctor_names_reasons_that_hold_at_once(settings: Settings) -> None:
+    assert (await examined(settings))["holds"].verdict == "ok"
+    found = (await examined(settings, report_hold_reasons=["threat", "minor_safety"]))["holds"]
+    assert found.verdict == "warning" and "threat, minor_safety" in found.summary and found.fix
+
+
 async def test_doctor_lists_gates_that_are_off(settings: Settings) -> None:
     """In production that is a fault; where they are not set they are on there."""
     found = (await examined(settings))["gates"]

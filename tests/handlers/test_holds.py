@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
+import app
 from container import Container
+from settings import Settings
 from testing.accounts import make_admin
 from testing.call_history import MakeLearner, add_call
+from testing.containers import running_container
 from testing.databases import query, value
 from testing.reports import is_held, make_proven_reporter, make_reporter, make_reviewer, report_after_call
-from testing.servers import Learner
+from testing.servers import Learner, client
 
 END = "SELECT pairing_held_until FROM users WHERE id = :u"
+HOLDER = "SELECT pairing_held_by FROM users WHERE id = :u"
 
 
 @pytest.fixture
@@ -44,13 +49,133 @@ async def test_proven_urgent_report_holds_pairing(
     assert await value(container, jobs, u=bob.id) == 1
 
 
-async def test_many_new_reporters_hold_nobody(container: Container, make_learner: MakeLearner) -> None:
+async def test_few_new_reporters_hold_nobody(container: Container, make_learner: MakeLearner) -> None:
     bob = await make_learner()
+    await meet_others(container, make_learner, bob, 4)
     for _ in range(6):
         reporter = await make_reporter(container, make_learner)
         await report_after_call(container, reporter, bob, reason="threat", isBlocked=True)
     assert not await is_held(container, bob)
     assert await value(container, "SELECT flagged_at IS NOT NULL FROM users WHERE id = :u", u=bob.id)
+
+
+async def meet_others(container: Container, make_learner: MakeLearner, learner: Learner, count: int) -> None:
+    """Have calls with partners who have nothing to report."""
+    for _ in range(count):
+        await add_call(container, learner, await make_learner(ready=False))
+
+
+async def test_strong_evidence_holds_without_a_record(container: Container, make_learner: MakeLearner) -> None:
+    bob, established = await make_learner(), await make_learner()
+    await meet_others(container, make_learner, bob, 2)
+    await meet_others(container, make_learner, established, 13)
+    for about, holds in ((bob, True), (established, False)):
+        for _ in range(7):
+            reporter = await make_reporter(container, make_learner)
+            await report_after_call(container, reporter, about, reason="harassment")
+        # Until now none is urgent.
+        assert not await is_held(container, about)
+        urgent = await make_reporter(container, make_learner)
+        await report_after_call(container, urgent, about, reason="minor_safety")
+        assert await is_held(container, about) == holds
+    assert await value(container, HOLDER, u=bob.id) is None
+
+
+async def test_review_of_the_urgent_report_ends_a_hold_by_evidence(
+    container: Container, make_learner: MakeLearner, admin: Learner
+) -> None:
+    bob = await make_learner()
+    reports = []
+    for number in range(8):
+        reporter = await make_reporter(container, make_learner)
+        reason = "threat" if number == 7 else "spam"
+        reports.append(await report_after_call(container, reporter, bob, reason=reason))
+    for report, held in ((reports[0], True), (reports[7], False)):
+        await admin.http.patch(f"/admin/reports/{report['id']}", json={"status": "reviewed"})
+        assert await is_held(container, bob) == held
+
+
+async def test_report_does_not_end_a_hold(container: Container, make_learner: MakeLearner, ada: Learner) -> None:
+    """Partners of a held learner lower the share of those who reported; a report among them changes nothing."""
+    bob = await make_learner()
+    await report_after_call(container, ada, bob, reason="threat")
+    await meet_others(container, make_learner, bob, 30)
+    await report_after_call(container, await make_reporter(container, make_learner), bob)
+    assert await is_held(container, bob)
+
+
+async def test_record_does_not_hold_established_learners(
+    container: Container, make_learner: MakeLearner, ada: Learner
+) -> None:
+    bob = await make_learner()
+    await meet_others(container, make_learner, bob, 12)
+    await report_after_call(container, ada, bob, reason="threat")
+    assert not await is_held(container, bob)
+    # The second independent reporter makes the difference.
+    await report_after_call(container, await make_reporter(container, make_learner), bob)
+    assert await is_held(container, bob)
+
+
+async def test_record_holds_one_learner_at_a_time(
+    container: Container, make_learner: MakeLearner, ada: Learner, admin: Learner
+) -> None:
+    bob, eve = [await make_learner() for _ in range(2)]
+    first = await report_after_call(container, ada, bob, reason="threat")
+    assert await value(container, HOLDER, u=bob.id) == uuid.UUID(ada.id)
+    second = await report_after_call(container, ada, eve, reason="threat")
+    assert await is_held(container, bob) and not await is_held(container, eve)
+    queue = (await admin.http.get("/admin/reports", params={"reportedId": eve.id})).json()["items"]
+    assert [each["id"] for each in queue] == [second["id"]] and queue[0]["rank"] < 100, "only a hold comes first"
+    # The review of the first sets the record free, and has the second weighed again.
+    await admin.http.patch(f"/admin/reports/{first['id']}", json={"status": "actioned"})
+    await container.reports.weigh_again(eve.id)
+    assert not await is_held(container, bob) and await is_held(container, eve)
+
+
+async def test_simultaneous_reports_by_a_record_hold_one(
+    container: Container, make_learner: MakeLearner, ada: Learner
+) -> None:
+    others = [await make_learner() for _ in range(6)]
+    await asyncio.gather(*(report_after_call(container, ada, each, reason="threat") for each in others))
+    assert [await is_held(container, each) for each in others].count(True) == 1
+
+
+async def test_record_holds_are_limited_in_number(
+    container: Container, settings: Settings, make_learner: MakeLearner, admin: Learner
+) -> None:
+    """Two of three are held; the third by evidence, which is not limited, and a place is free after a review."""
+    count = "SELECT count(*) FROM users WHERE pairing_held_by IS NOT NULL AND pairing_held_until > now()"
+    limit = 2 + await value(container, count)
+    reporters = [await make_proven_reporter(container, make_learner, admin) for _ in range(3)]
+    others = [await make_learner() for _ in range(3)]
+    async with running_container(settings.model_copy(update={"report_record_holds": limit})) as limited:
+        async with client(app.create(limited)) as http:
+            reports = []
+            for ada, about in zip(reporters, others, strict=True):
+                call = await add_call(container, ada, about)
+                body = {"reportedId": about.id, "sessionId": call, "reason": "threat"}
+                headers = {"Authorization": ada.http.headers["Authorization"]}
+                reports.append((await http.post("/reports", json=body, headers=headers)).json()["id"])
+        assert [await is_held(container, each) for each in others] == [True, True, False]
+        await admin.http.patch(f"/admin/reports/{reports[0]}", json={"status": "dismissed"})
+        await limited.reports.weigh_again(others[2].id)
+        assert [await is_held(container, each) for each in others] == [False, True, True]
+
+
+async def test_operator_may_list_reasons_that_hold(settings: Settings, make_learner: MakeLearner) -> None:
+    listed = settings.model_copy(update={"report_hold_reasons": ["minor_safety"]})
+    async with running_container(listed) as strict, client(app.create(strict)) as http:
+        for reason, connected, holds in (
+            ("threat", True, False),
+            ("minor_safety", False, False),
+            ("minor_safety", True, True),
+        ):
+            ada, bob = await make_learner(), await make_learner()
+            call = await add_call(strict, ada, bob, connected=connected)
+            body = {"reportedId": bob.id, "sessionId": call, "reason": reason}
+            headers = {"Authorization": ada.http.headers["Authorization"]}
+            assert (await http.post("/reports", json=body, headers=headers)).status_code == 201
+            assert await is_held(strict, bob) == holds, reason
 
 
 async def test_dismissed_report_ends_the_record(

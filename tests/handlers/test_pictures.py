@@ -26,6 +26,7 @@ from testing.containers import running_container
 from testing.databases import query, rows, value
 from testing.pictures import keys, picture, run_jobs, upload
 from testing.ports import free_port
+from testing.reports import make_reporter
 from testing.servers import Learner, client, http_client, register
 
 AVATAR = "/users/me/avatar"
@@ -229,7 +230,8 @@ async def find_card(container: Container, learner: Learner, other: Learner) -> s
 
 
 async def test_reports_hide_the_picture_from_others(container: Container, make_learner: MakeLearner) -> None:
-    ada, bob, cyd, dan = [await make_learner() for _ in range(4)]
+    ada, dan = [await make_learner() for _ in range(2)]
+    bob, cyd = [await make_reporter(container, make_learner) for _ in range(2)]
     url = (await ada.http.post(AVATAR, **upload(picture()))).json()["avatarUrl"]
     session = await add_call(container, ada, dan)
 
@@ -250,8 +252,27 @@ async def test_reports_hide_the_picture_from_others(container: Container, make_l
     assert await views() == [url] * 3
 
 
+async def test_reporters_who_count_once_hide_no_picture(container: Container, make_learner: MakeLearner) -> None:
+    """Two new accounts of one day are one, as for flags; the heavier of their reports counts."""
+    ada, dan, *colluders = [await make_learner() for _ in range(4)]
+    url = (await ada.http.post(AVATAR, **upload(picture()))).json()["avatarUrl"]
+    made = [await report(container, ada, each) for each in colluders]
+    assert await see(ada, dan) == url
+    weights = "SELECT sum(weight), sum(picture_weight) FROM reports WHERE id = ANY(:i)"
+    assert tuple((await rows(container, weights, i=made))[0]) == pytest.approx((1.6, 0.8))
+    other = await report(container, ada, await make_reporter(container, make_learner), "minor_safety")
+    assert await see(ada, dan) is None
+    # Rows of the release before, which counted each.
+    await query(container, "UPDATE reports SET status = 'dismissed' WHERE id = :i", i=other)
+    await query(container, "UPDATE reports SET picture_weight = NULL WHERE reported_id = :u", u=ada.id)
+    assert await see(ada, dan) is None
+    await container.reports.weigh_again(ada.id)
+    assert await see(ada, dan) == url
+
+
 async def test_reports_hide_the_picture_from_partners(container: Container, make_learner: MakeLearner) -> None:
-    ada, bob, cyd = [await make_learner() for _ in range(3)]
+    ada = await make_learner()
+    bob, cyd = [await make_reporter(container, make_learner) for _ in range(2)]
     url = (await ada.http.post(AVATAR, **upload(picture()))).json()["avatarUrl"]
     assert await find_card(container, ada, await make_learner()) == url
     for each in (bob, cyd):
@@ -260,7 +281,8 @@ async def test_reports_hide_the_picture_from_partners(container: Container, make
 
 
 async def test_hidden_picture_is_hidden_in_lists_of_blocks(container: Container, make_learner: MakeLearner) -> None:
-    ada, bob, cyd, dan = [await make_learner() for _ in range(4)]
+    ada, dan = [await make_learner() for _ in range(2)]
+    bob, cyd = [await make_reporter(container, make_learner) for _ in range(2)]
     url = (await ada.http.post(AVATAR, **upload(picture()))).json()["avatarUrl"]
     await container.blocks.block(dan.id, ada.id)
     assert [each["avatarUrl"] for each in (await dan.http.get("/users/me/blocks")).json()["items"]] == [url]

@@ -11,7 +11,9 @@ import httpx
 import pytest
 
 from container import Container
+from settings import Settings
 from testing.call_history import MakeLearner, add_call
+from testing.containers import running_container
 from testing.databases import query, rows, value
 from testing.reports import is_held, make_proven_reporter, make_reporter, make_reviewer, report_after_call
 from testing.servers import PASSWORD, Learner, send_at_once
@@ -158,26 +160,54 @@ async def test_review_weighs_other_reports_again(
     assert (await stored(container, of_eve["id"])).weight == pytest.approx(4 / 6)
 
 
-async def test_decision_notifies_the_reporter_once(
+async def test_decision_notifies_the_reporter_of_its_outcome(
     container: Container, make_learner: MakeLearner, admin: Learner
 ) -> None:
+    """Once of each outcome, with what to do against it, and without whom, how, or by whom."""
     ada, bob = await make_learner(), await make_learner()
     report = await report_after_call(container, ada, bob, reason="harassment", description="Shouted.")
     path = f"/admin/reports/{report['id']}"
     await admin.http.patch(path, json={"adminNote": "Asked both."})
     assert (await ada.http.get("/notifications")).json()["items"] == []
+    assert report["outcome"] is None
+    outcomes = []
     for body in (
         {"isBanned": True, "adminNote": "Banned for shouting."},
         {"status": "pending"},
         {"status": "dismissed"},
+        {"status": "reviewed"},
     ):
         assert (await admin.http.patch(path, json=body)).status_code == 200
+        (mine,) = (await ada.http.get("/reports/mine")).json()["items"]
+        outcomes.append((mine["status"], mine["outcome"]))
+    assert outcomes == [
+        ("reviewed", "acted"),
+        ("pending", None),
+        ("reviewed", "no_action"),
+        ("reviewed", "no_action"),
+    ]
+    notifications = (await ada.http.get("/notifications")).json()["items"]
+    data = {"kind": "report_decided", "reportId": report["id"]}
+    assert [each["data"] for each in notifications] == [
+        {**data, "outcome": "no_action"},
+        {**data, "outcome": "acted"},
+    ]
+    assert "no reason to act" in notifications[0]["body"] and "acted on it" in notifications[1]["body"]
+    for notification in notifications:
+        assert f"{container.settings.app_url}/contact" in notification["body"]
+        for secret in (bob.id, bob.username, "ban", "dismissed", "harass", "shout", admin.id):
+            assert secret.lower() not in (notification["title"] + notification["body"]).lower()
+
+
+async def test_notification_names_the_contact_of_the_policy(
+    settings: Settings, container: Container, make_learner: MakeLearner, admin: Learner
+) -> None:
+    ada, bob = await make_learner(), await make_learner()
+    report = await report_after_call(container, ada, bob)
+    async with running_container(settings.model_copy(update={"contact_email": "trust@example.org"})) as named:
+        await named.reports.review(admin.id, report["id"], status="reviewed", admin_note=None, ban=False)
     (notification,) = (await ada.http.get("/notifications")).json()["items"]
-    assert notification["data"] == {"kind": "report_decided", "reportId": report["id"]}
-    # Neither whom, nor how, nor by whom.
-    for secret in (bob.id, bob.username, bob.username.title(), "ban", "dismissed", "harass", "shout", admin.id):
-        assert secret.lower() not in (notification["title"] + notification["body"]).lower()
-    assert (await ada.http.get("/reports/mine")).json()["items"][0]["status"] == "reviewed"
+    assert "trust@example.org" in notification["body"]
 
 
 async def test_reported_learner_never_learns_who(
@@ -194,7 +224,7 @@ async def test_reported_learner_never_learns_who(
     ]
     assert all(answer.status_code == 200 for answer in seen)
     everything = " ".join(answer.text for answer in seen)
-    for secret in (report["id"], "Words of Ada", "A note.", "threat", "pairingHeld", "flagged"):
+    for secret in (report["id"], "Words of Ada", "A note.", "threat", "pairingHeld", "flagged", "no_action", "acted"):
         assert secret not in everything
     # The call itself is the learner's own, with its partner.
     without_calls = {**seen[1].json(), "calls": []}
@@ -204,14 +234,80 @@ async def test_reported_learner_never_learns_who(
 async def test_reporter_deleted_before_the_review(
     container: Container, make_learner: MakeLearner, admin: Learner
 ) -> None:
-    ada, bob = await make_learner(), await make_learner()
+    """The report is still weighed, in the queue and decided, without a name."""
+    ada, bob = await make_reporter(container, make_learner), await make_learner()
     report = await report_after_call(container, ada, bob, description="My own words.")
     assert (await ada.http.post("/users/me/deletion", json={"password": PASSWORD})).status_code == 204
     row = await stored(container, report["id"])
     assert (row.description, row.reporter_device, row.reporter_network) == (None, None, None)
+    assert not await value(container, "SELECT flagged_at IS NOT NULL FROM users WHERE id = :u", u=bob.id)
+    await report_after_call(container, await make_reporter(container, make_learner), bob)
+    assert await value(container, "SELECT flagged_at IS NOT NULL FROM users WHERE id = :u", u=bob.id)
+    answer = await admin.http.get("/admin/reports", params={"reportedId": bob.id, "order": "queue"})
+    (item,) = [each for each in answer.json()["items"] if each["id"] == report["id"]]
+    assert item["weight"] == pytest.approx(0.8) and item["about"]["pending"] == 2
+    reporter = await admin.http.get(f"/admin/users/{item['reporterId']}")
+    for secret in (ada.email, ada.username, ada.username.title(), "My own words."):
+        assert secret not in answer.text + reporter.text
     answer = await admin.http.patch(f"/admin/reports/{report['id']}", json={"status": "actioned"})
     assert answer.status_code == 200
     assert await value(container, "SELECT count(*) FROM notifications WHERE user_id = :u", u=ada.id) == 0
+
+
+async def test_deleted_reporters_count_once(container: Container, make_learner: MakeLearner) -> None:
+    """Their traits are erased: otherwise accounts of one device would count apart once they are deleted."""
+    bob = await make_learner()
+    for _ in range(3):
+        ada = await make_reporter(container, make_learner)
+        await report_after_call(container, ada, bob)
+        assert (await ada.http.post("/users/me/deletion", json={"password": PASSWORD})).status_code == 204
+    await container.reports.weigh_again(bob.id)
+    assert not await value(container, "SELECT flagged_at IS NOT NULL FROM users WHERE id = :u", u=bob.id)
+
+
+async def test_simultaneous_reports_of_a_call_are_one(container: Container, make_learner: MakeLearner) -> None:
+    """With different reasons, with and without a block: one is stored, and only its block."""
+    for _ in range(5):
+        ada, bob = await make_learner(), await make_learner()
+        call = await add_call(container, ada, bob)
+        sent = {"reportedId": bob.id, "sessionId": call}
+        bodies = [{**sent, "reason": "threat", "isBlocked": True}, {**sent, "reason": "spam"}]
+        answers = await asyncio.gather(*(ada.http.post("/reports", json=body) for body in bodies))
+        assert sorted(answer.status_code for answer in answers) == [201, 409]
+        (mine,) = (await ada.http.get("/reports/mine")).json()["items"]
+        assert await blocked(container, ada, bob) == (mine["reason"] == "threat")
+        assert (await stored(container, mine["id"])).weight == pytest.approx(0.8)
+
+
+async def test_report_with_block_where_a_block_exists(container: Container, make_learner: MakeLearner) -> None:
+    ada, bob = await make_learner(), await make_learner()
+    assert (await ada.http.put(f"/users/{bob.id}/block")).status_code == 204
+    since = await value(container, "SELECT created_at FROM blocks WHERE blocker_id = :a", a=ada.id)
+    report = await report_after_call(container, ada, bob, isBlocked=True)
+    assert (await stored(container, report["id"])).has_block and await blocked(container, ada, bob)
+    assert await value(container, "SELECT created_at FROM blocks WHERE blocker_id = :a", a=ada.id) == since
+    # And at the same time.
+    eve = await make_learner()
+    await add_call(container, ada, eve)
+    body = {"reportedId": eve.id, "reason": "spam", "isBlocked": True}
+    answers = await asyncio.gather(
+        ada.http.post("/reports", json=body), *(ada.http.put(f"/users/{eve.id}/block") for _ in range(3))
+    )
+    assert [answer.status_code for answer in answers] == [201, 204, 204, 204] and await blocked(container, ada, eve)
+
+
+async def test_report_of_a_call_of_others_is_refused(container: Container, make_learner: MakeLearner) -> None:
+    """Also where the two had a call of their own: it answers like one that does not exist, and stores nothing."""
+    ada, bob, eve = [await make_learner() for _ in range(3)]
+    await add_call(container, ada, bob)
+    of_others = await add_call(container, bob, eve)
+    answers = [
+        await ada.http.post("/reports", json={"reportedId": bob.id, "sessionId": each, "reason": "threat"})
+        for each in (of_others, str(uuid.uuid4()))
+    ]
+    assert [(answer.status_code, answer.json()["code"]) for answer in answers] == [(404, "not_found")] * 2
+    assert (await ada.http.get("/reports/mine")).json()["items"] == []
+    assert await value(container, "SELECT count(*) FROM reports WHERE reported_id = :u", u=bob.id) == 0
 
 
 async def test_reported_deleted_before_the_report(container: Container, make_learner: MakeLearner) -> None:
@@ -226,15 +322,16 @@ async def test_reported_deleted_before_the_report(container: Container, make_lea
 async def test_deletion_beside_reviews_does_not_deadlock(
     container: Container, make_learner: MakeLearner, admin: Learner
 ) -> None:
-    ada, bob = await make_learner(), await make_learner()
-    reports = [await report_after_call(container, ada, bob) for _ in range(4)]
-    others = [await make_reporter(container, make_learner) for _ in range(3)]
-    answers = await asyncio.gather(
-        ada.http.post("/users/me/deletion", json={"password": PASSWORD}),
-        *(admin.http.patch(f"/admin/reports/{each['id']}", json={"status": "reviewed"}) for each in reports),
-        *(report_after_call(container, each, bob) for each in others),
-    )
-    assert {answer.status_code for answer in answers[:5]} <= {200, 204}
+    for _ in range(3):
+        ada, bob = await make_learner(), await make_learner()
+        reports = [await report_after_call(container, ada, bob) for _ in range(5)]
+        others = [await make_reporter(container, make_learner) for _ in range(3)]
+        answers = await asyncio.gather(
+            ada.http.post("/users/me/deletion", json={"password": PASSWORD}),
+            *(admin.http.patch(f"/admin/reports/{each['id']}", json={"status": "reviewed"}) for each in reports),
+            *(report_after_call(container, each, bob) for each in others),
+        )
+        assert {answer.status_code for answer in answers[:6]} <= {200, 204}
 
 
 async def test_traits_are_pruned(container: Container, make_learner: MakeLearner) -> None:

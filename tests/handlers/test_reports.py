@@ -48,6 +48,7 @@ async def test_report_is_listed_for_its_reporter(container: Container, pair: Pai
         "reason": "other",
         "description": "Rude.",
         "status": "pending",
+        "outcome": None,
         "createdAt": "",
     }
     assert (await ada.http.get("/reports/mine")).json() == {"items": [report], "nextCursor": None}

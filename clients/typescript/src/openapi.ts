@@ -720,7 +720,7 @@ export interface paths {
          * @description Works during the call too, which goes on. The two are not matched again; with `isBlocked` the reported learner is
          *     blocked as well, in the same transaction. Administrators review each report, urgent reasons (`minor_safety`,
          *     `threat`) within a day. The reported learner is not notified and never learns who reported; the reporter is
-         *     notified when a decision was made, not which.
+         *     notified of the decision: whether we acted, not how (DSA, article 16(5)).
          */
         post: operations["createReport"];
         delete?: never;
@@ -738,7 +738,8 @@ export interface paths {
         };
         /**
          * List the user's reports, newest first
-         * @description A report is `pending` until it was reviewed, then `reviewed`. What was decided is not shown.
+         * @description A report is `pending` until it was reviewed, then `reviewed` with an `outcome`: whether we acted, not how. A reporter
+         *     who disagrees writes to the contact of `GET /policy`, and a person answers.
          */
         get: operations["listReports"];
         put?: never;
@@ -2858,6 +2859,12 @@ export interface components {
          */
         ReportStatusInput: "pending" | "reviewed" | "actioned" | "dismissed";
         /**
+         * @description `acted`: the report led to a measure; `no_action`: it did not.
+         * @example acted
+         * @enum {string}
+         */
+        ReportOutcome: "acted" | "no_action";
+        /**
          * @description Several lines, see `x-text`.
          * @example Kept shouting at me after I asked to talk about another topic.
          */
@@ -2893,8 +2900,13 @@ export interface components {
             reason: components["schemas"]["ReportReason"];
             /** @description What happened, in the reporter's words; null without them. */
             description: components["schemas"]["Comment"] | null;
-            /** @description `pending`, or `reviewed` once a decision was made; the reporter does not see which. */
+            /** @description `pending`, or `reviewed` once a decision was made. */
             status: components["schemas"]["ReportStatus"];
+            /**
+             * @description Whether we acted on the report; null while it is pending. What was done is not shown.
+             * @example acted
+             */
+            outcome: components["schemas"]["ReportOutcome"] | null;
             /**
              * @description When the report was made.
              * @example 2026-03-14T09:41:30.006Z
@@ -5294,6 +5306,7 @@ export type ReportReason = components['schemas']['ReportReason'];
 export type ReportReasonInput = components['schemas']['ReportReasonInput'];
 export type ReportStatus = components['schemas']['ReportStatus'];
 export type ReportStatusInput = components['schemas']['ReportStatusInput'];
+export type ReportOutcome = components['schemas']['ReportOutcome'];
 export type Comment = components['schemas']['Comment'];
 export type ReportRequest = components['schemas']['ReportRequest'];
 export type Report = components['schemas']['Report'];

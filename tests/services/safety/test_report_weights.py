@@ -10,16 +10,27 @@ from typing import Any
 import pytest
 
 from services.safety.report_evidence import find_network, hash_trait
-from services.safety.report_weights import Evidence, Record, assess, find_clusters, get_trust, may_hold, weigh
+from services.safety.report_weights import (
+    HOLD_RANK,
+    Evidence,
+    HoldGround,
+    Record,
+    assess,
+    find_clusters,
+    find_heaviest,
+    get_trust,
+    weigh,
+)
 
 NOW = datetime(2026, 3, 14, 12, tzinfo=UTC)
-PROVEN = Record(confirmed=3)
+PROVEN = Record(confirmed=5)
 
 
 def make_evidence(number: int = 0, **more: Any) -> Evidence:
     """Make a full report by a reporter of long standing, who has nothing in common with those of other numbers."""
     evidence = Evidence(
         reporter_id=uuid.UUID(int=number),
+        reason="threat" if more.get("is_urgent") else "spam",
         is_urgent=False,
         call_seconds=300,
         call_days=0,
@@ -112,19 +123,81 @@ def test_partners_who_did_not_report_lower_the_rank() -> None:
         ({"is_urgent": True, "record": PROVEN, "call_seconds": 5}, False),
         ({"is_urgent": True, "record": PROVEN, "call_days": 8}, False),
         ({"is_urgent": False, "record": PROVEN}, False),
-        ({"is_urgent": True, "record": Record(confirmed=2)}, False),
-        ({"is_urgent": True, "record": Record(confirmed=3, dismissed=1)}, False),
-        ({"is_urgent": True, "record": Record(confirmed=8, dismissed=1)}, True),
+        ({"is_urgent": True, "record": Record(confirmed=4)}, False),
+        ({"is_urgent": True, "record": Record(confirmed=5, dismissed=1)}, False),
+        ({"is_urgent": True, "record": Record(confirmed=11, dismissed=1)}, True),
         ({"is_urgent": True}, False),
     ],
 )
-def test_hold_needs_an_urgent_report_and_a_record(more: dict[str, Any], holds: bool) -> None:
-    assert may_hold(make_evidence(**more)) == holds
-    assert assess([make_evidence(1), make_evidence(**more)], 10).holds == holds
+def test_record_holds_by_an_urgent_full_report(more: dict[str, Any], holds: bool) -> None:
+    for reports in ([make_evidence(**more)], [make_evidence(1), make_evidence(**more)]):
+        found = assess(reports, 10)
+        assert found.ground == (HoldGround.RECORD if holds else None)
+        assert found.holders == (frozenset({uuid.UUID(int=0)}) if holds else frozenset())
 
 
-def test_no_number_of_new_reporters_holds() -> None:
-    assert not assess([make_evidence(each, is_urgent=True, has_block=True) for each in range(500)], 500).holds
+def test_record_does_not_hold_against_many_partners() -> None:
+    proven = make_evidence(is_urgent=True, record=PROVEN)
+    assert [assess([proven], partners).ground for partners in (0, 10, 11)] == [HoldGround.RECORD] * 2 + [None]
+    two = [proven, make_evidence(1)]
+    assert [assess(two, partners).ground for partners in (20, 21)] == [HoldGround.RECORD, None]
+    # What holds already goes on: the review of the other report lowers the share.
+    assert assess([proven], 20).keeps_hold and not assess([make_evidence(1)], 20).keeps_hold
+
+
+def make_urgent(count: int, **more: Any) -> list[Evidence]:
+    """Make reports of so many reporters who count apart, one of them urgent."""
+    return [make_evidence(0, is_urgent=True, **more), *(make_evidence(each, **more) for each in range(1, count))]
+
+
+@pytest.mark.parametrize(
+    ("count", "partners", "more", "holds"),
+    [
+        (7, 10, {}, True),
+        (7, 17, {}, True),
+        # An established learner has many partners without anything to report.
+        (7, 18, {}, False),
+        # A new learner against five colluders, with an honest report that is wrong.
+        (6, 8, {}, False),
+        (7, 7, {}, False),
+        (7, 10, {"call_seconds": 5}, False),
+        (7, 10, {"device": "shared"}, False),
+        (6, 10, {"record": Record(confirmed=2)}, True),
+        (300, 1000, {}, False),
+    ],
+)
+def test_strong_evidence_holds_without_a_record(count: int, partners: int, more: dict[str, Any], holds: bool) -> None:
+    assert assess(make_urgent(count, **more), partners).ground == (HoldGround.EVIDENCE if holds else None)
+
+
+def test_evidence_holds_by_an_urgent_full_report_alone() -> None:
+    others = [make_evidence(each) for each in range(1, 9)]
+    for first, holds in (({}, False), ({"is_urgent": True, "call_seconds": 5}, False), ({"is_urgent": True}, True)):
+        found = assess([make_evidence(0, **first), *others], 10)
+        assert found.ground == (HoldGround.EVIDENCE if holds else None)
+
+
+def test_listed_reason_holds_by_one_full_report() -> None:
+    one, short = make_evidence(is_urgent=True), make_evidence(is_urgent=True, call_seconds=5)
+    assert assess([one], 500, {"threat"}).ground == HoldGround.REASON
+    assert assess([one], 500, {"minor_safety"}).ground is None
+    assert assess([short], 500, {"threat"}).ground is None
+
+
+def test_reporters_who_deleted_their_accounts_count_once() -> None:
+    gone = [make_evidence(each, device=None, network=None, is_deleted=True) for each in range(3)]
+    assert len(find_clusters(gone)) == 1 and assess([*gone, make_evidence(9)], 4).total == pytest.approx(1.6)
+
+
+def test_heaviest_report_of_each_cluster_counts_for_pictures() -> None:
+    reports = [
+        make_evidence(0, reason="inappropriate", call_seconds=5, device="a"),
+        make_evidence(1, reason="minor_safety", device="a"),
+        make_evidence(2, reason="inappropriate"),
+        make_evidence(3, reason="spam"),
+    ]
+    assert find_heaviest(reports, {"inappropriate", "minor_safety"}) == {1, 2}
+    assert find_heaviest((), {"inappropriate"}) == set()
 
 
 def test_rank_counts_two_reporters_or_very_many() -> None:
@@ -134,9 +207,9 @@ def test_rank_counts_two_reporters_or_very_many() -> None:
     assert rank(1) < rank(2) == rank(5) == rank(19) < rank(30)
 
 
-def test_held_learner_comes_first() -> None:
-    held = assess([make_evidence(is_urgent=True, record=PROVEN)], 500)
-    assert held.holds and held.rank > assess([make_evidence(each) for each in range(40)], 40).rank
+def test_rank_of_a_hold_comes_first() -> None:
+    most = assess([make_evidence(each) for each in range(100)], 100)
+    assert assess([make_evidence(is_urgent=True)], 500).rank + HOLD_RANK > most.rank
 
 
 def test_nothing_pending_is_no_weight() -> None:
