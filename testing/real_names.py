@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 from collections.abc import Iterator
 
 from faker import Faker
+from faker.providers import person
 
 #: Locales whose names are taken, in their scripts.
 LOCALES = (
@@ -26,7 +29,10 @@ HARD_NAMES = (
     "Spick", "Slutsky", "Slutskaya", "Shittu", "Pussyfoot", "Bitschnau", "Kubitschek", "Assad", "Cassandra",
     "Bassam", "Hassan", "Massimo", "Mehmet Siktas", "Gotze", "Götz", "Piccard", "Ibn Sina", "Kurwenal",
     "Chujoy", "Huí", "Hui Min", "Wang Shabin", "Coggin", "Vergara", "Concha Garcia", "Niki Lauda", "Mofokeng",
+    "Dildora", "Luka Salopek", "Giovanni Verga", "Annus", "Tiits", "Darcie", "Koontz", "D'Acunto", "Trần Ny",
 )  # fmt: skip
+#: Family names that are spelled like a word of the lists, and nothing else is in them.
+SPELLED_LIKE_LISTED_WORDS = frozenset(("Merda", "Puto", "Áss"))
 #: What a teacher expects in topics and bios.
 SENTENCES = (
     "Essex and Sussex", "sex education", "gender and sex in the census", "cock-a-doodle-doo",
@@ -52,6 +58,8 @@ SENTENCES = (
     "con leche", "je suis", "die Katze", "dick und dünn", "ich hab's", "Vater", "Fahrt", "Ausfahrt",
     "suka makan", "saya suka kopi", "bukan", "teman", "chukka", "cheers", "прошу", "страховка", "подстраховать",
     "художник", "хлебать", "употреблять", "команда", "требовать", "сукно", "рисунок", "барсук", "コメディ",
+    "Who re-elected him?", "The Bulls hit back", "call 455-8008", "Room 455", "prick your finger", "a trolley",
+    "broccoli puzzles", "Therapists differ", "I. M. Fulbright", "(lit. a light)", "U.K. prices", "страхуйте",
     "ロマンコメディ", "マンション", "操作系统", "日本", "干净", "시발점", "보지 않다", "ขอบคุณ", "धन्यवाद",
     "गांधी", "شكرا", "عرض", "كسر", "תודה", "ευχαριστώ", "köszönöm", "dziękuję", "teşekkürler", "cảm ơn",
 )  # fmt: skip
@@ -66,3 +74,15 @@ def generate(count: int, seed: int) -> Iterator[tuple[str, str]]:
         locale, faker = fakers[number % len(fakers)]
         make = (faker.name, faker.first_name, faker.last_name)[number // len(fakers) % 3]
         yield locale, make()
+
+
+def read_all() -> list[str]:
+    """Return every first and last name of every provider of Faker, about 60,000 of 80 locales."""
+    names: set[str] = set()
+    for module in pkgutil.iter_modules(person.__path__):
+        provider = importlib.import_module(f"{person.__name__}.{module.name}").Provider
+        for attribute in (each for each in dir(provider) if "_name" in each):
+            values = getattr(provider, attribute)
+            if isinstance(values, tuple | list | dict | set):
+                names |= {each for each in values if isinstance(each, str)}
+    return sorted(each for each in names if "{{" not in each)

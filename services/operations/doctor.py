@@ -24,6 +24,7 @@ from services.operations import startup
 from services.operations.findings import Finding, NotOk, describe_error, fault, warning
 from services.operations.vendor_checks import VendorChecks
 from services.safety import policies
+from services.safety.word_lists import WordListError, load_word_lists
 from settings import GATES, Settings, SettingsError
 
 #: Of each check.
@@ -46,6 +47,7 @@ class DoctorService:
             "settings": self._check_settings,
             "policy": self._check_policy,
             "holds": self._check_holds,
+            "word lists": self._check_word_lists,
             "gates": self._check_gates,
             "keys": self._check_keys,
             "second factors": self._check_second_factors,
@@ -120,6 +122,16 @@ class DoctorService:
             summary = f"one report by anybody for {listed} keeps a learner from being paired for up to {lasts}"
             raise warning(summary, "Leave REPORT_HOLD_REASONS empty, unless your lawyer and trust team decided so.")
         return f"up to {lasts}, by evidence, or by a record: {settings.report_record_holds} learners at one time"
+
+    async def _check_word_lists(self) -> str:
+        try:
+            lists = load_word_lists(self._settings.word_lists_directory)
+        except WordListError as error:
+            fix = "Correct the file, or leave WORD_LISTS_DIRECTORY empty for the lists that ship."
+            raise fault(str(error), fix) from None
+        if not lists.entries:
+            raise warning("no list has an entry: nothing is refused", "Add entries, or set TEXT_FILTER=off.")
+        return f"{len(lists.entries)} entries in {len(lists.languages)} languages"
 
     async def _check_gates(self) -> str:
         settings = self._settings

@@ -8,8 +8,8 @@ Each language is a file `{language}.txt` with an entry a line:
     =wörd       with exactly its marks  *word*      anywhere
 
 `allow.txt` holds names and ordinary words that stay, although a listed word is in them; `staff.txt` the words by which
-an account pretends to be the operator's. A file of WORD_LISTS_DIRECTORY replaces the one of its name; an empty one
-switches a language off.
+an account pretends to be the operator's; `companions.txt` those that people write beside a listed word in one word. A
+file of WORD_LISTS_DIRECTORY replaces the one of its name; an empty one switches a language off.
 """
 
 from __future__ import annotations
@@ -26,11 +26,13 @@ from services.safety.skeletons import fold
 
 #: The lists that ship.
 FOLDER = Path(__file__).parent / "word_lists"
-ALLOW, STAFF = "allow", "staff"
+ALLOW, STAFF, COMPANIONS = "allow", "staff", "companions"
+#: Lists that are no language's.
+_SPECIAL = frozenset((ALLOW, STAFF, COMPANIONS))
 #: Letters of an entry; and of a whole list, which is searched for in each text.
 MAX_ENTRY_LENGTH, MAX_ENTRIES = 40, 20_000
 
-_LANGUAGE = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*|" + f"{ALLOW}|{STAFF}")
+_LANGUAGE = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*|" + "|".join(_SPECIAL))
 #: What stands between the letters of a skeleton.
 _SEPARATORS = re.compile(r"[\x00-/:-@\[-`{-~]+")
 
@@ -65,6 +67,7 @@ class WordLists(NamedTuple):
     entries: tuple[Entry, ...]
     allowed: tuple[str, ...]
     staff: Mapping[str, Claim]
+    companions: frozenset[str]
     languages: tuple[str, ...]
 
 
@@ -77,7 +80,7 @@ def load_word_lists(directory: Path | None = None) -> WordLists:
     for language, path in files.items():
         if not _LANGUAGE.fullmatch(language):
             raise WordListError(f"{path} is not named after a language, such as en.txt or pt-BR.txt")
-        if language not in (ALLOW, STAFF):
+        if language not in _SPECIAL:
             entries += [_parse_entry(line, language, place) for place, line in _read_lines(path)]
     if len(entries) > MAX_ENTRIES:
         raise WordListError(f"the word lists have {len(entries)} entries; the most is {MAX_ENTRIES}")
@@ -86,7 +89,9 @@ def load_word_lists(directory: Path | None = None) -> WordLists:
         _fold_entry(line.rstrip("+"), place): Claim(line[len(line.rstrip("+")) :][:2])
         for place, line in _read_lines(files[STAFF])
     }
-    return WordLists(tuple(entries), allowed, staff, tuple(name for name in files if name not in (ALLOW, STAFF)))
+    companions = frozenset(_fold_entry(line, place) for place, line in _read_lines(files[COMPANIONS]))
+    languages = tuple(name for name in files if name not in _SPECIAL)
+    return WordLists(tuple(entries), allowed, staff, companions, languages)
 
 
 def _read_lines(path: Path) -> list[tuple[str, str]]:

@@ -1,247 +1,268 @@
 """Search for listed words in a text, however their letters are written.
 
-A text is searched in a few views of its skeleton: its words; its words with the digits and signs that stand for letters
-(two of them, since a 1 is an i and an l); its words split where a capital follows a small letter. In each view single
-words, phrases, parts of words, and neighbouring pieces that make a word (f u c k) are compared without regard to
-repeated letters. All of it is look-ups and searches of fixed strings: the time grows with the length of the text alone.
+A text is searched in a few views of its skeleton: its words; its words with the digits and signs that stand for
+letters; and the same without flags, markup and letters made of several signs. In each view the letters, without what
+stands between them, are looked up by classes of letters (spellings.py), and what is found is compared letter by
+letter, and by where its words begin and end. All of it is look-ups of fixed strings: time grows with the text's length.
 """
 
 from __future__ import annotations
 
+import html
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import groupby
+from collections.abc import Iterator
+from operator import add
 
-from services.safety.skeletons import fold, normalize
+from services.safety.skeletons import I_OR_L, normalize, translate
+from services.safety.spellings import MIN_SOUNDED, Form, Reading, write_forms
+from services.safety.text_views import CAMEL_MARK, View
 from services.safety.word_lists import Entry, WordLists
 
 #: Neighbouring pieces that may make one word.
 MAX_PIECES = 24
 #: A phrase of this many letters or more is listed as one word too.
 _MIN_CLOSED_PHRASE = 8
-#: Shorter words are not made of pieces of several letters: “as s” is a slip.
+#: Shorter words are not made of pieces of several letters (“as s” is a slip), nor found beside others in one word.
 _MIN_JOINED = 4
-#: Letters by which parts of words are looked up.
-_PART_BEGINNING = 4
+#: Letters from which on an entry that may be any part of a word is found in one by its sound.
+_MIN_SOUNDED_PART = 7
+#: Letters by which forms are looked up; _find_forms has this number in its look-ups.
+_BEGINNING = 3
 
-_WORD = re.compile(r"[^\x00-`{-\x7f]+")
-_LEET_WORD = re.compile(r"[^\x00-\x20\"-#%-'*,-/:-?A-`{}~\x7f)]+")
-#: A digit or a sign that may stand for a letter.
-_LEET_SIGN = re.compile(r"[0-9@$]|(?<=[^\s!])[!|+(](?=[^\s!])")
-_LEET_LETTERS = str.maketrans("03456789@$+(2", "oeasgtbgastcz")
-_TRAILING_DIGITS = re.compile("[0-9]+$")
-_REPEATED = re.compile(r"(.)\1+")
+#: In place of letters of no form.
+_UNLISTED = "\x02"
 _CAMEL = re.compile("(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+#: A capital i among small letters has the shape of an l.
+_CAPITAL_I = re.compile("(?<=[a-z])I(?=[a-z])")
+_WORD = re.compile("[\x01\x02a-z\x80-\U0010ffff]+")
+_SIGNED_WORD = re.compile("[\x01\x02a-z\x80-\U0010ffff0-9!$(+<@|]+")
+_SIGN = re.compile(r"[0-9@$+]|[!|(<]\w")
 #: What follows an apostrophe is no part of the word: “who're”, “cat's”.
-_ENDING = re.compile(r"'(?:s|re|ve|ll|d|m)(?![a-z])")
-_MASKED = re.compile(r"[^\x00-`{-\x7f]+(?:[*#]+[^\x00-`{-\x7f]+)+")
-#: Endings of words whose entry leaves the end open.
-_ENDINGS = ("s", "es", "y", "ed", "er", "ers", "in", "ing", "o", "a", "os", "as")
+_ENDING = re.compile(r"'(?:s|re|ve|ll|d|m)(?![a-z'])")
+#: Endings of words whose entry leaves the end open; and of words by their sound.
+_ENDINGS = frozenset(("", "s", "e", "es", "y", "ed", "er", "ers", "in", "ing", "o", "a", "os", "as", "z", "ah"))
+_ENGLISH_ENDINGS = frozenset(("", "s", "z", "ed", "er", "ers", "in", "ing"))
+#: Words with signs in the place of letters: of any, or of one vowel each.
+_MASKED = re.compile("(?<![a-z\x80-\U0010ffff])[a-z\x80-\U0010ffff]++[*#]+[a-z\x80-\U0010ffff*#]*")
+_MASKED_VOWELS = re.compile(
+    "(?<![a-z\x80-\U0010ffff])[a-z\x80-\U0010ffff]++[*#@%?!_.~+&^$-][a-z\x80-\U0010ffff*#@%?!_.~+&^$-]+"
+)
+_ANY_MASKS, _VOWEL_MASKS = frozenset("*#"), frozenset("*#@%?!_.~+&^$-")
+_ANY_LETTERS, _VOWELS = frozenset[str](), frozenset("aeiouy")
+#: Signs that stand between words too, so that one alone is a mask.
+_HYPHENS = re.compile("[._~-]")
 _EXACT_WORD = re.compile(r"\w+")
+#: What a rewritten text is without: two letters of a flag, markup, letters made of signs.
+_FLAG = re.compile("(?<![\U0001f1e6-\U0001f1ff])[\U0001f1e6-\U0001f1ff]{2}(?![\U0001f1e6-\U0001f1ff])")
+_TAG = re.compile("</?[A-Za-z]{1,10}/?>")
+_MADE_LETTER = re.compile(r"\|=|\|-\||\|[<{]|\|_\||\|\\\||\|\)|\(\)|\|\\/\||\\/\\/")
+_MADE_LETTERS = {
+    "|=": "f", "|-|": "h", "|<": "k", "|{": "k", "|_|": "u", "|\\|": "n", "|)": "d", "()": "o", "|\\/|": "m",
+    "\\/\\/": "w",
+}  # fmt: skip
+#: Digits among letters of other alphabets.
+_INNER_DIGIT = re.compile("(?<=[\u0590-\U0000ffff])[0-9]+(?=[\u0590-\U0000ffff])")
+_CYRILLIC = re.compile("[\u0400-\u04ff]")
+_REWRITTEN = re.compile("[&<|\\\\()6\U0001f1e6-\U0001f1ff]")
 
 
 class WordMatcher:
     """The lists, prepared for searches."""
 
     def __init__(self, lists: WordLists) -> None:
-        #: Entries by their letters without repetition: of whole words, of what pieces may make, of parts of words.
-        self._words: defaultdict[str, list[Entry]] = defaultdict(list)
-        self._joined: defaultdict[str, list[tuple[str, Entry]]] = defaultdict(list)
-        self._parts: defaultdict[str, list[Entry]] = defaultdict(list)
-        #: Parts by their first letters, of which a text has few; and the shorter ones, of scripts without spaces.
-        self._by_beginning: defaultdict[str, list[str]] = defaultdict(list)
-        self._short_parts: list[str] = []
-        self._exact: dict[str, Entry] = {}
-        #: Of words with signs in place of letters: by length, first and last letter.
+        #: Forms by the first classes of their letters; shorter ones by all of theirs.
+        self._forms: defaultdict[str, list[Form]] = defaultdict(list)
+        self._exact = {entry.letters: entry for entry in lists.entries if entry.is_exact}
+        #: Of words with signs in place of letters: by length, first and last letter, which may be a sign too.
         self._masked: defaultdict[tuple[int, str, str], list[tuple[str, Entry]]] = defaultdict(list)
+        self._companions = lists.companions
         for entry in lists.entries:
-            self._add(entry)
-        for part in self._parts:
-            if len(part) < _PART_BEGINNING:
-                self._short_parts.append(part)
-            else:
-                self._by_beginning[part[:_PART_BEGINNING]].append(part)
-        self._beginnings = {key[:length] for key in self._joined for length in range(1, len(key) + 1)}
-        self._allowed = {entry: _find_allowed(entry, lists.allowed) for entry in lists.entries if not entry.is_exact}
-
-    def _add(self, entry: Entry) -> None:
-        if entry.is_exact:
-            self._exact[entry.letters] = entry
-            return
-        squeezed, closed = _squeeze(entry.letters), entry.letters.replace(" ", "")
-        if entry.begins and entry.ends and " " not in entry.letters:
-            self._words[squeezed].append(entry)
-        else:
-            self._parts[" " * entry.begins + squeezed + " " * entry.ends].append(entry)
-        if " " in entry.letters and len(closed) >= _MIN_CLOSED_PHRASE:
-            self._words[_squeeze(closed)].append(entry)
-        # With its endings, where the list leaves the end open.
-        for form in [closed + ending for ending in ("", *_ENDINGS)] if not entry.ends else [closed]:
-            self._joined[_squeeze(form)].append((form, entry))
-            if len(form) >= _MIN_JOINED and " " not in entry.letters:
-                self._masked[len(form), form[0], form[-1]].append((form, entry))
+            for form in () if entry.is_exact else write_forms(entry):
+                self._forms[form.classes[:_BEGINNING]].append(form)
+                if len(form.letters) >= _MIN_JOINED and not (form.breaks or form.is_sounded):
+                    for ending in ("",) if entry.ends else _ENDINGS:
+                        letters = form.letters + ending
+                        for last in (letters[-1], ""):
+                            self._masked[len(letters), letters[0], last].append((letters, entry))
+        self._beginnings = frozenset(self._forms)
+        written = [form.letters for forms in self._forms.values() for form in forms]
+        listed = "".join({*"".join(written), *"".join(lists.allowed), *"".join(lists.companions)} - {" "})
+        #: Letters of no form, which stand for one another: of most texts in other alphabets.
+        self._unlisted = re.compile(f"[^\x00-\x7f{I_OR_L}{re.escape(listed)}]+")
+        #: Allowed words and phrases by the entries that they have.
+        self._allowed: defaultdict[Entry, list[str]] = defaultdict(list)
+        for allowed in lists.allowed:
+            for form, _ in self._find_forms(View([allowed]).classes):
+                self._allowed[form.entry].append(allowed)
 
     def find(self, text: str) -> Entry | None:
         """Return the first entry that a text has, or None."""
         return next(self._find(text), None)
 
     def _find(self, text: str) -> Iterator[Entry]:
-        folded = fold(text)
-        if "'" in folded:
-            folded = _ENDING.sub("", folded).replace("'", "")
-        yield from self._search(_WORD.findall(folded))
-        if _LEET_SIGN.search(folded):
-            for letter in "il" if re.search("[1!|]", folded) else "i":
-                words, numbers = _read_leet(folded, letter)
-                yield from self._search(words, numbers)
-        if "*" in folded or "#" in folded:
-            yield from self._search_masked(folded)
-        if _CAMEL.search(plain := normalize(text)):
-            yield from self._search(_WORD.findall(fold(_CAMEL.sub(" ", plain))), is_joined=False)
+        plain = normalize(text)
+        folded = self._unlisted.sub(_UNLISTED, _fold(plain))
+        yield from self._search(View(_WORD.findall(folded)))
+        if _SIGN.search(folded):
+            yield from self._search(_view_signs(folded))
+        yield from self._search_masked(folded.replace(CAMEL_MARK, ""))
+        if _REWRITTEN.search(plain) and (rewritten := _rewrite(plain)) != plain:
+            yield from self._search(_view_signs(self._unlisted.sub(_UNLISTED, _fold(rewritten))))
         if self._exact and not text.isascii():
             words = _EXACT_WORD.findall(unicodedata.normalize("NFC", text).casefold())
             yield from (self._exact[word] for word in words if word in self._exact)
 
-    def _search(
-        self, words: Sequence[str], numbers: frozenset[int] = frozenset(), *, is_joined: bool = True
-    ) -> Iterator[Entry]:
-        """Yield the entries in a view: its words, of which some are written as numbers."""
-        line = " ".join(words)
-        squeezed = _squeeze(line)
-        view = _View(words, line, squeezed, numbers)
-        pieces = squeezed.split(" ")
-        at = 0
-        for index, piece in enumerate(pieces):
-            for entry in self._words.get(piece, ()):
-                if self._holds(view, entry, at, at + len(piece)):
-                    yield entry
-            if is_joined and piece in self._beginnings:
-                yield from self._join(view, pieces, index, at)
-            at += len(piece) + 1
-        yield from self._search_parts(view, f" {squeezed} ")
+    def _search(self, view: View) -> Iterator[Entry]:
+        """Yield the entries in a view."""
+        return (form.entry for form, at in self._find_forms(view.classes) if self._has(view, form, at))
 
-    def _search_parts(self, view: _View, padded: str) -> Iterator[Entry]:
-        """Yield the entries that are parts of words, or phrases; `padded` are the words between spaces."""
-        beginnings = {padded[at : at + _PART_BEGINNING] for at in range(len(padded) - _PART_BEGINNING + 1)}
-        found = [part for each in sorted(self._by_beginning.keys() & beginnings) for part in self._by_beginning[each]]
-        for part in found if padded.isascii() else (*found, *self._short_parts):
-            start = padded.find(part)
-            while start >= 0:
-                for entry in self._parts[part]:
-                    begin = start - 1 + entry.begins
-                    if self._holds(view, entry, begin, begin + len(part) - entry.begins - entry.ends):
-                        yield entry
-                start = padded.find(part, start + 1)
+    def _find_forms(self, classes: str) -> Iterator[tuple[Form, int]]:
+        """Yield the forms whose classes are in others, with their places."""
+        pairs = list(map(add, classes, classes[1:]))
+        beginnings = self._beginnings & {*classes, *pairs, *map(add, pairs, classes[2:])}
+        for beginning in sorted(beginnings):
+            at = classes.find(beginning)
+            while at >= 0:
+                for form in self._forms[beginning]:
+                    if classes.startswith(form.classes, at):
+                        yield form, at
+                at = classes.find(beginning, at + 1)
 
-    def _join(self, view: _View, pieces: list[str], index: int, at: int) -> Iterator[Entry]:
-        """Yield the entries that pieces from `index` on make, the first of which begins `at` a place of the view."""
-        joined, end = pieces[index], at + len(pieces[index])
-        for last in range(index + 1, min(len(pieces), index + MAX_PIECES)):
-            piece = pieces[last]
-            end += 1 + len(piece)
-            if piece == joined[-1]:
-                continue
-            joined += piece[1:] if piece[:1] == joined[-1:] else piece
-            if joined not in self._beginnings:
-                return
-            for form, entry in self._joined.get(joined, ()):
-                spelled = all(len(each) == 1 for each in view.words[index : last + 1])
-                whole = len(joined) >= _MIN_JOINED and not view.numbers.intersection(range(index, last + 1))
-                if (spelled or whole) and self._holds(view, entry, at, end, form):
-                    yield entry
+    def _has(self, view: View, form: Form, at: int) -> bool:
+        """Whether a form begins at one of the classes; its first and last letters may be repeated in other words."""
+        for start in view.find_starts(at, len(form.runs[0])):
+            for end in view.find_ends(at + len(form.runs) - 1, len(form.runs[-1])):
+                if self._holds(view, form, at, start, end):
+                    return True
+        return False
 
-    def _holds(self, view: _View, entry: Entry, start: int, end: int, form: str = "") -> bool:
-        """Say whether a place of a view repeats letters as often as the entry does, and no allowed word covers it.
-
-        `form` is the entry with an ending.
-        """
-        begin, stop = view.find_place(start, end)
-        if not _repeats(view.line[begin:stop].replace(" ", ""), form or entry.letters.replace(" ", "")):
+    def _holds(self, view: View, form: Form, at: int, start: int, end: int) -> bool:
+        """Whether a place of the line is a form, as a word or part of one as its entry says, and no allowed word."""
+        line, entry = view.line, form.entry
+        is_joined = line.find(" ", start, end) >= 0
+        # First what costs least.
+        if is_joined and start and line[start - 1] != " ":
             return False
-        for allowed in self._allowed[entry]:
-            found = view.line.find(allowed, max(0, stop - len(allowed)))
-            if 0 <= found <= begin:
-                return False
-        return True
+        reading = view.read(form, at, start, end)
+        if reading is None or view.is_number(start, end):
+            return False
+        if form.is_sounded:
+            reading = Reading.SOUNDS
+        if form.breaks and not is_joined and len(form.letters) < _MIN_CLOSED_PHRASE:
+            return view.has_camels(form, start, end)
+        before, after = view.find_rest(start, end)
+        if is_joined:
+            holds = (not after or (not entry.ends and after in _ENDINGS)) and _make(line[start:end], form, reading)
+        elif reading is Reading.SOUNDS:
+            holds = _sounds(form, before, after)
+        else:
+            holds = not ((entry.begins and before) or (entry.ends and after)) or self._is_accompanied(
+                form, before, after
+            )
+        return holds and not self._is_allowed(view, entry, start, end)
+
+    def _is_accompanied(self, form: Form, before: str, after: str) -> bool:
+        """Whether a form is in one word with those that people write beside it: bigslut, shitlord."""
+        return (
+            len(form.letters) >= _MIN_JOINED
+            and not form.breaks
+            and (not before or before in self._companions)
+            and (not after or after in self._companions)
+        )
+
+    def _is_allowed(self, view: View, entry: Entry, start: int, end: int) -> bool:
+        """Whether an allowed word or phrase covers a place."""
+        return entry in self._allowed and any(
+            0 <= view.line.find(allowed, max(0, end - len(allowed)), start + len(allowed)) <= start
+            for allowed in self._allowed[entry]
+        )
 
     def _search_masked(self, folded: str) -> Iterator[Entry]:
-        """Yield the entries of which a sign stands for a letter: f*ck."""
-        for word in _MASKED.findall(folded):
-            for form, entry in self._masked.get((len(word), word[0], word[-1]), ()):
-                if all(sign in ("*", "#", letter) for sign, letter in zip(word, form, strict=True)):
-                    yield entry
+        """Yield the entries of which signs stand for letters: f*ck, sh.t, puss*."""
+        if "*" in folded or "#" in folded:
+            for word in _MASKED.findall(folded):
+                stem = word.strip("*#")
+                yield from self._find_masked(stem, _ANY_MASKS, _ANY_LETTERS)
+                # The star after a short word is that of a note.
+                if word[-1] in "*#" and (len(stem) >= _MIN_JOINED or not stem.isalpha()):
+                    yield from self._find_masked(f"{stem}*", _ANY_MASKS, _ANY_LETTERS)
+        for word in _MASKED_VOWELS.findall(folded):
+            word = word.lstrip("*#@%?!_.~+&^$-").rstrip("*#%?!_.~+&^$-")
+            if not word.isalpha() and len(_HYPHENS.findall(word)) < 2:
+                yield from self._find_masked(word, _VOWEL_MASKS, _VOWELS)
+
+    def _find_masked(self, word: str, masks: frozenset[str], masked: frozenset[str]) -> Iterator[Entry]:
+        if word.isalpha():
+            return
+        last = word[-1] if word[-1].isalpha() else ""
+        for letters, entry in self._masked.get((len(word), word[0], last), ()):
+            for sign, letter in zip(word, letters, strict=True):
+                if sign != letter and not (sign in masks and (letter in masked or not masked)):
+                    break
+            else:
+                yield entry
+
+
+def _make(written: str, form: Form, reading: Reading) -> bool:
+    """Whether pieces of words make a form: f u c k, or fu ck."""
+    pieces = written.split(" ")
+    if len(pieces) > MAX_PIECES:
+        return False
+    if all(len(each) == 1 for each in pieces):
+        return reading is not Reading.SOUNDS or len(form.letters) >= MIN_SOUNDED
+    return (
+        reading is not Reading.SOUNDS
+        and len(form.letters) >= _MIN_JOINED - (not form.letters.isascii())
+        and not any(each.isdigit() for each in pieces)
+    )
+
+
+def _sounds(form: Form, before: str, after: str) -> bool:
+    """Whether a form in other letters of the same sound is a word, or a part that is long enough."""
+    if len(form.letters) < MIN_SOUNDED or form.breaks:
+        return False
+    is_part = not (form.entry.begins or form.entry.ends) and len(form.letters) >= _MIN_SOUNDED_PART
+    return is_part or (not before and after in _ENGLISH_ENDINGS)
 
 
 def read_words(name: str) -> list[list[str]]:
     """Return the views of a name's words: as they stand, split at capitals, as one word, with letters for digits."""
-    folded = fold(name)
-    camel = _WORD.findall(fold(_CAMEL.sub(" ", normalize(name))))
-    views = [_WORD.findall(folded), camel, *(_read_leet(folded, letter)[0] for letter in "il")]
+    folded = _fold(normalize(name))
+    signs = [
+        folded.translate(str.maketrans("03456789@$+(2", "oeasgtbgastcz") | dict.fromkeys(map(ord, "1!|"), letter))
+        for letter in "il"
+    ]
+    texts = [
+        text for each in (folded, *signs) for text in (each.replace(CAMEL_MARK, ""), each.replace(CAMEL_MARK, " "))
+    ]
+    views = [_WORD.findall(text) for text in texts]
     return [view for words in views for view in (words, ["".join(words)]) if words]
 
 
-class _View:
-    """Words of a text; their line with and without repeated letters."""
-
-    def __init__(self, words: Sequence[str], line: str, squeezed: str, numbers: frozenset[int]) -> None:
-        self.words = words
-        self.line = line
-        self.numbers = numbers
-        self._is_same = line == squeezed
-        self._places: list[int] | None = None
-
-    def find_place(self, start: int, end: int) -> tuple[int, int]:
-        """Return the place in the line of a place in the squeezed line."""
-        if self._is_same:
-            return start, end
-        if self._places is None:
-            self._places = [0]
-            for _, run in groupby(self.line):
-                self._places.append(self._places[-1] + len(list(run)))
-        return self._places[start], self._places[end]
+def _fold(plain: str) -> str:
+    """Return the skeleton of a normalized text without apostrophes, with marks where capitals follow small letters."""
+    plain = plain.replace(CAMEL_MARK, " ").replace(_UNLISTED, " ")
+    folded = translate(_CAMEL.sub(CAMEL_MARK, _CAPITAL_I.sub(I_OR_L, plain)))
+    return _ENDING.sub("", folded).replace("'", "") if "'" in folded else folded
 
 
-def _squeeze(text: str) -> str:
-    return _REPEATED.sub(r"\1", text)
+def _view_signs(folded: str) -> View:
+    """Return the view of a skeleton in which signs within words and at their beginning are letters."""
+    # A bracket that is closed is none.
+    no_letters = "!|<(" if ")" in folded else "!|<"
+    found = _SIGNED_WORD.findall(_INNER_DIGIT.sub("", folded))
+    words = (word if len(word) == 1 else word.lstrip(no_letters).rstrip("!|<(") for word in found)
+    return View([word for word in words if word])
 
 
-def _repeats(text: str, letters: str) -> bool:
-    """Say whether each run of a letter is at least as long in `text` as in `letters`, which are the same runs."""
-    if text == letters:
-        return True
-    runs = ([len(list(run)) for _, run in groupby(each)] for each in (text, letters))
-    return all(has >= needs for has, needs in zip(*runs, strict=True))
-
-
-def _find_allowed(entry: Entry, allowed: Iterable[str]) -> tuple[str, ...]:
-    closed = _squeeze(entry.letters.replace(" ", ""))
-    return tuple(each for each in allowed if closed in _squeeze(each.replace(" ", "")))
-
-
-def _read_leet(folded: str, letter: str) -> tuple[list[str], frozenset[int]]:
-    """Return the words of a skeleton with letters in place of digits and signs, and which of them are numbers.
-
-    `letter` is that of the sign 1. Digits at the end are a number (ana1, koenig64), but for one other than 1 (cun7),
-    and after one or two letters (a55). Where other signs come before, both ways to read them are returned.
-    """
-    words: list[str] = []
-    others: list[str] = []
-    numbers = set()
-    for word in _LEET_WORD.findall(folded):
-        word = word.strip("!|(")
-        if not word:
-            continue
-        stem = _TRAILING_DIGITS.sub("", word)
-        if not stem:
-            numbers.add(len(words))
-        elif stem != word and len(stem) > 2:
-            if _LEET_SIGN.search(stem):
-                others.append(word)
-            if len(word) > len(stem) + 1 or word[-1] == "1":
-                word = stem
-        words.append(word)
-    table = _LEET_LETTERS | str.maketrans(dict.fromkeys("1!|", letter))
-    read = [word if word.isalpha() else word.translate(table) for word in (*words, *others)]
-    return read, frozenset(numbers)
+def _rewrite(plain: str) -> str:
+    """Return a normalized text without flags, markup and letters made of signs."""
+    text = plain
+    if "&" in text or "<" in text:
+        text = normalize(_TAG.sub("", html.unescape(text)))
+    text = _MADE_LETTER.sub(lambda sign: _MADE_LETTERS[sign[0]], _FLAG.sub(" ", text))
+    if "6" in text and _CYRILLIC.search(text):
+        text = text.replace("6", "б")
+    return text

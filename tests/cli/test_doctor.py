@@ -29,6 +29,7 @@ from devtools.embedded import EmbeddedServices
 from devtools.stand_ins import running
 from services.operations.doctor import DoctorService
 from services.operations.findings import Finding
+from services.safety.word_lists import FOLDER
 from settings import Settings
 from testing.debian_programs import coturn
 from testing.ports import free_port
@@ -263,6 +264,18 @@ def test_commands_find_a_running_dev_and_env_keys(tmp_path: Path, monkeypatch: p
     for name, value in {"DB_HOST": "db", "REDIS_HOST": "redis", "STORAGE_ENDPOINT": "http://s3"}.items():
         monkeypatch.setenv(name, value)
     assert operator_settings().storage_endpoint == "http://s3"
+
+
+async def test_word_lists_are_read(settings: Settings, tmp_path: Path) -> None:
+    found = (await examined(settings))["word lists"]
+    assert found.verdict == "ok" and "18 languages" in found.summary
+    (tmp_path / "en.txt").write_text("good\na\n")
+    found = (await examined(settings, word_lists_directory=tmp_path))["word lists"]
+    assert found.verdict == "fault" and "en.txt, line 2: 'a' is too short" in found.summary
+    for path in FOLDER.glob("*.txt"):
+        (tmp_path / path.name).write_text("# none\n")
+    found = (await examined(settings, word_lists_directory=tmp_path))["word lists"]
+    assert found.verdict == "warning" and "no list has an entry" in found.summary
 
 
 async def test_policy_needs_a_contact_and_own_texts_in_production(settings: Settings, tmp_path: Path) -> None:
