@@ -264,7 +264,7 @@ class AgeRequired(GateClosed):
 
 class TooYoung(GateClosed):
     code = "too_young"
-    title = "This account cannot be used to practise with others."
+    title = "This account cannot be used to practise with others; write to support if that is a mistake."
 
 
 class TermsRequired(GateClosed):

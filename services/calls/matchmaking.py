@@ -15,11 +15,10 @@ from adapters.database import Database
 from adapters.ports import Bus
 from adapters.tasks import BackgroundTasks
 from models import Level
-from services.bus_messages import Message
 from services.calls.call_history import CallHistoryService
 from services.calls.call_records import CallRecords
 from services.calls.outcomes import Match, Outcome, PartnerCancelled, SearchExpired, Searching, SearchRefused
-from services.calls.room_messages import SEARCH_CHECK, close_participants
+from services.calls.room_messages import MATCHED, SEARCH_CHECK, SEARCH_OVER, SEARCH_WAITS, close_participants
 from services.calls.room_state import ClosedRoom, Paired, ParticipantRecord, Queued, QueueEntry
 from services.calls.rooms import Rooms
 from services.calls.seekers import Seeker, build_entry, build_partner, read_seeker
@@ -34,12 +33,6 @@ log = logging.getLogger("parlance.matchmaking")
 MAX_TOPIC_LENGTH = 60
 #: Searches restored at once.
 RESTORE_BATCH_SIZE = 50
-#: The search of a socket waits in the queue.
-SEARCH_WAITS: Message[[QueueEntry]] = Message("search_waits")
-#: The search of a socket has ended without a match.
-SEARCH_OVER: Message[[]] = Message("search_over")
-#: The search of a socket has ended with a match: user, the partner's name, room, session.
-MATCHED: Message[[str, str, str, str]] = Message("matched")
 #: Errors of a learner who may not be paired, which end a search.
 PAIRING_REFUSED = (errors.GateClosed, errors.PairingOnHold, errors.AccountSuspended)
 #: Takes a user, the name of their partner, the room and the session.
@@ -177,8 +170,10 @@ class MatchmakingService:
             raise
         if not is_started:
             if await self._undo_match(room_id, seeker.user_id):
-                # Not requeued here, where the same two would be found again: their web process restores the search at
-                # its position, if they may still meet others.
+                # Their web process restores the search at its position, if they may still meet others. Where two
+                # processes ask for different things, as in a rolling restart, each would find the other's learner
+                # over and over.
+                await self._rooms.keep_apart(*users)
                 await SEARCH_CHECK.send_if_there(self._bus, entry["socket"])
             return None
         if not await self._rooms.announce(room_id):

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from adapters.ports import Bus
 from services.bus_messages import Message
-from services.calls.room_state import ClosedRoom
+from services.calls.room_state import ClosedRoom, QueueEntry
 
 #: The room is over, or the user's other socket has replaced this one with the join of that number: room, number.
 ROOM_LEFT: Message[[str, int | None]] = Message("unseat")
 #: A web process asks the one that holds the peer to join again: room, user, the count of joins that it knows.
 JOIN_AGAIN: Message[[str, str, int]] = Message("join_again")
 
+#: The search of a socket waits in the queue.
+SEARCH_WAITS: Message[[QueueEntry]] = Message("search_waits")
+#: The search of a socket has ended without a match.
+SEARCH_OVER: Message[[]] = Message("search_over")
+#: The search of a socket has ended with a match: user, the partner's name, room, session.
+MATCHED: Message[[str, str, str, str]] = Message("matched")
 #: The search of a socket may not be allowed any more, or was taken out of its queue: search again, or end it.
 SEARCH_CHECK: Message[[]] = Message("search_check")
 #: The call or match of a socket was ended, because its two learners may not meet: whether it was a call.

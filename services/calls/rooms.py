@@ -7,7 +7,8 @@
     {match}:searching:{userId}      a search, for 5 minutes: level, topic, socket and start (µs), a line each, and the
                                     queue entry: {pool, userId, socket, level, topic, card}, which begins with the pool
     {match}:rate:{pool}:{level}:{minute}    matches made in that minute
-    {match}:recent:{a}:{b}          the room that two learners were in in the last ten minutes
+    {match}:recent:{a}:{b}          the room that two learners were in in the last ten minutes, or, for some seconds,
+                                    `refused`: their match was not allowed
     {match}:in_room:{userId}        the room a user is in and, a line below, the queue entry they came with
     {match}:room:{roomId}:users     its two participants
     {match}:room:{roomId}:meta      createdAt topic level sessionId userAId userBId caller announced connected, and of
@@ -62,6 +63,8 @@ from services.safety.gates import DEFAULT_BAND
 ROOM_SECONDS = 2 * 60 * 60
 #: A deadline that was taken, and not removed, is taken again after this time; and how many are taken at once.
 DEADLINE_LEASE_MS, DEADLINE_BATCH_SIZE = 5000, 100
+#: How long two learners whose match was refused do not find each other.
+REFUSED_SECONDS = 5
 #: Scripts that may run twice, after a connection that broke before their answer.
 _IDEMPOTENT_SCRIPTS = {
     "requeue",
@@ -105,8 +108,9 @@ class Rooms(RoomReader):
         `position` in the queue: empty for its end, `head`, or the moment since which it waits (µs).
         Raises AlreadySearching or AlreadyInRoom.
         """
-        place = entry["userId"], _get_pool(entry), choose_queue(entry["userId"], entry["level"]), entry["topic"]
-        me = (*place, entry["socket"], _serialize_entry(entry))
+        user_id = entry["userId"]
+        queue = f"{_get_pool(entry)}:{choose_queue(user_id, entry['level'])}"
+        me = (user_id, queue, entry["topic"], entry["socket"], _serialize_entry(entry))
         answer = await self._pipeline.call_together(
             "find_partner",
             ("{match}:due",),
@@ -140,6 +144,11 @@ class Rooms(RoomReader):
     async def get_room_id(self, user_id: str) -> str | None:
         value: str | None = await self._pipeline.execute("GET", f"{{match}}:in_room:{user_id}", idempotent=True)
         return value.partition("\n")[0] if value else None
+
+    async def keep_apart(self, user_id: str, other_id: str) -> None:
+        """Let two learners whose match was refused not find each other for `REFUSED_SECONDS`."""
+        one, other = sorted((user_id, other_id))
+        await self._pipeline.execute("SET", f"{{match}}:recent:{one}:{other}", "refused", "EX", REFUSED_SECONDS)
 
     async def announce(self, room_id: str) -> bool:
         """Note that a match is about to be emitted; return whether both learners are still there."""
@@ -290,7 +299,10 @@ def _milliseconds(duration: timedelta) -> int:
 
 def _serialize_entry(entry: QueueEntry) -> bytes:
     """Serialize an entry as Redis keeps it: it begins with the pool, and has its position in the queue beside it."""
-    return orjson.dumps({"pool": _get_pool(entry), **{key: value for key, value in entry.items() if key != "since"}})
+    # The first of two equal keys keeps its position.
+    kept = {"pool": _get_pool(entry), **entry}
+    kept.pop("since", None)
+    return orjson.dumps(kept)
 
 
 def _get_pool(entry: QueueEntry) -> AgeBand:

@@ -182,7 +182,8 @@ def may_grow_older(user: User, band: AgeBand, source: AgeSource) -> bool:
 
 
 def hash_device(device_id: str) -> str:
-    return hash_token(f"device:{device_id}")
+    # Apps and platforms write the same id in capitals and in small letters.
+    return hash_token(f"device:{device_id.lower()}")
 
 
 def _hash_user(user_id: uuid.UUID) -> str:

@@ -11,6 +11,7 @@ import pytest
 import app
 from container import Container
 from models import AgeBand
+from services.safety.ages import hash_device
 from settings import Settings
 from testing.accounts import bearer, credentials, new_email
 from testing.containers import run_jobs, running_container
@@ -89,6 +90,44 @@ async def test_age_below_minimum_stays_refused_on_device(
     assert registered.json()["code"] == "too_young"
     await new_device(api, learner)
     assert (await set_age(learner, 30)).json()["code"] == "too_young"
+
+
+async def test_refused_device_is_refused_to_each_account(
+    api: httpx.AsyncClient, make_learner: MakeLearner, container: Container
+) -> None:
+    """Also to one that logs in there later, to one without a date at first, and with the id in other letters."""
+    device, headers = f"{uuid.uuid4()}-a".upper(), {"X-Forwarded-For": address()}
+
+    async def log_in(learner: Learner, device_id: str) -> None:
+        body = credentials(learner.email, device=device_id)
+        answer = await api.post("/auth/login", json=body, headers={"X-Forwarded-For": address()})
+        learner.http.headers.update(bearer(answer.json()["accessToken"]))
+
+    child, other = await make_learner(ready=False), await make_learner(ready=False)
+    await log_in(child, device)
+    assert (await set_age(child, 12)).json()["code"] == "too_young"
+    for each in (device, device.lower()):
+        await log_in(other, each)
+        assert (await set_age(other, 30)).json()["code"] == "too_young"
+        by_platform = await other.http.put("/users/me/age", json={"ageBand": "18_plus", "source": "google"})
+        assert by_platform.json()["code"] == "too_young"
+        body = credentials(new_email(), device=each)
+        dated = await api.post("/auth/register", json={**body, "birthDate": birth_date(30)}, headers=headers)
+        assert dated.json()["code"] == "too_young"
+        undated = await api.post("/auth/register", json=body, headers=headers)
+        mine = bearer(undated.json()["accessToken"])
+        late = await api.put("/users/me/age", json={"birthDate": birth_date(30)}, headers=mine)
+        assert late.json()["code"] == "too_young"
+    nameless = {key: value for key, value in credentials(new_email()).items() if key != "deviceId"}
+    for path in ("/auth/register", "/auth/login"):
+        answer = await api.post(path, json=nameless, headers={"X-Forwarded-For": address()})
+        assert (answer.status_code, answer.json()["code"]) == (400, "request_invalid"), path
+    # The device is what is refused here: elsewhere the account has an age, and there after a day.
+    await log_in(other, uuid.uuid4().hex)
+    assert (await set_age(other, 30)).json()["ageBand"] == "18_plus"
+    over = "UPDATE age_refusals SET expires_at = now() WHERE id = :id RETURNING id"
+    assert await value(container, over, id=hash_device(device.lower()))
+    assert (await api.put("/users/me/age", json={"birthDate": birth_date(30)}, headers=mine)).status_code == 200
 
 
 async def test_register_below_minimum_makes_no_account(api: httpx.AsyncClient, container: Container) -> None:

@@ -123,9 +123,15 @@ async def test_seeker_held_meanwhile_is_refused(container: Container, make_learn
     )
     with pytest.raises(errors.PairingOnHold):
         await matchmaking.find_partner(ada.id, make_socket(container, ada), level="all", topic=None)
-    # The partner waits as before, and nothing is left of the match.
-    assert [entry["userId"] async for entry in Rooms(container.scripts).iterate_searches()] == [bob.id]
-    assert [key async for key in container.redis.scan_iter("{match}:room:*")] == []
+
+    async def list_waiting() -> list[str]:
+        waiting = [entry["userId"] async for entry in Rooms(container.scripts).iterate_searches()]
+        return [each for each in waiting if each in (bob.id, ada.id)]
+
+    # The partner waits again once their web process has checked the search, and nothing is left of the match.
+    await eventually(list_waiting, "the partner waits again")
+    assert await list_waiting() == [bob.id]
+    assert await container.redis.exists(*(f"{{match}}:in_room:{each.id}" for each in (bob, ada))) == 0
 
 
 async def test_waiting_learner_held_meanwhile_is_refused(container: Container, make_learner: Any) -> None:

@@ -11,6 +11,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Literal
 
 import orjson
@@ -40,6 +41,8 @@ TOPICS = ("", "", "food", "travel")
 BANDS = (AgeBand.FROM_13, AgeBand.FROM_16, AgeBand.ADULT)
 ALL_BANDS = (*BANDS * 6, AgeBand.UNDER_13, None)
 VERSIONS = {"terms": "2", "rules": "1"}
+#: Keys that expire within this time are removed: one that expired between a look and a find would change its result.
+ALMOST_OVER_MS = 1000
 
 
 @dataclass
@@ -60,7 +63,9 @@ class Model:
         self.random = random.Random(seed)
         self.scripts = scripts
         self.port = port
-        self.rooms = Rooms(scripts)
+        # Nothing is due by the clock of a slow machine: `time_passes` decides.
+        hour = timedelta(hours=1)
+        self.rooms = Rooms(scripts, join=hour, grace=hour, process_loss_grace=hour)
         self.gates = Gates(
             Settings(age_gate="on", terms_gate="on", email_gate="on", minimum_age=13, minor_pools="on"), VERSIONS
         )
@@ -91,6 +96,8 @@ class Model:
         self.sockets: dict[str, str] = {}
         #: What each socket believes: searching, or the room of its match.
         self.belief: dict[str, str] = {}
+        #: The rooms in the order of their matches.
+        self.room_numbers: dict[str, int] = {}
         #: The last two never rise: `check_match` fails instead.
         self.counts: Counter[str] = Counter({"matches across bands": 0, "matches of refused learners": 0})
         self.numbers = 0
@@ -125,6 +132,7 @@ class Model:
         match outcome:
             case Match() as found:
                 self.check_match(found)
+                self.room_numbers[found.room_id] = len(self.room_numbers) + 1
                 for side in (found.waiting, found.seeker):
                     if self.is_reachable(side.socket_id):
                         self.belief[side.socket_id] = found.room_id
@@ -142,7 +150,8 @@ class Model:
                 if self.is_reachable(socket):
                     self.belief.pop(socket, None)
                 self.apply(then)
-        self.counts[type(outcome).__name__] += outcome is not None
+        if outcome is not None:
+            self.counts[type(outcome).__name__] += 1
 
     def is_reachable(self, socket: str) -> bool:
         """Whether an event reaches a socket: a worker that is declared dead is sent nothing."""
@@ -225,14 +234,20 @@ class Model:
             and other != user
             and socket.partition(".")[0] in self.known
         ]
-        fits.sort()
+        recent = {other: await self.read_recent(user, other) for _, other, _ in fits}
+        fits = sorted(each for each in fits if recent[each[1]] != "refused")
         same = [other for _, other, their_topic in fits if topic and their_topic == topic]
-        met = {other for _, other, _ in fits if await self.have_met(user, other)}
+        met = {other for other, room in recent.items() if room}
         in_order = [*same, *(other for _, other, _ in fits)]
         return next((other for other in in_order if other not in met), in_order[0] if in_order else None)
 
-    async def have_met(self, one: str, other: str) -> bool:
-        return bool(await self.scripts.execute("EXISTS", f"{{match}}:recent:{min(one, other)}:{max(one, other)}"))
+    async def read_recent(self, user: str, other: str) -> str | None:
+        """Read the room in which two met a while ago, or that their match was refused."""
+        key = f"{{match}}:recent:{min(user, other)}:{max(user, other)}"
+        if 0 <= await self.scripts.execute("PTTL", key) < ALMOST_OVER_MS:
+            await self.forget_key(key)
+        room: str | None = await self.scripts.execute("GET", key)
+        return room
 
     async def cancel(self) -> None:
         if (socket := self.a_socket()) is None:
@@ -317,7 +332,9 @@ class Model:
         self.counts["users changed"] += 1
 
     async def change_user(self) -> None:
-        self.change(self.random.choice(self.users))
+        """Change a user; half of the time one who searches."""
+        searching = sorted({self.sockets[socket] for socket, belief in self.belief.items() if belief == "searching"})
+        self.change(self.random.choice(searching if searching and self.random.random() < 0.5 else self.users))
 
     def change_one_of(self, *users: str) -> None:
         """Change one of a pair after its choice, and before its row."""
@@ -349,7 +366,8 @@ class Model:
         """Something that is to happen later is due now."""
         entries = await self.scripts.execute("ZRANGE", "{match}:due", 0, -1)
         if entries:
-            entry = self.random.choice(entries)
+            # In an order that the seed decides: that of Redis depends on the ids of rooms, and on the machine's speed.
+            entry = self.random.choice(sorted(entries, key=self.name_deadline))
             if entry.startswith("grace:"):
                 _, room, user = entry.split(":")
                 await self.scripts.execute("HSET", f"{{match}}:room:{room}:meta", f"away:{user}", "1")
@@ -358,6 +376,11 @@ class Model:
                 async for outcome in self.any_worker().recovery.handle_deadlines():
                     self.apply(outcome)
             self.counts[f"due {entry.partition(':')[0]}"] += 1
+
+    def name_deadline(self, entry: str) -> tuple[str, int, str]:
+        kind, name, *rest = entry.split(":")
+        number = self.room_numbers.get(name, 0)
+        return kind, number, rest[0] if number and rest else name
 
     async def kill_worker(self, process_id: str) -> None:
         """A worker dies with its sockets; no other process has noticed yet."""

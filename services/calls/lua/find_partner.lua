@@ -2,9 +2,9 @@
 -- so that nobody is matched twice.
 --
 -- KEYS[1] {match}:due
--- ARGV    search ms, join ms, room seconds; then of each find: user, pool, level, topic ('' for none), socket, queue
---         entry, room id, session id, position: '' for the end of the queue, 'head', or since when (µs), users whom
---         the user must not meet (ids, a space between)
+-- ARGV    search ms, join ms, room seconds; then of each find: user, pool and level (a colon between), topic ('' for
+--         none), socket, queue entry, room id, session id, position: '' for the end of the queue, 'head', or since when
+--         (µs), users whom the user must not meet (ids, a space between)
 -- returns of each find {'already_searching'} | {'already_in_room'}
 --         | {'waiting', people ahead, matches of the last 5 minutes, since (µs)}
 --         | {'matched', partner's queue entry, since when they waited (µs), level, topic, how long (ms)}
@@ -16,7 +16,7 @@
 
 local call, concat = redis.call, table.concat
 local search_ms, join_ms, room_seconds = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
-local COUNT = (#ARGV - 3) / 10
+local COUNT = (#ARGV - 3) / 9
 
 -- How many of those waiting one search looks at.
 local WINDOW = 64
@@ -37,9 +37,27 @@ local join_by, search_by = string.format('%.0f', now + join_ms), string.format('
 -- A little longer than the search, so that its end still finds the socket to emit to.
 local search_until = string.format('%.0f', now + search_ms + 5000)
 
-local function key_of(pool, level, topic)
-  if topic == '' then return '{match}:queue:' .. pool .. ':' .. level end
-  return '{match}:queue:' .. pool .. ':' .. level .. ':' .. topic
+-- The queue of a pool and level: its key, and the keys of those that fit it, in the same pool. Made once for each.
+local places = {}
+local function place_of(name)
+  local place = places[name]
+  if not place then
+    local pool, level = string.match(name, '^([^:]+):(%a+)$')
+    place = {name = name, level = level, key = '{match}:queue:' .. name, fitting = {}}
+    -- A search of a later release may have a level that is not known here.
+    for index, fitting in ipairs(FITTING[level] or {}) do
+      place.fitting[index] = '{match}:queue:' .. pool .. ':' .. fitting
+    end
+    places[name] = place
+  end
+  return place
+end
+
+-- A search, with the key of the queue of its topic. Few fields, for a table of more than eight costs twice as much.
+local function new_search(user, name, topic, entry_json)
+  local place = place_of(name)
+  return {user = user, place = place, topic = topic, entry_json = entry_json,
+    topic_key = topic ~= '' and place.key .. ':' .. topic or nil}
 end
 
 local function pair(one, other)
@@ -66,7 +84,7 @@ end
 local matched, searches = {}, {}
 -- Of each queue: who waits in Redis, as far as it was read, and who came with these finds; the oldest first.
 local stored, fresh = {}, {}
--- The queues that a find walks, by the one of its own pool, level and topic.
+-- The queues that a find walks, by the one in which it would wait.
 local walked = {}
 local workers = {}
 -- What is written at the end.
@@ -82,8 +100,8 @@ local function search_of(user)
       local level, topic, worker, since, entry_json, pool =
         string.match(held, '^(%a+)\n([^\n]*)\n([^\n.]*)[^\n]*\n(%d+)\n({"pool":"([%w_]+)".*)')
       if level then
-        search = {user = user, pool = pool, level = level, topic = topic, worker = worker, since = since,
-          entry_json = entry_json}
+        search = new_search(user, pool .. ':' .. level, topic, entry_json)
+        search.worker, search.since = worker, since
       end
     end
     searches[user] = search
@@ -109,14 +127,14 @@ local function entry_at(queue, position)
   return queue[position]
 end
 
-local function queues_of(pool, level, topic)
-  local name = key_of(pool, level, topic)
+local function queues_of(me, topic)
+  local name = topic == '' and me.place.key or me.topic_key
   local queues = walked[name]
   if not queues then
     queues = {}
     walked[name] = queues
-    for _, fitting in ipairs(FITTING[level]) do
-      local key = key_of(pool, fitting, topic)
+    for _, fitting in ipairs(me.place.fitting) do
+      local key = topic == '' and fitting or fitting .. ':' .. topic
       if not stored[key] then
         stored[key] = {key = key, read = 0, first = 1, is_whole = false}
         fresh[key] = {key = key, first = 1, is_whole = true}
@@ -133,7 +151,7 @@ end
 local function first_that_fits(me, topic, avoided, left)
   local user = me.user
   local queues, positions, met_before = {}, {}, nil
-  for _, queue in ipairs(queues_of(me.pool, me.level, topic)) do
+  for _, queue in ipairs(queues_of(me, topic)) do
     local entry = entry_at(queue, queue.first)
     while entry and matched[entry[1]] do
       queue.first = queue.first + 1
@@ -157,15 +175,16 @@ local function first_that_fits(me, topic, avoided, left)
       left = left - 1
       local search = search_of(found)
       local key = queues[oldest].key
-      if not search or (key ~= key_of(search.pool, search.level, '')
-          and key ~= key_of(search.pool, search.level, search.topic)) then
+      if not search or (key ~= search.place.key and key ~= search.topic_key) then
         -- The search ran out; its user may have begun another one, which waits elsewhere.
         entry.is_stale = true
         gather(leaves, key, found)
       elseif found ~= user and not (avoided ~= '' and string.find(avoided, found, 1, true)) and is_alive(search.worker) then
         -- A search of a dead web process is removed by another one; it may also be Redis that was away.
-        if call('EXISTS', pair(user, found)) == 0 then return search, left, met_before end
-        met_before = met_before or search
+        local met = call('GET', pair(user, found))
+        if not met then return search, left, met_before end
+        -- Two whose match was refused a moment ago would be refused again.
+        if met ~= 'refused' then met_before = met_before or search end
       end
     end
   end
@@ -178,13 +197,13 @@ local function make_room(room, session, partner, me)
   if not partner.is_new then
     drops[#drops + 1] = 'search:' .. other
     call('DEL', '{match}:searching:' .. other)
-    gather(leaves, key_of(partner.pool, partner.level, ''), other)
-    if partner.topic ~= '' then gather(leaves, key_of(partner.pool, partner.level, partner.topic), other) end
+    gather(leaves, partner.place.key, other)
+    if partner.topic_key then gather(leaves, partner.topic_key, other) end
   end
-  local mine, theirs = me.pool .. ':' .. me.level, me.pool .. ':' .. partner.level
+  local mine, theirs = me.place.name, partner.place.name
   made[mine] = (made[mine] or 0) + 1
   if theirs ~= mine then made[theirs] = (made[theirs] or 0) + 1 end
-  local level = me.level == 'all' and partner.level or me.level
+  local level = me.place.level == 'all' and partner.place.level or me.place.level
   local topic = me.topic == '' and partner.topic or me.topic
   local users, meta = '{match}:room:' .. room .. ':users', '{match}:room:' .. room .. ':meta'
   call('SADD', users, other, user)
@@ -204,7 +223,7 @@ end
 local function wait(me, socket, position, index)
   -- A microsecond apart: equals would stand by their ids.
   local since = tonumber(position) or clock[1] * 1000000 + clock[2] + index
-  local general = fresh[key_of(me.pool, me.level, '')]
+  local general = fresh[me.place.key]
   if position == 'head' then
     for _, queue in ipairs({stored[general.key], general}) do
       local head = entry_at(queue, queue.first)
@@ -213,7 +232,7 @@ local function wait(me, socket, position, index)
   end
   me.since, me.socket, me.worker, me.is_new = string.format('%.0f', since), socket, string.match(socket, '^[^.]*'), true
   searches[me.user] = me
-  for _, queue in ipairs({general, me.topic ~= '' and fresh[key_of(me.pool, me.level, me.topic)] or nil}) do
+  for _, queue in ipairs({general, me.topic_key and fresh[me.topic_key] or nil}) do
     local at = #queue + 1
     while at > queue.first and queue[at - 1][2] > since do at = at - 1 end
     table.insert(queue, at, {me.user, since})
@@ -222,9 +241,8 @@ end
 
 local answers, waiting = {}, {}
 for index = 1, COUNT do
-  local at = 4 + (index - 1) * 10
-  local user, topic = ARGV[at], ARGV[at + 3]
-  local me = {user = user, pool = ARGV[at + 1], level = ARGV[at + 2], topic = topic, entry_json = ARGV[at + 5]}
+  local at = 4 + (index - 1) * 9
+  local user, topic = ARGV[at], ARGV[at + 2]
   local busy = matched[user] and 'already_in_room' or searches[user] and searches[user].is_new and 'already_searching'
   if not busy and call('EXISTS', '{match}:searching:' .. user, '{match}:in_room:' .. user) > 0 then
     busy = call('EXISTS', '{match}:in_room:' .. user) == 1 and 'already_in_room' or 'already_searching'
@@ -232,18 +250,19 @@ for index = 1, COUNT do
   if busy then
     answers[index] = {busy}
   else
+    local me = new_search(user, ARGV[at + 1], topic, ARGV[at + 4])
     local partner, left, met_before, met = nil, WINDOW, nil, nil
     if topic ~= '' then
-      partner, left, met_before = first_that_fits(me, topic, ARGV[at + 9], left)
+      partner, left, met_before = first_that_fits(me, topic, ARGV[at + 8], left)
     end
     if not partner then
-      partner, left, met = first_that_fits(me, '', ARGV[at + 9], left)
+      partner, left, met = first_that_fits(me, '', ARGV[at + 8], left)
       partner = partner or met_before or met
     end
     if partner then
-      answers[index] = make_room(ARGV[at + 6], ARGV[at + 7], partner, me)
+      answers[index] = make_room(ARGV[at + 5], ARGV[at + 6], partner, me)
     else
-      wait(me, ARGV[at + 4], ARGV[at + 8], index)
+      wait(me, ARGV[at + 3], ARGV[at + 7], index)
       waiting[index] = me
     end
   end
@@ -251,10 +270,10 @@ end
 
 for _, me in pairs(waiting) do
   if not matched[me.user] then
-    call('SET', '{match}:searching:' .. me.user, concat({me.level, me.topic, me.socket, me.since, me.entry_json}, '\n'),
-      'PXAT', search_until)
-    gather(joins, key_of(me.pool, me.level, ''), me.since, me.user)
-    if me.topic ~= '' then gather(joins, key_of(me.pool, me.level, me.topic), me.since, me.user) end
+    local search = concat({me.place.level, me.topic, me.socket, me.since, me.entry_json}, '\n')
+    call('SET', '{match}:searching:' .. me.user, search, 'PXAT', search_until)
+    gather(joins, me.place.key, me.since, me.user)
+    if me.topic_key then gather(joins, me.topic_key, me.since, me.user) end
     deadlines[#deadlines + 1], deadlines[#deadlines + 2] = search_by, 'search:' .. me.user
   end
 end
@@ -271,7 +290,7 @@ end
 
 local recent = {}
 for index, me in pairs(waiting) do
-  local name = me.pool .. ':' .. me.level
+  local name = me.place.name
   if not recent[name] then
     local rate = '{match}:rate:' .. name .. ':'
     recent[name] = 0
@@ -279,7 +298,7 @@ for index, me in pairs(waiting) do
       recent[name] = recent[name] + (each or 0)
     end
   end
-  local ahead = matched[me.user] and 0 or call('ZRANK', key_of(me.pool, me.level, ''), me.user)
+  local ahead = matched[me.user] and 0 or call('ZRANK', me.place.key, me.user)
   answers[index] = {'waiting', ahead, recent[name], me.since}
 end
 return answers
