@@ -26,7 +26,7 @@ from adapters.push.log import PushLog
 from adapters.rate_limiter import RateLimiter
 from adapters.redis_cluster import make_link
 from adapters.redis_pipeline import RedisPipeline
-from adapters.secret_box import SecretBox
+from adapters.secret_box import SecretBox, read_keys
 from adapters.storage import Storage
 from adapters.tokens import LEEWAY_SECONDS, AccessTokens
 from adapters.turn import Turn
@@ -52,6 +52,7 @@ from services.identity.passwords import PasswordsService
 from services.identity.profiles import ProfilesService
 from services.identity.review_accounts import ReviewAccountsService
 from services.identity.second_factors import SecondFactorsService
+from services.identity.security_notices import SecurityNoticesService
 from services.identity.staff import StaffService
 from services.identity.user_directory import UserDirectoryService
 from services.learning.courses import CoursesService
@@ -77,6 +78,7 @@ from services.payments.refunds import RefundsService
 from services.payments.webhooks import WebhooksService
 from services.safety.ages import AgesService
 from services.safety.appeals import AppealsService
+from services.safety.barred_identifiers import BarredIdentifiers
 from services.safety.blocks import BlocksService
 from services.safety.consents import ConsentsService
 from services.safety.gates import Gates
@@ -160,24 +162,36 @@ class Container:
             refresh_lifetime=settings.jwt_refresh_expiry,
             staff_lifetime=settings.staff_login_expiry,
         )
+        self.security_notices = SecurityNoticesService(
+            self.database, self.audit, self.jobs, self._mailer, settings.app_url
+        )
         self.second_factors = SecondFactorsService(
             self.database,
             self._passwords,
             self.logins,
-            self.audit,
+            self.security_notices,
             self.rate_limiter,
             SecretBox(settings.second_factor_keys),
             required=settings.is_on("staff_second_factor"),
         )
+        self.barred_identifiers = BarredIdentifiers(
+            self.database, lambda: _read_identifier_keys(settings), settings.retain_barred_addresses_for
+        )
         self.authentication = AuthenticationService(
-            self.database, self._passwords, self._tokens, self.logins, self.second_factors, self.jobs
+            self.database,
+            self._passwords,
+            self._tokens,
+            self.logins,
+            self.second_factors,
+            self.jobs,
+            self.barred_identifiers,
         )
         self.passwords = PasswordsService(
             self.database, self._passwords, self.logins, self.jobs, self._mailer, settings.app_url
         )
         self.email_verification = EmailVerificationService(self.database, self.jobs, self._mailer, settings.app_url)
         self.administrators = AdministratorsService(
-            self.database, self._passwords, self.logins, self.second_factors, self.audit
+            self.database, self._passwords, self.logins, self.second_factors, self.security_notices, self.audit
         )
         self.staff = StaffService(self.database, self.logins, self.audit)
         self.profiles = ProfilesService(
@@ -190,25 +204,26 @@ class Container:
             settings.picture_hide_weight,
         )
         self.account_deletion = AccountDeletionService(
-            self.database, self._passwords, self.logins, self.jobs, self.storage
+            self.database, self._passwords, self.logins, self.jobs, self.storage, self.barred_identifiers
         )
         self.deletion_links = DeletionLinksService(
             self.database, self.account_deletion, self.logins, self.jobs, self._mailer, settings.app_url
-        )
-        self.review_accounts = ReviewAccountsService(
-            self.database,
-            self._passwords,
-            self.logins,
-            self.account_deletion,
-            self.audit,
-            {each.name: each.version for each in self.policies.values()},
-            settings.app_url,
         )
         self.data_export = DataExportService(self.database, self.profiles)
 
     def _build_safety(self) -> None:
         settings = self.settings
         self.sanctions = SanctionsService(self.database, self.audit, self.logins, self.jobs)
+        self.review_accounts = ReviewAccountsService(
+            self.database,
+            self._passwords,
+            self.logins,
+            self.account_deletion,
+            self.audit,
+            self.sanctions,
+            {each.name: each.version for each in self.policies.values()},
+            settings.app_url,
+        )
         self.appeals = AppealsService(self.database, self.audit, self.sanctions, self.jobs)
         self.statements = StatementsService(self.database, self._mailer, settings.app_url)
         rules = ReportRules(
@@ -313,6 +328,7 @@ class Container:
             self.audit,
             calls=settings.retain_calls_for,
             reports=settings.retain_reports_for,
+            sanctions=settings.retain_sanctions_for,
             audit_detail=settings.retain_audit_detail_for,
         )
         self.user_directory = UserDirectoryService(
@@ -358,6 +374,11 @@ class Container:
         await self.database.close()
         await asyncio.to_thread(tracing.stop)
         await asyncio.to_thread(error_reports.stop)
+
+
+def _read_identifier_keys(settings: Settings) -> list[bytes]:
+    """Return the keys of identifiers' hashes: as set, else one that a rotation of the signing key changes."""
+    return read_keys(settings.identifier_hash_keys) or [KeyFiles(settings).derive_secret("identifiers of accounts")]
 
 
 def build_doctor(settings: Settings, revisions: Sequence[str]) -> DoctorService:

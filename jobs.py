@@ -101,6 +101,11 @@ async def send_deletion_link(run: Run, *, email: str) -> None:
     await run.services.deletion_links.send(email)
 
 
+@job("auth.send_security_notice", max_attempts=_RETRY_ATTEMPTS)
+async def send_security_notice(run: Run, *, user_id: str, change: str, at: str) -> None:
+    await run.services.security_notices.send(user_id, change, at)
+
+
 @job("sign_ins.forget_expired", schedule="17 3 * * *")
 async def delete_expired_tokens(run: Run) -> None:
     log.info("refresh_tokens_deleted count=%d", await run.services.logins.delete_expired())

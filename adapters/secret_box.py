@@ -18,12 +18,15 @@ _PLAIN = "plain"
 _ALGORITHMS = ["dir", "A256GCM"]
 
 
+def read_keys(setting: SecretStr | None) -> list[bytes]:
+    """Return the keys of a setting, in hexadecimal with commas between."""
+    return [bytes.fromhex(each.strip()) for each in setting.get_secret_value().split(",")] if setting else []
+
+
 class SecretBox:
     def __init__(self, keys: SecretStr | None) -> None:
         """`keys` are those of SECOND_FACTOR_KEYS."""
-        listed = keys.get_secret_value().split(",") if keys else []
-        raw = [bytes.fromhex(each.strip()) for each in listed]
-        self._keys = {compute_digest(each)[:16]: OctKey.import_key(each) for each in raw}
+        self._keys = {compute_digest(each)[:16]: OctKey.import_key(each) for each in read_keys(keys)}
         self._first = next(iter(self._keys), _PLAIN)
 
     def seal(self, secret: str) -> str:

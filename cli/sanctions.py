@@ -58,6 +58,17 @@ def lift(
     print(f"{lifted.kind.value} {lifted.id} is lifted")
 
 
+@app.command("find")
+def find(email: Annotated[str, typer.Argument(help="The address that is refused.")]) -> None:
+    """Find the sanction that keeps an address out after its account was deleted; `lift` ends that.
+
+    Example: parlance sanctions find ada@example.com
+    """
+    found = with_services(lambda services: services.barred_identifiers.find(email))
+    kind, ground = found.sanction.kind.value, found.sanction.ground.value
+    print(f"{found.sanction.id} {kind} for {ground} keeps the address out until {format_instant(found.until)}")
+
+
 @app.command("list")
 def list_sanctions(user_id: UserId) -> None:
     """List the sanctions of an account, newest first, at most 100.

@@ -1,4 +1,4 @@
-"""The form at `/delete-account`: a link by e-mail, and the deletion that it confirms.
+"""The form at `/delete-account`: a link by e-mail, by which a learner downloads their data or deletes the account.
 
 A GET changes nothing, because mail scanners open links. The address of the form is answered in the same way whether it
 has an account or not.
@@ -14,10 +14,12 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 import errors
+from adapters.json_text import encode_json
 from contract import page_shell, problems
-from contract.operations import UNKNOWN_CLIENT
+from contract.operation_calls import UNKNOWN_CLIENT
 from contract.rate_limits import Limit
 from contract.static_files import FORM_POLICY, HTML
+from handlers import shapes
 
 if TYPE_CHECKING:
     from container import Container
@@ -30,6 +32,8 @@ _HOUR = 3600
 #: Links requested from one network and for one address, as new passwords are, and links opened or confirmed.
 _REQUEST_LIMITS = (Limit(3, _HOUR, "ip"), Limit(3, _HOUR, "account"))
 _LINK_LIMITS = (Limit(30, _HOUR, "ip"),)
+#: Copies of the data, as `exportMe` has them.
+_EXPORT_LIMITS = (Limit(10, _HOUR, "ip"),)
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{20,100}")
 _HEADERS = {
     "Content-Security-Policy": FORM_POLICY,
@@ -72,6 +76,8 @@ class DeletionForm:
             await self._take("confirmDeletion", _LINK_LIMITS, request)
             if not _TOKEN.fullmatch(token):
                 raise errors.TokenInvalid()
+            if fields.get("action") == "export":
+                return await self._export(request, token)
             await self._services.deletion_links.delete(token)
             return self._page("deleted")
         email = fields.get("email", "").strip()
@@ -85,6 +91,14 @@ class DeletionForm:
                 "form", 400, email=email, message="Mail cannot be sent to this address; check its spelling."
             )
         return self._page("sent")
+
+    async def _export(self, request: Request, token: str) -> Response:
+        """Answer with the file that `exportMe` answers with. The link stays usable, for the deletion after it."""
+        await self._take("exportByLink", _EXPORT_LIMITS, request)
+        user_id = await self._services.deletion_links.read_account(token)
+        document = shapes.data_export(await self._services.data_export.export(user_id))
+        headers = {**_HEADERS, "Content-Disposition": shapes.EXPORT_DISPOSITION}
+        return Response(encode_json(document), headers=headers, media_type="application/json")
 
     def _require_own_page(self, request: Request) -> None:
         """Raise Forbidden for a form of another site, as browsers name it."""

@@ -22,7 +22,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from contract import schemas
 from contract.entity_tags import NOT_MODIFIED
 from contract.http_limits import Limits
-from contract.operations import JSON_HEADERS, OPERATION, WHOLE, Answer, ContractError, Operation
+from contract.operation_calls import JSON_HEADERS, Answer
+from contract.operations import OPERATION, WHOLE, ContractError, Operation
 from contract.request_bodies import MAX_JSON_BYTES, replay
 from contract.security import OPTIONAL, Bearer
 

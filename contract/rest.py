@@ -32,7 +32,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 import errors
 from contract import schemas, tus
 from contract.fast_path import FastPath
-from contract.operations import METHODS, OPERATION, Answer, Operation, bind, failure
+from contract.operation_calls import Answer
+from contract.operations import METHODS, OPERATION, Operation, bind, failure
 from contract.parameters import Parameters
 from contract.request_bodies import ContentType, JsonBody, Upload
 from contract.security import bearer_handler, for_connexion

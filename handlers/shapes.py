@@ -587,6 +587,10 @@ def course_enrollment(row: CourseEnrollment) -> rest.CourseEnrollment:
     }
 
 
+#: Of the file that a data export is.
+EXPORT_DISPOSITION = 'attachment; filename="parlance.json"'
+
+
 def data_export(export: DataExport) -> rest.DataExport:
     return {
         "exportedAt": format_instant(utc_now()),

@@ -35,7 +35,7 @@ async def delete_me_with_body(services: Container, identity: Identity, body: res
 
 async def export_me(services: Container, identity: Identity) -> tuple[rest.DataExport, dict[str, str]]:
     export = await services.data_export.export(identity.user_id)
-    return shapes.data_export(export), {"Content-Disposition": 'attachment; filename="parlance.json"'}
+    return shapes.data_export(export), {"Content-Disposition": shapes.EXPORT_DISPOSITION}
 
 
 async def upload_avatar(services: Container, identity: Identity, file: UploadFile | None = None) -> rest.Avatar:

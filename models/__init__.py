@@ -5,6 +5,7 @@ from sqlmodel import SQLModel
 from models.age_refusal import AgeRefusal
 from models.appeal import Appeal, AppealStatus, AppealToken, AppealTokenSource
 from models.audit_entry import AuditEntry
+from models.barred_identifier import BarredIdentifier
 from models.block import Block
 from models.call_session import CallSession, EndedBy, Level
 from models.consent import Consent, ConsentAction
@@ -44,6 +45,7 @@ __all__ = [
     "AppealToken",
     "AppealTokenSource",
     "AuditEntry",
+    "BarredIdentifier",
     "Block",
     "CallSession",
     "Consent",

@@ -44,7 +44,7 @@ class Appeal(SQLModel, table=True):
     sanction_id: uuid.UUID = Field(foreign_key="sanctions.id", unique=True)
     #: Who issued the sanction, and so may not decide; null for one from the command line.
     issued_by: uuid.UUID | None = Field(default=None, foreign_key="users.id")
-    #: In the learner's words; null after the account was deleted.
+    #: In the learner's words; null after the account was deleted, or the time for which texts are kept.
     text: str | None = Field(default=None, sa_type=sa.Text)
     status: AppealStatus = Field(
         default=AppealStatus.OPEN,

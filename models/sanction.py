@@ -48,6 +48,12 @@ class Sanction(SQLModel, table=True):
             unique=True,
             postgresql_where=sa.text("kind = 'ban' AND lifted_at IS NULL"),
         ),
+        # For the erasure of texts.
+        sa.Index(
+            "sanctions_texts_idx",
+            "starts_at",
+            postgresql_where=sa.text("facts IS NOT NULL OR lift_reason IS NOT NULL"),
+        ),
         sa.Index("sanctions_by_user_idx", "user_id", sa.text("starts_at DESC"), sa.text("id DESC")),
     )
 
@@ -55,7 +61,7 @@ class Sanction(SQLModel, table=True):
     user_id: uuid.UUID = Field(foreign_key="users.id")
     kind: SanctionKind = Field(sa_type=native_enum(SanctionKind, "sanction_kind"))
     ground: SanctionGround = Field(sa_type=native_enum(SanctionGround, "sanction_ground"))
-    #: What the account did; null after the account was deleted.
+    #: What the account did; null after the account was deleted, or the time for which texts are kept.
     facts: str | None = Field(default=None, sa_type=sa.Text)
     #: Whether `facts` were written for the learner, who then reads them; false for the internal note of a ban.
     shows_facts: bool = Field(default=True, sa_column_kwargs={"server_default": sa.true()})

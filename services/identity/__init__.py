@@ -26,6 +26,7 @@ MODELS = (
 JOBS = (
     "auth.send_deletion_link",
     "auth.send_password_reset",
+    "auth.send_security_notice",
     "auth.send_verification",
     "sign_ins.forget_expired",
 )

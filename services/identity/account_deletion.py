@@ -34,6 +34,7 @@ from models import (
 from services.identity.logins import LoginsService
 from services.identity.profiles import enqueue_avatar_deletion
 from services.identity.user_rows import lock_user, lock_user_and_profile
+from services.safety.barred_identifiers import BarredIdentifiers
 from services.safety.standings import close_appeal_within
 
 log = logging.getLogger("parlance.accounts")
@@ -44,13 +45,20 @@ _KEPT_COLUMNS = {"user_id", "created_at", "updated_at"}
 
 class AccountDeletionService:
     def __init__(
-        self, database: Database, passwords: Passwords, logins: LoginsService, jobs: Jobs, storage: Storage
+        self,
+        database: Database,
+        passwords: Passwords,
+        logins: LoginsService,
+        jobs: Jobs,
+        storage: Storage,
+        barred: BarredIdentifiers,
     ) -> None:
         self._database = database
         self._passwords = passwords
         self._logins = logins
         self._jobs = jobs
         self._storage = storage
+        self._barred = barred
 
     async def delete(self, user_id: str, password: str) -> None:
         """Delete an account with its personal data; raise InvalidCredentials, or Forbidden for an account of staff."""
@@ -85,11 +93,14 @@ class AccountDeletionService:
         if user.role.is_staff:
             raise errors.Forbidden("an account of staff cannot be deleted; demote it first")
         ended = await self._logins.end_all_within(db, user_id)
+        await self._barred.add_within(db, user)
         await _delete_rows(db, user_id)
         await self._jobs.forget(db, email=user.email_canonical, user_id=str(user_id))
         await erase_profile(db, self._jobs, self._storage, profile)
         user.email = user.email_canonical = f"{user.id}@deleted.invalid"
         user.password_hash = ""
+        if user.ban_reason is not None:  # the words about a person, not that there is a ban
+            user.ban_reason = ""
         user.age_band = user.age_source = user.age_declared_at = None
         user.is_verified, user.deleted_at = False, utc_now()
         db.add(user)

@@ -12,6 +12,7 @@ from models import Profile, Role, User
 from services.identity.email_verification import require_deliverable
 from services.identity.logins import LoginsService
 from services.identity.second_factors import SecondFactorsService
+from services.identity.security_notices import SecurityNoticesService
 from services.identity.user_rows import find_user_by_email, lock_administrators, lock_user
 from services.operations.audit import AuditService
 
@@ -23,12 +24,14 @@ class AdministratorsService:
         passwords: Passwords,
         logins: LoginsService,
         second_factors: SecondFactorsService,
+        notices: SecurityNoticesService,
         audit: AuditService,
     ) -> None:
         self._database = database
         self._passwords = passwords
         self._logins = logins
         self._second_factors = second_factors
+        self._notices = notices
         self._audit = audit
 
     async def create(self, email: str, password: str, role: Role = Role.ADMIN) -> User:
@@ -88,7 +91,7 @@ class AdministratorsService:
             if not await self._second_factors.remove_within(db, user.id):
                 raise errors.NotFound(f"{email} has no second factor")
             ended = await self._logins.end_all_within(db, user.id)
-            await self._audit.write(db, None, "second_factor.reset", user.id)
+            await self._notices.record_change(db, None, user.id, "reset")
         await self._logins.publish_ended(ended)
         return user
 

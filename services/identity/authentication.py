@@ -23,6 +23,7 @@ from services.identity.email_verification import require_deliverable
 from services.identity.logins import LoginsService, LoginTokens
 from services.identity.second_factors import SecondFactorsService
 from services.identity.user_rows import find_user_by_email, lock_user
+from services.safety.barred_identifiers import BarredIdentifiers, Identifier
 from services.safety.consents import add_consents
 from services.safety.standings import make_login_notice, read_sanction_in_force
 
@@ -43,6 +44,7 @@ class AuthenticationService:
         logins: LoginsService,
         second_factors: SecondFactorsService,
         jobs: Jobs,
+        barred: BarredIdentifiers,
     ) -> None:
         self._database = database
         self._passwords = passwords
@@ -50,6 +52,7 @@ class AuthenticationService:
         self._logins = logins
         self._second_factors = second_factors
         self._jobs = jobs
+        self._barred = barred
 
     async def register(
         self,
@@ -65,7 +68,8 @@ class AuthenticationService:
 
         `age_band` was declared, and may have an account; `consents` are current versions, by document.
 
-        Raises EmailTaken, and RequestInvalid for an address or a password that may not be used.
+        Raises EmailTaken; AccountBanned or AccountSuspended for the address of a sanctioned account that was deleted;
+        and RequestInvalid for an address or a password that may not be used.
         """
         user = User(
             email=require_deliverable(email), password_hash=await self._passwords.hash_new(password, "password")
@@ -76,6 +80,7 @@ class AuthenticationService:
             async with self._database.transaction() as db:
                 db.add(user)
                 await db.flush()
+                await self._barred.refuse_within(db, Identifier("email", user.email))
                 db.add(Profile(user_id=user.id, last_active_at=utc_now()))
                 await self._jobs.enqueue(db, send_verification, user_id=str(user.id))
                 add_consents(db, user.id, consents or {})

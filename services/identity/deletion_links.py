@@ -1,4 +1,7 @@
-"""Deletion of an account by a link in an e-mail: for those who cannot log in, and from outside the app."""
+"""Deletion of an account and a copy of its data by a link in an e-mail: for those who cannot log in.
+
+Banned learners have the rights to both (GDPR, articles 15, 17 and 20), and no login.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from adapters.database import Database
 from adapters.jobs import Jobs
 from adapters.ports import Mailer
 from jobs import send_deletion_link
-from models import AccountDeletionToken, Role, email_addresses
+from models import AccountDeletionToken, Role, User, email_addresses
 from services.identity.account_deletion import AccountDeletionService
 from services.identity.email_verification import can_receive_mail, require_deliverable
 from services.identity.logins import LoginsService
@@ -72,6 +75,19 @@ class DeletionLinksService:
         usable = select(AccountDeletionToken.id).where(is_usable(AccountDeletionToken, token))
         async with self._database.transaction() as db:
             return (await db.exec(usable)).first() is not None
+
+    async def read_account(self, token: str) -> str:
+        """Return the id of the learner's account of a link, which stays usable; raise TokenInvalid."""
+        of_learner = (
+            select(AccountDeletionToken.user_id)
+            .join(User, col(User.id) == col(AccountDeletionToken.user_id))
+            .where(is_usable(AccountDeletionToken, token), User.role == Role.STUDENT)
+        )
+        async with self._database.transaction() as db:
+            user_id = (await db.exec(of_learner)).first()
+        if user_id is None:
+            raise errors.TokenInvalid()
+        return str(user_id)
 
     async def delete(self, token: str) -> None:
         """Delete the account of a link; raise TokenInvalid, or Forbidden for an administrator."""

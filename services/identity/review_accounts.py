@@ -25,6 +25,8 @@ from services.identity.logins import LoginsService
 from services.identity.user_rows import lock_user
 from services.operations.audit import AuditService
 from services.safety.consents import add_consents
+from services.safety.sanctions import SanctionsService
+from services.safety.standings import read_sanctions_in_force
 
 #: How long a block or a report of the two by each other keeps them apart, so that a reviewer sees what it does.
 APART = timedelta(minutes=15)
@@ -57,6 +59,7 @@ class ReviewAccountsService:
         logins: LoginsService,
         deletion: AccountDeletionService,
         audit: AuditService,
+        sanctions: SanctionsService,
         versions: Mapping[str, str],
         site: str,
     ) -> None:
@@ -66,12 +69,13 @@ class ReviewAccountsService:
         self._logins = logins
         self._deletion = deletion
         self._audit = audit
+        self._sanctions = sanctions
         self._versions = versions
         host = urlsplit(site).hostname or ""
         self._domain = host if "." in host and not host.replace(".", "").isdigit() else "example.com"
 
     async def seed(self) -> list[ReviewAccount]:
-        """Make both accounts, or renew them: other passwords, past each gate, neither banned nor deleted, not apart.
+        """Make both accounts, or renew them: other passwords, past each gate, not sanctioned, deleted or apart.
 
         Raises EmailTaken where a learner has one of their addresses or names.
         """
@@ -100,10 +104,13 @@ class ReviewAccountsService:
             await db.flush()
             db.add(Profile(user_id=role.user_id))
             await db.flush()
+        # A reviewer may try what gets an account banned; the next review needs it again.
+        for sanction_id in await read_sanctions_in_force(db, user.id):
+            await self._sanctions.lift_within(db, None, user, sanction_id, "The account was renewed for a review.")
         user.email, user.email_canonical = email, email_addresses.to_canonical(email)
         user.password_hash, user.role, user.is_verified = password_hash, Role.STUDENT, True
         user.is_banned, user.ban_reason, user.banned_at, user.banned_by = False, None, None, None
-        user.flagged_at, user.deleted_at = None, None
+        user.flagged_at, user.pairing_held_until, user.deleted_at = None, None, None
         user.age_band, user.age_source, user.age_declared_at = AgeBand.ADULT, AgeSource.OPERATOR, utc_now()
         accepted = user.accepted_versions or {}
         add_consents(db, user.id, {name: at for name, at in self._versions.items() if accepted.get(name) != at})

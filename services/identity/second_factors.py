@@ -33,8 +33,8 @@ from instants import utc_now
 from models import RecoveryCode, Role, SecondFactor, User
 from services.identity.logins import AccessToken, LoginsService
 from services.identity.recovery_codes import is_totp_code, make_recovery_codes, to_canonical_code, use_recovery_code
+from services.identity.security_notices import SecurityNoticesService
 from services.identity.user_rows import lock_active_user
-from services.operations.audit import AuditService
 
 #: The name of the service in authenticator apps.
 _ISSUER = "Parlance"
@@ -70,7 +70,7 @@ class SecondFactorsService:
         database: Database,
         passwords: Passwords,
         logins: LoginsService,
-        audit: AuditService,
+        notices: SecurityNoticesService,
         limiter: RateLimiter,
         secrets: SecretBox,
         *,
@@ -80,7 +80,7 @@ class SecondFactorsService:
         self._database = database
         self._passwords = passwords
         self._logins = logins
-        self._audit = audit
+        self._notices = notices
         self._limiter = limiter
         self._secrets = secrets
         self.is_required = required
@@ -175,7 +175,7 @@ class SecondFactorsService:
             codes = await make_recovery_codes(db, user_id)
             token = await self._logins.record_factor_proof(db, user, identity)
             ended = await self._logins.end_others_within(db, identity)
-            await self._audit.write(db, user_id, "second_factor.enroll", user_id)
+            await self._notices.record_change(db, user_id, user_id, "enroll")
         await self._logins.publish_ended(ended)
         return codes, token
 
@@ -187,7 +187,7 @@ class SecondFactorsService:
             if await self._read_enrolled(db, user_id) is None:
                 raise errors.NotFound()
             codes = await make_recovery_codes(db, user_id)
-            await self._audit.write(db, user_id, "second_factor.codes", user_id)
+            await self._notices.record_change(db, user_id, user_id, "codes")
         return codes
 
     async def remove(self, identity: Identity) -> None:
@@ -198,7 +198,7 @@ class SecondFactorsService:
             if not await self.remove_within(db, user_id):
                 raise errors.NotFound()
             ended = await self._logins.end_all_within(db, user_id)
-            await self._audit.write(db, user_id, "second_factor.remove", user_id)
+            await self._notices.record_change(db, user_id, user_id, "remove")
         await self._logins.publish_ended(ended)
 
     @staticmethod
@@ -255,7 +255,7 @@ class SecondFactorsService:
         if not is_totp_code(given):
             if not await use_recovery_code(db, user_id, given):
                 raise errors.SecondFactorInvalid()
-            await self._audit.write(db, user_id, "second_factor.recovery", user_id)
+            await self._notices.record_change(db, user_id, user_id, "recovery")
             return
         factor = await self._read_enrolled(db, user_id)
         stored = factor.secret if factor else None

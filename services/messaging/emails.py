@@ -42,13 +42,23 @@ def verification(to: str, link: str) -> Mail:
 def account_deletion(to: str, link: str) -> Mail:
     return _mail(
         to,
-        "Delete your account",
+        "Download your data or delete your account",
         [
-            "The deletion of your Parlance account was requested for this address.",
-            "The link opens a page that says what will be deleted, and asks you to confirm. It works for an hour.",
+            "A link to download your data or to delete your Parlance account was requested for this address.",
+            "The link opens a page that says what would be deleted, and asks you to confirm. It works for an hour.",
         ],
-        ("Continue to the deletion", link),
-        "If you did not request it, ignore this mail: nothing is deleted.",
+        ("Open the page", link),
+        "If you did not request it, ignore this mail: nothing is deleted. Do not pass the link on.",
+    )
+
+
+def security_notice(to: str, sentence: str, link: str) -> Mail:
+    return _mail(
+        to,
+        "A change to the second factor of your account",
+        [sentence],
+        ("Review your devices and second factor", link),
+        "If this was not you, another person has your password: log in, set a new one, and write to an administrator.",
     )
 
 

@@ -31,6 +31,8 @@ from settings import GATES, Settings, SettingsError
 TIMEOUT_SECONDS = 6
 #: The oldest PostgreSQL that the product is tested on.
 _OLDEST_POSTGRES = 16
+#: Accounts that one line names.
+_MAX_LISTED_STAFF = 10
 #: Less than the leeway of access tokens.
 _MAX_CLOCK_SKEW_SECONDS = LEEWAY_SECONDS / 2
 
@@ -52,7 +54,9 @@ class DoctorService:
             "keys": self._check_keys,
             "second factors": self._check_second_factors,
             "bus": self._check_bus_directory,
+            "identifier hashes": self._check_identifier_hashes,
             "database": self._check_database,
+            "staff": self._check_staff,
             "migrations": self._check_migrations,
             "redis": self._check_redis,
             "storage": self._check_storage,
@@ -163,6 +167,30 @@ class DoctorService:
         if settings.is_production:
             raise warning(summary, "Set it on all hosts to the output of `openssl rand -hex 32`; used secrets follow.")
         return summary
+
+    async def _check_identifier_hashes(self) -> str:
+        if self._settings.identifier_hash_keys is not None:
+            return "IDENTIFIER_HASH_KEYS is set"
+        summary = "IDENTIFIER_HASH_KEYS is not set: a rotation of the signing key lets banned addresses in again"
+        if self._settings.is_production:
+            raise warning(summary, "Set it on all hosts to the output of `openssl rand -hex 32`, before the first ban.")
+        return summary
+
+    async def _check_staff(self) -> str:
+        """List staff without a second factor: with the password alone, who logs in first enrolls one."""
+        statement = (
+            "SELECT email FROM users LEFT JOIN second_factors ON user_id = id AND enrolled_at IS NOT NULL"
+            " WHERE role <> 'student' AND user_id IS NULL ORDER BY email"
+        )
+        async with self._database() as connection:
+            if await (await connection.execute("SELECT to_regclass('second_factors')")).fetchone() == (None,):
+                return "not examined: migrations are pending"
+            without = [row[0] for row in await (await connection.execute(statement)).fetchall()]
+        if without and self._settings.is_on("staff_second_factor"):
+            listed = ", ".join(without[:_MAX_LISTED_STAFF]) + (", and more" if len(without) > _MAX_LISTED_STAFF else "")
+            summary = f"{len(without)} without a second factor: {listed}"
+            raise warning(summary, "Let each log in at /admin-ui and set one up at once, or demote the account.")
+        return f"{len(without)} without a second factor"
 
     async def _check_bus_directory(self) -> str:
         startup.check_bus_directory(self._settings)

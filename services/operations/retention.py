@@ -1,4 +1,4 @@
-"""Erasure of what the retention schedule no longer keeps: calls, texts of reports, detail of the audit log.
+"""Erasure of what the retention schedule no longer keeps: calls, texts of reports and sanctions, audit detail.
 
 In bounded batches, each one transaction that an index finds: a batch that is cut off leaves nothing half done, and the
 next run goes on. Several job workers may run it at once. `retention_schedule.py` has the schedule, `pruning.py` the
@@ -41,6 +41,20 @@ _ERASE_REPORTS = """
         ORDER BY created_at LIMIT :rows FOR UPDATE SKIP LOCKED
     )
 """
+# Ended: lifted, over, or a warning; a ban in force keeps its facts. An appeal is decided, or no longer possible.
+_ERASE_SANCTIONS = """
+    WITH old AS (
+        SELECT sanctions.id FROM sanctions LEFT JOIN appeals ON appeals.sanction_id = sanctions.id
+        WHERE (sanctions.facts IS NOT NULL OR sanctions.lift_reason IS NOT NULL)
+            AND sanctions.starts_at < :before AND sanctions.appeal_until < now()
+            AND coalesce(lifted_at, ends_at, CASE WHEN kind = 'warning' THEN starts_at END) < :before
+            AND (appeals.id IS NULL OR appeals.decided_at < :before)
+        ORDER BY sanctions.starts_at LIMIT :rows FOR UPDATE OF sanctions SKIP LOCKED
+    ), appealed AS (
+        UPDATE appeals SET text = NULL, decision_reason = NULL FROM old WHERE appeals.sanction_id = old.id
+    )
+    UPDATE sanctions SET facts = NULL, lift_reason = NULL FROM old WHERE sanctions.id = old.id
+"""
 
 
 class RetentionService:
@@ -51,13 +65,14 @@ class RetentionService:
         *,
         calls: timedelta,
         reports: timedelta,
+        sanctions: timedelta,
         audit_detail: timedelta,
         batch_rows: int = BATCH_ROWS,
     ) -> None:
         """Each time is how long something is kept."""
         self._database = database
         self._audit = audit
-        self._calls, self._reports, self._audit_detail = calls, reports, audit_detail
+        self._calls, self._reports, self._sanctions, self._audit_detail = calls, reports, sanctions, audit_detail
         self._batch_rows = batch_rows
 
     async def erase(self) -> dict[str, int]:
@@ -66,6 +81,7 @@ class RetentionService:
         # Reports first: they let go of their calls.
         return {
             "reports": await self._repeat(_ERASE_REPORTS, now - self._reports),
+            "sanctions": await self._repeat(_ERASE_SANCTIONS, now - self._sanctions),
             "call_sessions": await self._repeat(_DELETE_CALLS, now - self._calls),
             "audit_log": await self._erase_audit_detail(now - self._audit_detail),
         }

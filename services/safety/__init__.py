@@ -1,10 +1,10 @@
 """Safety: ages, consents, gates, reports with their weights, holds, blocks, sanctions, appeals, published policy."""
 
-from models import AgeRefusal, Appeal, AppealToken, Block, Consent, Report, Sanction
+from models import AgeRefusal, Appeal, AppealToken, BarredIdentifier, Block, Consent, Report, Sanction
 
 TAGS = ("policy", "reports", "sanctions")
 EVENTS: tuple[str, ...] = ()
-MODELS = (AgeRefusal, Appeal, AppealToken, Block, Consent, Report, Sanction)
+MODELS = (AgeRefusal, Appeal, AppealToken, BarredIdentifier, Block, Consent, Report, Sanction)
 JOBS = (
     "ages.delete_account",
     "appeals.send_decision",

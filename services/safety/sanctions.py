@@ -28,10 +28,11 @@ from models import (
     User,
 )
 from services.identity.logins import LoginsService
-from services.identity.user_rows import lock_active_user
+from services.identity.user_rows import lock_active_user, lock_user
 from services.messaging import notification_templates, notifications
 from services.operations.audit import AuditService
 from services.pagination import Page, read_page
+from services.safety.barred_identifiers import release_within
 from services.safety.standings import SanctionNotice, close_appeal_within
 
 #: How long after a sanction an appeal is possible (DSA, article 20(1): at least six months).
@@ -124,14 +125,16 @@ class SanctionsService:
         return ended
 
     async def lift(self, actor_id: str | None, sanction_id: str, reason: str) -> SanctionNotice:
-        """Lift a sanction, which closes an open appeal against it; raise NotFound or SanctionLifted."""
+        """Lift a sanction, also of a deleted account, and close an open appeal; raise NotFound or SanctionLifted."""
         async with self._database.transaction() as db:
             found = await db.get(Sanction, uuid.UUID(sanction_id))
             if found is None:
                 raise errors.NotFound()
-            user = await lock_active_user(db, found.user_id, absent=errors.NotFound)
+            user = await lock_user(db, found.user_id)
+            assert user is not None, "rows of accounts are never deleted"
             sanction = await self.lift_within(db, uuid.UUID(actor_id) if actor_id else None, user, found.id, reason)
-            await self._announce_lift(db, sanction)
+            if user.deleted_at is None:
+                await self._announce_lift(db, sanction)
             appeal = (await db.exec(select(Appeal).where(Appeal.sanction_id == sanction.id))).first()
         return SanctionNotice(sanction, appeal)
 
@@ -159,7 +162,12 @@ class SanctionsService:
         lifted = (
             sa.update(Sanction)
             .where(col(Sanction.id) == sanction_id, col(Sanction.lifted_at).is_(None))
-            .values(lifted_at=sa.func.now(), lifted_by=actor_id, lift_reason=reason)
+            .values(
+                lifted_at=sa.func.now(),
+                lifted_by=actor_id,
+                # An account that is deleted keeps no text about its owner.
+                lift_reason=reason if user.deleted_at is None else None,
+            )
             .returning(Sanction)
             .execution_options(populate_existing=True)
         )
@@ -167,6 +175,7 @@ class SanctionsService:
         if sanction is None:
             raise errors.SanctionLifted()
         await _restore(db, user, sanction.kind)
+        await release_within(db, sanction)
         details = {"sanction": str(sanction.id)}
         await self._audit.write(db, actor_id, _LIFT_ACTIONS[sanction.kind], user.id, **details)
         await close_appeal_within(db, col(Appeal.sanction_id) == sanction.id, "The sanction was lifted.")

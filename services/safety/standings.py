@@ -48,6 +48,11 @@ async def read_sanction_in_force(db: AsyncSession, user_id: uuid.UUID) -> Sancti
     return (await db.exec(statement)).first()
 
 
+async def read_sanctions_in_force(db: AsyncSession, user_id: uuid.UUID) -> list[uuid.UUID]:
+    """Read the ids of all sanctions that keep an account out."""
+    return list((await db.exec(select(Sanction.id).where(Sanction.user_id == user_id, is_in_force()))).all())
+
+
 async def make_login_notice(db: AsyncSession, sanction: Sanction) -> SanctionNotice:
     """Make the notice of a refused login, with a new token where an appeal is possible."""
     appeal = (await db.exec(select(Appeal).where(Appeal.sanction_id == sanction.id))).first()

@@ -50,8 +50,12 @@ class StatementsService:
             token = await add_appeal_token(db, sanction, AppealTokenSource.MAIL)
         if token is None:
             return
+        reasons = describe_reasons(sanction)
+        if sanction.kind is not SanctionKind.WARNING:
+            # Who is kept out has no login for it (GDPR, articles 15, 17 and 20).
+            reasons.append(f"You can still download your data or delete your account: {self._site}/delete-account")
         mail = emails.sanction_statement(
-            user.email, describe_decision(sanction), describe_reasons(sanction), f"{self._site}/appeal?token={token}"
+            user.email, describe_decision(sanction), reasons, f"{self._site}/appeal?token={token}"
         )
         # Of this attempt: another one has another token, and providers refuse another text under one key.
         await self._mailer.send(mail, idempotency_key=f"sanction-{hash_token(token)[:32]}")

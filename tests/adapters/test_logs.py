@@ -59,6 +59,7 @@ async def test_no_secret_reaches_a_log_line(deployment: Deployment, container: C
     await sign_in_and_refresh(deployment, ada, password)
     password = await follow_the_mails(deployment, ada, password)
     await prove_a_second_factor(deployment, ada, password)
+    await declare_an_age_and_appeal(deployment)
     await send_what_is_malformed(deployment, ada, password)
     await connect_sockets(deployment, ada, bob, password)
     await break_the_mail_provider(deployment, ada)
@@ -79,6 +80,9 @@ async def test_no_secret_reaches_a_log_line(deployment: Deployment, container: C
         "POST /auth/second-factor 201",
         "POST /auth/second-factor/proof 403",
         "POST /auth/second-factor/proof 500",
+        "PUT /users/me/age 500",
+        "POST /appeals 201",
+        "POST /appeals 500",
         "Traceback (most recent call last)",
         "CheckViolation",
         "UndefinedColumn",
@@ -170,6 +174,43 @@ async def prove_a_second_factor(deployment: Deployment, email: str, password: st
             execute(deployment.own, "ALTER TABLE recovery_codes RENAME COLUMN gone TO used_at")
             execute(deployment.own, "ALTER TABLE second_factors RENAME COLUMN gone TO last_step")
     execute(deployment.own, "UPDATE users SET role = 'student' WHERE email = %s", email)
+
+
+async def declare_an_age_and_appeal(deployment: Deployment) -> None:
+    """Send a birth date, and the text of an appeal against a ban with facts; break the tables in between."""
+    deployment.planted["birth date"] = born = "1931-02-17"
+    facts, text = (deployment.plant(name, new_canary(name)) for name in ("facts", "appeal text"))
+    email, password = new_email(), deployment.password()
+    async with visitor(deployment) as http:
+        body = {**credentials(email, password), "birthDate": born}
+        signed_in = bearer(deployment.tokens(await http.post("/auth/register", json=body))["accessToken"])
+        too_late = {**body, "birthDate": f"{born}T00:00:00Z"}
+        assert (await http.post("/auth/register", json=too_late)).status_code == 400
+        execute(deployment.own, "ALTER TABLE users RENAME COLUMN age_band TO gone")
+        assert (await http.put("/users/me/age", json={"birthDate": born}, headers=signed_in)).status_code == 500
+        execute(deployment.own, "ALTER TABLE users RENAME COLUMN gone TO age_band")
+        assert (await http.put("/users/me/age", json={"birthDate": born}, headers=signed_in)).status_code == 200
+        execute(
+            deployment.own,
+            "INSERT INTO sanctions (id, user_id, kind, ground, facts, appeal_until) SELECT gen_random_uuid(), id,"
+            " 'ban', 'spam', %s, now() + interval '6 months' FROM users WHERE email = %s",
+            facts,
+            email,
+        )
+        execute(
+            deployment.own,
+            "UPDATE users SET is_banned = true, ban_reason = %s, banned_at = now() WHERE email = %s",
+            facts,
+            email,
+        )
+        refused = await http.post("/auth/login", json=credentials(email, password))
+        assert refused.json()["sanction"]["facts"] == facts
+        appeal = {"token": deployment.plant("appeal token", refused.json()["sanction"]["appealToken"]), "text": text}
+        execute(deployment.own, "ALTER TABLE appeals RENAME COLUMN text TO gone")
+        assert (await http.post("/appeals", json=appeal)).status_code == 500
+        execute(deployment.own, "ALTER TABLE appeals RENAME COLUMN gone TO text")
+        assert (await http.post("/appeals", json={**appeal, "more": text})).status_code == 400
+        assert (await http.post("/appeals", json=appeal)).status_code == 201
 
 
 async def follow_the_mails(deployment: Deployment, email: str, password: str) -> str:

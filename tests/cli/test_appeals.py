@@ -13,6 +13,7 @@ from pathlib import Path
 from container import Container
 from testing.accounts import new_email
 from testing.call_history import MakeLearner
+from testing.databases import query
 from testing.lessons import MISSING_ID
 from testing.servers import PASSWORD
 from testing.time_limits import limit
@@ -65,6 +66,25 @@ async def test_operator_sanctions_and_decides(
         ("user.unsuspend", None),
         ("user.suspend", None),
     ]
+
+
+async def test_operator_lets_an_address_in_again(
+    environment: dict[str, str], container: Container, make_learner: MakeLearner
+) -> None:
+    """The account was deleted during a ban, and its owner wrote to the operator."""
+    ada = await make_learner()
+    issued = await parlance(environment, "sanctions", "issue", ada.id, "ban", "fraud", "--facts", "A stolen card.")
+    sanction = issued[1].split()[1]
+    await query(container, "UPDATE users SET is_verified = true WHERE id = :i", i=ada.id)
+    await container.account_deletion.delete(ada.id, PASSWORD)
+    found = await parlance(environment, "sanctions", "find", ada.email)
+    assert found[0] == 0 and found[1].startswith(f"{sanction} ban for fraud keeps the address out until "), found
+    lifted = await parlance(environment, "sanctions", "lift", sanction, "--reason", "It was another card.")
+    assert lifted[:2] == (0, f"ban {sanction} is lifted\n"), lifted
+    absent = await parlance(environment, "sanctions", "find", ada.email)
+    assert absent[0] == 1 and absent[2].startswith("parlance: not_found: no sanction of a deleted account")
+    tokens = await container.authentication.register(ada.email, PASSWORD, "phone", "ios")
+    assert str(tokens.user.id) != ada.id
 
 
 async def test_operator_mistakes_are_one_sentence(environment: dict[str, str], container: Container) -> None:

@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from joserfc import jwt
 from joserfc.jwk import RSAKey
+from pydantic import SecretStr
 
 from adapters.keys import KeyFiles
 from adapters.redis import connect
@@ -27,12 +28,16 @@ from cli.configured import operator_settings
 from cli.migrations import revisions, upgrade_to_head
 from devtools.embedded import EmbeddedServices
 from devtools.stand_ins import running
+from models import Role
 from services.operations.doctor import DoctorService
 from services.operations.findings import Finding
 from services.safety.word_lists import FOLDER
 from settings import Settings
+from testing.containers import running_container
+from testing.databases import own_database, query
 from testing.debian_programs import coturn
 from testing.ports import free_port
+from testing.servers import PASSWORD
 from testing.time_limits import limit
 from tests.cli.test_operators import parlance
 
@@ -303,6 +308,26 @@ async def test_doctor_names_reasons_that_hold_at_once(settings: Settings) -> Non
     assert (await examined(settings))["holds"].verdict == "ok"
     found = (await examined(settings, report_hold_reasons=["threat", "minor_safety"]))["holds"]
     assert found.verdict == "warning" and "threat, minor_safety" in found.summary and found.fix
+
+
+async def test_doctor_lists_staff_without_factor(settings: Settings) -> None:
+    """In production, where a factor is needed, and not one who has enrolled or is a learner."""
+    with own_database(settings) as own:
+        async with running_container(own) as services:
+            await services.administrators.create("with@example.com", PASSWORD)
+            await services.administrators.create("without@example.com", PASSWORD, Role.MODERATOR)
+            await services.authentication.register("learner@example.com", PASSWORD, "phone", "ios")
+            statement = (
+                "INSERT INTO second_factors (user_id, secret, enrolled_at) SELECT id, 'plain:x', now() FROM users"
+            )
+            await query(services, f"{statement} WHERE email = 'with@example.com'")
+        found = await examined(own, app_env="production")
+        assert found["staff"].verdict == "warning"
+        assert found["staff"].summary == "1 without a second factor: without@example.com"
+        assert found["identifier hashes"].verdict == "warning"
+        keys = SecretStr("5a" * 32)
+        found = await examined(own, app_env="production", staff_second_factor="off", identifier_hash_keys=keys)
+        assert found["staff"].verdict == found["identifier hashes"].verdict == "ok"
 
 
 async def test_doctor_lists_gates_that_are_off(settings: Settings) -> None:

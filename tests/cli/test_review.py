@@ -15,7 +15,9 @@ import pytest
 
 from adapters.practice_client import Call, Melody
 from container import Container
+from models import SanctionGround, SanctionKind
 from services.calls.review_pool import PARTNER_ID, REVIEWER_ID
+from services.safety.sanctions import SanctionOrder
 from testing.calls import MakePhone, empty_queue
 from testing.databases import rows, value
 from testing.polling import eventually
@@ -146,6 +148,23 @@ async def test_review_accounts_are_renewed_and_removed(
     assert [row.action for row in entries] == ["review.remove", "review.seed"]
     for each in (reviewer, again):
         await each.http.aclose()
+
+
+async def test_renewal_lifts_sanctions(environment: dict[str, str], server: Server, container: Container) -> None:
+    """A reviewer gets the account banned, and once more after a renewal; the bans are history and the chain holds."""
+    order = SanctionOrder(SanctionKind.BAN, SanctionGround.SPAM, "Sent links.")
+    suspension = SanctionOrder(SanctionKind.SUSPENSION, SanctionGround.SPAM, "Sent links.", days=7)
+    await asyncio.to_thread(seed, environment)
+    for _ in range(2):
+        await container.sanctions.issue(None, str(REVIEWER_ID), suspension)
+        await container.sanctions.issue(None, str(REVIEWER_ID), order)
+        email, password = await asyncio.to_thread(seed, environment)
+        reviewer = await log_in(server, email, password)
+        assert (await reviewer.http.get("/users/me")).status_code == 200
+        await reviewer.http.aclose()
+    page = await container.sanctions.list_for_user(str(REVIEWER_ID), limit=100, cursor=None)
+    assert len(page.items) >= 4 and all(each.sanction.lifted_at for each in page.items)
+    assert (await container.audit.verify()).broken_at is None
 
 
 def test_remove_without_review_is_a_usage_error(environment: dict[str, str]) -> None:

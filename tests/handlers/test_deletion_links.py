@@ -162,6 +162,39 @@ async def test_banned_learner_may_delete_the_account(
     assert await is_deleted(services, ada)
 
 
+async def test_banned_learner_may_download_the_data(
+    services: Container, page: httpx.AsyncClient, outbox: Outbox, ada: Learner, asgi: Any
+) -> None:
+    """Without a login, by the mailed link, which then still deletes the account (GDPR, articles 15 and 20)."""
+    me = (await ada.http.get("/users/me/export")).json()["me"]
+    async with client(asgi) as http:
+        await issue(await make_admin(services, http), ada.id, BAN)
+    assert (await ada.http.get("/users/me/export")).status_code == 401
+    token = await request_link(services, page, outbox, ada.email)
+    opened = await page.get(PAGE, params={"token": token})
+    assert 'name="action" value="export"' in opened.text
+    for _ in range(2):
+        copy = await page.post(PAGE, data={"token": token, "action": "export"})
+        assert copy.status_code == 200 and copy.headers["content-type"] == "application/json"
+        assert copy.headers["cache-control"] == "no-store" and "attachment" in copy.headers["content-disposition"]
+        data = copy.json()
+        assert data["me"]["id"] == me["id"] == ada.id and data["me"]["email"] == ada.email
+        assert [each["kind"] for each in data["sanctions"]] == ["ban"]
+    assert not await is_deleted(services, ada)
+    assert (await page.post(PAGE, data={"token": token})).status_code == 200 and await is_deleted(services, ada)
+    used = await page.post(PAGE, data={"token": token, "action": "export"})
+    assert used.status_code == 400 and "This link does not work" in used.text
+
+
+async def test_link_of_staff_downloads_nothing(
+    services: Container, page: httpx.AsyncClient, outbox: Outbox, ada: Learner
+) -> None:
+    token = await request_link(services, page, outbox, ada.email)
+    await services.administrators.promote(ada.email)
+    refused = await page.post(PAGE, data={"token": token, "action": "export"})
+    assert refused.status_code == 400 and ada.email not in refused.text
+
+
 @pytest.mark.parametrize(
     ("headers", "status"),
     [

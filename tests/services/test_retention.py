@@ -139,7 +139,7 @@ async def test_texts_of_decided_reports_are_erased(services: Container) -> None:
         reports[name] = await add_report(services, ada, bob, call, status, 500)
     async with services.database.transaction() as db:
         await services.audit.write(db, uuid.UUID(bob.user_id), "report.review", uuid.UUID(reports["decided late"]))
-    assert await services.retention.erase() == {"reports": 1, "call_sessions": 1, "audit_log": 0}
+    assert await services.retention.erase() == {"reports": 1, "sanctions": 0, "call_sessions": 1, "audit_log": 0}
     rows = await query(
         services, "SELECT id, reporter_id, reason, status, description, admin_note, session_id FROM reports"
     )
@@ -149,6 +149,80 @@ async def test_texts_of_decided_reports_are_erased(services: Container) -> None:
     assert (str(old.reporter_id), old.reason, old.status) == (ada.user_id, "spam", "dismissed")
     for name in ("pending", "decided late"):
         assert found[reports[name]].description == "private words" and found[reports[name]].session_id
+
+
+async def add_sanction(
+    services: Container, user: Identity, kind: str, days: int, *, ended: int | None = None, lifted: int | None = None
+) -> str:
+    """Add a sanction; every number is of days ago."""
+    sanction = str(uuid.uuid4())
+    await query(
+        services,
+        "INSERT INTO sanctions (id, user_id, kind, ground, facts, starts_at, ends_at, appeal_until, lifted_at,"
+        " lift_reason) VALUES (:i, :u, CAST(:k AS sanction_kind), 'spam', 'private words',"
+        " now() - make_interval(days => :d), now() - make_interval(days => CAST(:e AS integer)),"
+        " now() - make_interval(days => :d) + interval '6 months',"
+        " now() - make_interval(days => CAST(:l AS integer)), :r)",
+        i=sanction,
+        u=user.user_id,
+        k=kind,
+        d=days,
+        e=ended,
+        l=lifted,
+        r="private reason" if lifted else None,
+    )
+    return sanction
+
+
+async def add_appeal(services: Container, sanction: str, decided: int | None) -> str:
+    """Add an appeal, open or decided some days ago; return the id of its sanction."""
+    await query(
+        services,
+        "INSERT INTO appeals (id, sanction_id, text, status, decided_at, decision_reason) VALUES (:i, :s,"
+        " 'private appeal', CAST(:t AS appeal_status), now() - make_interval(days => CAST(:d AS integer)), :r)",
+        i=uuid.uuid4(),
+        s=sanction,
+        t="upheld" if decided else "open",
+        d=decided,
+        r="private decision" if decided else None,
+    )
+    return sanction
+
+
+async def test_texts_of_ended_sanctions_are_erased(services: Container) -> None:
+    """Those of a ban in force, of a recent end, of a recent decision and of an open appeal stay; the export follows."""
+    ada, bob = await learner(services), await learner(services)
+    erased = {
+        await add_sanction(services, ada, "warning", 400),
+        await add_appeal(services, await add_sanction(services, ada, "suspension", 800, ended=400), 380),
+        await add_sanction(services, ada, "ban", 800, lifted=366),
+    }
+    kept = {
+        await add_sanction(services, ada, "warning", 364),
+        await add_sanction(services, ada, "suspension", 800, ended=364),
+        await add_appeal(services, await add_sanction(services, ada, "suspension", 800, ended=700), 360),
+        await add_appeal(services, await add_sanction(services, ada, "suspension", 800, ended=700), None),
+        await add_sanction(services, ada, "ban", 800, lifted=364),
+        await add_sanction(services, bob, "ban", 4000),
+    }
+    assert (await services.retention.erase())["sanctions"] == len(erased)
+    rows = await query(
+        services,
+        "SELECT s.id, kind, facts, lift_reason, lifted_at, text, decision_reason, decided_at, a.id AS appeal"
+        " FROM sanctions s LEFT JOIN appeals a ON a.sanction_id = s.id",
+    )
+    assert {str(row.id) for row in rows} == erased | kept
+    for row in rows:
+        texts = (row.facts, row.lift_reason, row.text, row.decision_reason)
+        if str(row.id) in erased:
+            assert texts == (None,) * 4 and row.kind
+            continue
+        has_decision, has_appeal = row.decided_at is not None, row.appeal is not None
+        assert [each is not None for each in texts] == [True, row.lifted_at is not None, has_appeal, has_decision]
+    export = await services.data_export.export(ada.user_id)
+    facts = {str(each.sanction.id): each.sanction.facts for each in export.sanctions}
+    assert {name for name, text in facts.items() if text is None} == erased
+    assert (await services.retention.erase())["sanctions"] == 0
 
 
 async def test_audit_log_is_proved_after_an_erasure(services: Container) -> None:
@@ -225,7 +299,7 @@ async def test_changed_entry_is_not_erased(services: Container) -> None:
 def small(services: Container, rows: int = 3) -> RetentionService:
     year = timedelta(days=365)
     return RetentionService(
-        services.database, services.audit, calls=year, reports=year, audit_detail=year, batch_rows=rows
+        services.database, services.audit, calls=year, reports=year, sanctions=year, audit_detail=year, batch_rows=rows
     )
 
 
@@ -254,7 +328,7 @@ async def run():
     services = Container(settings.load(None))
     day = timedelta(days=365)
     await RetentionService(
-        services.database, services.audit, calls=day, reports=day, audit_detail=day, batch_rows=1
+        services.database, services.audit, calls=day, reports=day, sanctions=day, audit_detail=day, batch_rows=1
     ).erase()
 asyncio.run(run())
 """
@@ -290,6 +364,7 @@ async def test_retention_reads_indexes(services: Container) -> None:
     cases = {
         retention._DELETE_CALLS: "call_sessions_started_idx",
         retention._ERASE_REPORTS: "reports_texts_idx",
+        retention._ERASE_SANCTIONS: "sanctions_texts_idx",
         "SELECT number FROM audit_log WHERE erased_by IS NULL AND detail <> '{}' AND action <> 'audit.erase'"
         " AND at < :before ORDER BY at LIMIT :rows": "audit_log_detail_idx",
     }
@@ -310,7 +385,12 @@ async def test_nightly_job_erases(services: Container) -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("RETAIN_CALLS_FOR", "30d"), ("RETAIN_REPORTS_FOR", "182d"), ("RETAIN_AUDIT_DETAIL_FOR", "30d")],
+    [
+        ("RETAIN_CALLS_FOR", "30d"),
+        ("RETAIN_REPORTS_FOR", "182d"),
+        ("RETAIN_SANCTIONS_FOR", "182d"),
+        ("RETAIN_AUDIT_DETAIL_FOR", "30d"),
+    ],
 )
 def test_retention_settings_have_a_least(environment: dict[str, str], name: str, value: str) -> None:
     with pytest.raises(SettingsError, match=name):

@@ -116,7 +116,9 @@ export interface paths {
         /**
          * Create an account and log in
          * @description For `web` the refresh token travels only in an HttpOnly cookie, over https `__Host-refresh_token`. With a
-         *     `birthDate` below the minimum age there is no account, and the device is refused for a day.
+         *     `birthDate` below the minimum age there is no account, and the device is refused for a day. `account_banned` and
+         *     `account_suspended`: an account with this address was sanctioned and then deleted; `detail` says until when no other
+         *     can be opened with it.
          */
         post: operations["register"];
         delete?: never;

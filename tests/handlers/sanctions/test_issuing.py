@@ -212,6 +212,7 @@ async def test_statement_is_mailed_and_notified(
         "no automated means",
         "appeal free of charge",
         "out-of-court dispute settlement",
+        "download your data or delete your account",
     ):
         assert part in mail.text and part in mail.html
     assert "<b>& more" in mail.text and "&lt;b&gt;&amp; more" in mail.html

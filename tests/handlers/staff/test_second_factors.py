@@ -19,7 +19,9 @@ from adapters.rate_limiter import RateLimiter
 from adapters.secret_box import SecretBox
 from models import Role
 from services.identity.second_factors import SecondFactorsService
-from testing.authenticators import enroll, make_staff
+from testing.accounts import credentials
+from testing.authenticators import enroll, keep_tokens, make_staff
+from testing.containers import run_jobs
 from testing.databases import rows, value
 from testing.http_answers import read_code
 from testing.logins import Deployment, Visit
@@ -152,7 +154,7 @@ async def test_wrong_codes_are_limited_without_redis(deployment: Deployment, mak
     identity = services.logins.identify(staff.http.headers["Authorization"].removeprefix("Bearer "))
     async with Redis(port=free_port()) as nowhere:
         apart = SecondFactorsService(
-            services.database, Passwords(4), services.logins, services.audit, RateLimiter(nowhere),
+            services.database, Passwords(4), services.logins, services.security_notices, RateLimiter(nowhere),
             SecretBox(SecretStr(KEY)), required=True,
         )  # fmt: skip
         for _ in range(5):
@@ -179,6 +181,36 @@ async def test_recovery_code_works_once_in_any_spelling(visit: Visit, make_enrol
     actions = await rows(staff.services, "SELECT action FROM audit_log WHERE actor_id = :u ORDER BY number", u=staff.id)
     names = ["enroll", "recovery", "codes", "recovery"]
     assert [action for (action,) in actions] == [f"second_factor.{name}" for name in names]
+
+
+async def test_recovery_code_used_twice_at_once_works_once(visit: Visit, make_enrolled: MakeStaff) -> None:
+    staff = await make_enrolled()
+    answers = await asyncio.gather(*(staff.log_in(visit(), staff.recovery_codes[0]) for _ in range(4)))
+    assert sorted(each.status_code for each in answers) == [200, 403, 403, 403]
+    assert (await staff.http.get("/auth/second-factor")).json()["recoveryCodesLeft"] == 9
+
+
+async def test_owner_is_mailed_each_change(deployment: Deployment, visit: Visit, make_enrolled: MakeStaff) -> None:
+    """Of the factor and of its codes, by an operator too; without a code, and nothing for a code that was refused."""
+    staff = await make_enrolled()
+    assert read_code(await staff.log_in(visit(), "aaaa-bbbb-cccc-dddd")) == INVALID
+    assert (await staff.log_in(visit(), staff.recovery_codes[0])).status_code == 200
+    codes = (await staff.http.post("/auth/second-factor/recovery-codes")).json()["recoveryCodes"]
+    assert (await staff.http.delete("/auth/second-factor")).status_code == 204
+    await staff.log_in(staff.http, None)
+    keep_tokens(staff.http, await staff.http.post("/auth/login", json=credentials(staff.email, device="desk")))
+    await enroll(deployment.services, staff.http, staff.id, staff.email)
+    await deployment.services.administrators.reset_factor(staff.email)
+    await run_jobs(deployment.services)
+    mails = deployment.outbox.to(staff.email)
+    expected = ["was set up", "recovery code of your account was used", "were replaced", "was removed", "was set up"]
+    expected.append("An operator removed")
+    unmatched = [each.text for each in mails]
+    for words in expected:
+        unmatched.remove(next(text for text in unmatched if words in text))
+    assert unmatched == []
+    assert len({mail.subject for mail in mails}) == 1 and all("If this was not you" in mail.text for mail in mails)
+    assert not any(code in mail.text for code in (*codes, *staff.recovery_codes, staff.secret) for mail in mails)
 
 
 async def test_stolen_access_token_enrolls_nothing(deployment: Deployment, visit: Visit) -> None:
@@ -279,7 +311,7 @@ async def test_secret_is_encrypted_with_the_first_key(deployment: Deployment, ma
         box = SecretBox(SecretStr(keys) if keys else None)
         limiter = RateLimiter(services.redis)
         return SecondFactorsService(
-            services.database, Passwords(4), services.logins, services.audit, limiter, box, required=True
+            services.database, Passwords(4), services.logins, services.security_notices, limiter, box, required=True
         )
 
     other = uuid.uuid4().hex * 2
