@@ -8,7 +8,7 @@ const [base, mails, pictures, executablePath, ...args] = process.argv.slice(2);
 const { browser, complaints, violations, looked_at, person, look } = await browse(executablePath, args, [base]);
 
 async function signUp(page) {
-  const address = `u${randomUUID().replaceAll("-", "").slice(0, 12)}@example.com`;
+  const address = `u${randomUUID().replaceAll("-", "").slice(0, 24)}@example.com`;
   await page.goto(base);
   await page.getByLabel("E-mail").fill(address);
   await page.getByLabel("Password").fill("correct horse battery");

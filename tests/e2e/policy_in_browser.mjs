@@ -32,7 +32,7 @@ async function mailed(address) {
   throw new Error(`no mail to ${address} leads to the deletion`);
 }
 
-const phone = await person({ width: 360, height: 740 });
+const phone = await person({ width: 320, height: 740 });
 for (const scheme of ["light", "dark"]) {
   await phone.emulateMedia({ colorScheme: scheme });
   for (const name of PAGES) {

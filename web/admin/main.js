@@ -10,7 +10,7 @@ import { staff, staffMember } from "./staff.js";
 
 // Address, title, and whether it is for administrators alone.
 const PAGES = [
-  ["", "Overview", true], ["users", "Accounts"], ["queue", "Review queue"], ["reports", "Reports"], ["appeals", "Appeals"], ["orders", "Orders", true], ["courses", "Courses", true],
+  ["", "Overview", true], ["users", "Accounts"], ["queue", "Review queue"], ["reports", "Reports"], ["appeals", "Appeals", true], ["orders", "Orders", true], ["courses", "Courses", true],
   ["staff", "Staff", true], ["audit", "Audit"], ["security", "Security"],
 ];
 const ICON = new URL("icon.svg", import.meta.url).pathname;
@@ -27,7 +27,7 @@ function place() {
 async function show({ keepsFocus = false } = {}) {
   const mayOpen = PAGES.filter(([, , isForAdmins]) => api.isAdmin() || !isForAdmins);
   const { name, id, which } = place();
-  if (!mayOpen.some(([path]) => path === name)) return void location.replace(`#/${api.isAdmin() ? "" : "reports"}`);
+  if (!mayOpen.some(([path]) => path === name)) return void location.replace(`#/${api.isAdmin() ? "" : "queue"}`);
   const turn = ++shown;
   const again = () => show({ keepsFocus: true });
   bar.replaceChildren(
@@ -58,6 +58,9 @@ async function show({ keepsFocus = false } = {}) {
     say("");
     main.focus({ preventScroll: true });
     scrollTo(0, 0);
+  } else if (document.activeElement === document.body) {
+    // What had the focus is gone.
+    main.focus({ preventScroll: true });
   }
 }
 

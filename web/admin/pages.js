@@ -20,6 +20,12 @@ export async function act(work, message, again) {
   }
 }
 
+/** Show that something was done, and reload the page. */
+export function finish(message, again) {
+  say(message);
+  again();
+}
+
 /** A list with more pages: `read(cursor)` returns a page, `draw(rows)` shows all rows so far. */
 export async function list(read, draw) {
   const place = h("div");
@@ -184,23 +190,34 @@ export async function user(id, again) {
 }
 
 const VERDICTS = { pending: "warn", actioned: "bad", reviewed: "good", dismissed: "" };
+const VERDICT_CHOICES = [["reviewed", "reviewed: true, but no measure"], ["actioned", "actioned: true, with a measure"], ["dismissed", "dismissed: nothing to it"]];
 
 export async function review(row, again) {
+  const status = select({ name: "status" }, VERDICT_CHOICES, row.status);
+  const sanction = fields(row.reason, "none", (kind) => {
+    // The report of a sanctioned learner is `actioned` in any case.
+    if (kind) status.value = "actioned";
+    for (const option of status.options) option.disabled = Boolean(kind) && option.value !== "actioned";
+  });
+  const send = async (answer) => {
+    const verdict = { status: answer.status, sanction: readSanction(answer) };
+    if (answer.adminNote.trim()) verdict.adminNote = answer.adminNote.trim();
+    await api.review(row.id, verdict);
+  };
   const answer = await ask(
     "Review the report",
     [
-      h("p", null, `${row.reason.replaceAll("_", " ")}: ${row.description ?? "no description"}`),
-      field("Verdict", select({ name: "status" }, [["reviewed", "reviewed"], ["actioned", "actioned"], ["dismissed", "dismissed"]])),
-      field("Note", h("textarea", { name: "adminNote", maxlength: 2000, rows: 3 })),
-      ...fields(row.reason, "none"),
+      h("p", null, "About ", person(row.reportedId), `: ${row.reason.replaceAll("_", " ")}`),
+      h("p", { class: "text" }, row.description ?? "no description"),
+      field("Verdict", status),
+      field("Note, for staff", h("textarea", { name: "adminNote", maxlength: 2000, rows: 3 }, row.adminNote ?? "")),
+      ...sanction,
     ],
     "Review",
     "primary",
+    send,
   );
-  if (!answer) return;
-  const verdict = { status: answer.status, sanction: readSanction(answer) };
-  if (answer.adminNote.trim()) verdict.adminNote = answer.adminNote.trim();
-  await act(() => api.review(row.id, verdict), "The report is reviewed.", again);
+  if (answer) finish("The report is reviewed.", again);
 }
 
 function reportTable(rows, again) {
@@ -238,6 +255,12 @@ function orderTable(rows, again) {
     const left = row.amount - row.amountRefunded;
     const unit = 10 ** digits(row.currency);
     const key = `admin-${crypto.getRandomValues(new Uint32Array(4)).join("-")}`;
+    const send = async (answer) => {
+      const body = {};
+      if (answer.amount) body.amount = Math.round(Number(answer.amount) * unit);
+      if (answer.reason.trim()) body.reason = answer.reason.trim();
+      await api.refund(row.id, body, key);
+    };
     const answer = await ask(
       `Refund ${money(left, row.currency)}?`,
       [
@@ -249,12 +272,10 @@ function orderTable(rows, again) {
         field("Reason", h("input", { name: "reason", maxlength: 500 })),
       ],
       "Refund",
+      "danger",
+      send,
     );
-    if (!answer) return;
-    const body = {};
-    if (answer.amount) body.amount = Math.round(Number(answer.amount) * unit);
-    if (answer.reason.trim()) body.reason = answer.reason.trim();
-    await act(() => api.refund(row.id, body, key), "The refund is on its way.", again);
+    if (answer) finish("The refund is on its way.", again);
   };
   return table(
     "Orders",

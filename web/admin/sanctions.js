@@ -11,8 +11,9 @@ const COLOURS = { warning: "warn", suspension: "bad", ban: "bad", open: "warn", 
 /** Whether the clock of this machine is beyond an instant: for what is shown, not for what is decided. */
 const isPast = (instant) => instant !== null && new Date(instant) < new Date();
 
-/** The fields of a sanction; the duration belongs to a suspension. With `none` no sanction is chosen at first. */
-export function fields(ground, none) {
+/** The fields of a sanction; the duration belongs to a suspension. With `none` no sanction is chosen at first. `choose` is
+ * called with each kind that is chosen. */
+export function fields(ground, none, choose = () => {}) {
   const days = h("input", { name: "days", type: "number", min: 1, max: 365, value: 7, inputmode: "numeric" });
   const duration = field("Days", days);
   const facts = h("textarea", { name: "facts", minlength: 3, maxlength: 2000, rows: 4, "aria-describedby": "facts-hint" });
@@ -29,6 +30,7 @@ export function fields(ground, none) {
     days.disabled = duration.hidden;
     days.required = !duration.hidden;
     facts.required = Boolean(chosen.value);
+    choose(chosen.value);
   }
   adapt();
   return [field(none ? "Sanction" : "Kind", chosen), ...more];
@@ -40,23 +42,16 @@ export function readSanction({ kind, ground, facts, days }) {
   return { kind, ground, facts: facts.trim(), ...(kind === "suspension" && { days: Number(days) }) };
 }
 
-/** Ask for a sanction of an account; return whether it was issued. */
-async function issue(id, name) {
+/** Ask for a sanction of an account; return what was issued, or null. */
+function issue(id, name) {
   const key = `admin-${crypto.getRandomValues(new Uint32Array(4)).join("-")}`;
-  const answer = await ask(`Sanction ${name}`, fields("harassment"), "Issue");
-  if (answer) await api.issueSanction(id, readSanction(answer), key);
-  return Boolean(answer);
+  return ask(`Sanction ${name}`, fields("harassment"), "Issue", "danger", (answer) => api.issueSanction(id, readSanction(answer), key));
 }
 
 async function run(work, message, again) {
-  try {
-    if (await work()) {
-      say(message);
-      again();
-    }
-  } catch (problem) {
-    say(problem.message);
-  }
+  if (!(await work())) return;
+  say(message);
+  again();
 }
 
 const state = (row) => {
@@ -70,11 +65,10 @@ const person = (id) => (id ? h("a", { href: `#/users/${id}`, class: "id" }, id.s
 /** The section of an account's page. */
 export async function sanctionsOf(user, name, again) {
   const { items } = await api.sanctions(user.id);
-  const lift = async (row) => {
+  const lift = (row) => {
     const reason = h("textarea", { name: "reason", required: true, minlength: 3, maxlength: 2000, rows: 3 });
-    const answer = await ask(`Lift the ${row.kind}?`, [h("p", null, "The learner reads the reason. An open appeal is closed."), field("Reason", reason)], "Lift", "primary");
-    if (answer) await api.liftSanction(row.id, answer.reason.trim());
-    return Boolean(answer);
+    const texts = [h("p", null, "The learner reads the reason. An open appeal is closed."), field("Reason", reason)];
+    return ask(`Lift the ${row.kind}?`, texts, "Lift", "primary", (answer) => api.liftSanction(row.id, answer.reason.trim()));
   };
   return [
     h(
@@ -105,9 +99,9 @@ export async function sanctionsOf(user, name, again) {
 /** The table of appeals. An administrator does not decide about an own sanction. */
 export function appealTable(rows, again) {
   const me = api.ownId();
-  const decide = async (row) => {
+  const decide = (row) => {
     const outcome = select({ name: "outcome" }, [["upheld", `uphold: the ${row.sanction.kind} stays`], ["overturned", `overturn: the ${row.sanction.kind} is lifted`]]);
-    const answer = await ask(
+    return ask(
       "Decide the appeal",
       [
         h("p", null, `${row.sanction.kind} for ${words(row.sanction.ground)}: ${row.sanction.facts ?? "erased"}`),
@@ -117,9 +111,8 @@ export function appealTable(rows, again) {
       ],
       "Decide",
       "primary",
+      (answer) => api.decideAppeal(row.id, { outcome: answer.outcome, reason: answer.reason.trim() }),
     );
-    if (answer) await api.decideAppeal(row.id, { outcome: answer.outcome, reason: answer.reason.trim() });
-    return Boolean(answer);
   };
   const action = (row) => {
     if (row.status !== "open") return null;

@@ -27,22 +27,8 @@ async function askForCode() {
     location.hash = "#/security";
     return false;
   }
-  let refusal = "";
-  for (;;) {
-    const answer = await ask(
-      "Confirm that it is you",
-      [h("p", null, "This needs a code that is at most ten minutes old."), codeField(), refusal && h("p", { role: "alert", class: "refusal" }, refusal)],
-      "Confirm",
-      "primary",
-    );
-    if (!answer) return false;
-    try {
-      await api.proveFactor(answer.code);
-      return true;
-    } catch (problem) {
-      refusal = problem.message;
-    }
-  }
+  const texts = [h("p", null, "This needs a code that is at most ten minutes old."), codeField()];
+  return Boolean(await ask("Confirm that it is you", texts, "Confirm", "primary", (answer) => api.proveFactor(answer.code)));
 }
 
 export async function security(again) {
@@ -105,15 +91,11 @@ function enrolled(factor, place, again) {
 
 async function setUp(isReplaced, place, again) {
   const fields = [h("p", null, isReplaced ? "The present app works until the new one is confirmed." : "Your other logins end when it is set up."), passwordField()];
-  const answer = await ask("Set up an authenticator app", isReplaced ? [...fields, codeField()] : fields, "Continue", "primary");
-  if (!answer) return;
-  try {
-    const made = await api.startFactor(answer.password, answer.code);
-    place.replaceChildren(...scan(made, place, again));
-    place.querySelector("input").focus();
-  } catch (problem) {
-    say(problem.message);
-  }
+  let made;
+  const send = async (answer) => (made = await api.startFactor(answer.password, answer.code));
+  if (!(await ask("Set up an authenticator app", isReplaced ? [...fields, codeField()] : fields, "Continue", "primary", send))) return;
+  place.replaceChildren(...scan(made, place, again));
+  place.querySelector("input").focus();
 }
 
 function scan(made, place, again) {

@@ -76,7 +76,7 @@ function tooYoung(_: Me, __: () => void, leave: () => void): void {
 function refused(why: string, leave: () => void): void {
   show(
     "You cannot talk with others here",
-    h("div", { class: "card" }, h("p", {}, why), h("p", {}, "If this is a mistake, write to support."), h("p", {}, h("a", { href: "#/courses" }, "See the courses"))),
+    h("div", { class: "card" }, h("p", {}, why), h("p", {}, "If this is a mistake, ", h("a", { href: "/contact" }, "write to us"), "."), h("p", {}, h("a", { href: "#/courses" }, "See the courses"))),
     signOut(leave),
   );
 }
@@ -100,6 +100,7 @@ async function documents(_: Me, next: () => void, leave: () => void): Promise<vo
   show(
     isNew ? "Before you talk with others" : "Our documents have changed",
     h("div", { class: "card" }, h("p", {}, "Read each document, and tick its box to accept it."), element),
+    h("p", { class: "soft" }, "Without them you cannot talk with others. You may ", h("a", { href: "/delete-account" }, "delete your account"), " instead."),
     signOut(leave),
   );
 }

@@ -65,7 +65,7 @@ async function route(): Promise<void> {
     navigate(BELONGS[name] ?? name);
     view?.();
   } catch (reason) {
-    if (asked !== address()) return;
+    if (asked !== address() || !talk) return;
     if (reason instanceof ParlanceError && /^(refresh_token_|unauthenticated|account_banned)/.test(reason.code)) leave();
     else if (reason instanceof ParlanceError && ["not_found", "request_invalid"].includes(reason.code)) {
       navigate("");
@@ -94,7 +94,7 @@ function navigate(current: string): void {
 async function enter(): Promise<void> {
   localStorage.setItem(KNOWN, "yes");
   const realtime = new RealtimeClient(parlance);
-  talk = new Talk(realtime, () => go(""));
+  talk = new Talk(realtime, () => go(""), endLogin);
   bell = new Bell(realtime.socket);
   if (await talk.resume()) return;
   // A page that cannot read the warnings shows them the next time.
@@ -109,6 +109,12 @@ function leave(): void {
   place("nav").hidden = true;
   window.history.replaceState(null, "", "/");
   signIn(enter, keptOut);
+}
+
+/** Show the login, because the server has ended the present one: a sanction, or a logout on another device. */
+function endLogin(reason: ParlanceError): void {
+  leave();
+  say(sentence(reason), "alert");
 }
 
 /** Show the reasons of a login that was refused for a sanction; return whether it was. */

@@ -5,7 +5,7 @@ import { h, say } from "./dom.ts";
 import { parlance } from "./session.ts";
 import { sentence } from "./words.ts";
 
-export const REASONS: [ReportReasonInput, string][] = [
+const REASONS: [ReportReasonInput, string][] = [
   ["harassment", "Harassment"],
   ["threat", "A threat of violence"],
   ["minor_safety", "Danger to a child, or a child in the call"],

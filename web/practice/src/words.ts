@@ -10,7 +10,6 @@ const SENTENCES: Record<string, string> = {
   email_taken: "There is an account with this e-mail address already. Sign in instead, or ask for a new password.",
   invalid_credentials: "The e-mail address or the password is not right.",
   username_taken: "This username is taken. Choose another one.",
-  text_refused: "This has a word that is not allowed here. Write it in another way.",
   picture_refused: "This picture is not allowed here. Choose another one.",
   token_invalid: "This link has been used already or is too old. Ask for a new one.",
   pairing_on_hold: "You cannot be matched with a partner for now. Try again tomorrow.",
@@ -43,7 +42,24 @@ const MICROPHONE: Record<string, string> = {
   NotReadableError: "The microphone is used by another program. Close that, then try again.",
 };
 
+/** Names of the fields whose texts are filtered. */
+const FIELDS: Record<string, string> = { username: "The username", displayName: "The name that partners see", topic: "The topic" };
+
+/** The field that a text was refused in, or undefined. */
+export function findField(reason: unknown): string | undefined {
+  if (!(reason instanceof ParlanceError)) return undefined;
+  if (reason.code === "username_taken") return "username";
+  return reason.code === "text_refused" ? /^'(\w+)'/.exec(reason.message)?.[1] : undefined;
+}
+
+function refusedText(reason: ParlanceError): string {
+  const name = FIELDS[findField(reason) ?? ""] ?? "This";
+  const fault = reason.message.includes("staff") ? "reads like an account of our staff" : "has a word that is not allowed here";
+  return `${name} ${fault}. Write it in another way.`;
+}
+
 export function sentence(reason: unknown): string {
+  if (reason instanceof ParlanceError && reason.code === "text_refused") return refusedText(reason);
   if (reason instanceof ParlanceError) return SENTENCES[reason.code] ?? reason.message;
   if (reason instanceof DOMException) return MICROPHONE[reason.name] ?? "The microphone cannot be used here.";
   // `fetch` raises it when the server cannot be reached.
