@@ -1,14 +1,14 @@
 """addresses of sanctioned accounts that were deleted, and the erasure of texts of sanctions
 
 Revision ID: 8d2f6c1b7e04
-Revises: 5b8e2f61c0d4
+Revises: 9f27c4b1d863
 """
 
 import sqlalchemy as sa
 from alembic import op
 
 revision = "8d2f6c1b7e04"
-down_revision = "5b8e2f61c0d4"
+down_revision = "9f27c4b1d863"
 branch_labels = None
 depends_on = None
 
