@@ -2,16 +2,24 @@
 
 Load balancers notice by `/ready`, and proxies that only notice refused connections lose none: until the delay is over,
 every request is answered, and each answer closes its connection, so that no request is on its way over a connection
-that ends.
+that ends. Then nothing listens any more, and what was connected before is still accepted: a proxy may have sent a
+request over it, and must not send a POST twice. `contract.http_server` lets such connections be quiet for a moment.
+
+uvicorn closes its listeners while connections wait in them, which the kernel then resets. Its `Server` is reached by
+its handler of the signal; `tests/contract/test_seams.py` holds what is read of it to its source.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
+import socket
 from datetime import timedelta
 from typing import TYPE_CHECKING
+
+from uvicorn import Server
 
 if TYPE_CHECKING:
     from container import Container
@@ -26,15 +34,51 @@ def stop_gracefully(services: Container, delay: timedelta) -> None:
     """
     stop = signal.getsignal(signal.SIGTERM)
     loop = asyncio.get_running_loop()
+    tasks: set[asyncio.Task[None]] = set()
 
-    def end() -> None:
+    async def end() -> None:
         if callable(stop):
+            if isinstance(server := getattr(stop, "__self__", None), Server):
+                await stop_listening(server)
             stop(signal.SIGTERM, None)
 
     def begin() -> None:
         if not services.stopping.is_set():
             services.stopping.set()
             log.info("server_stopping delay_seconds=%g", delay.total_seconds())
-            loop.call_later(delay.total_seconds(), end)
+            loop.call_later(delay.total_seconds(), lambda: tasks.add(loop.create_task(end())))
 
     loop.add_signal_handler(signal.SIGTERM, begin)
+
+
+async def stop_listening(server: Server) -> None:
+    """Close the listeners of a server, and accept what was connected to them before."""
+    waiting = []
+    for listening in getattr(server, "servers", []):
+        copies = [socket.socket(fileno=os.dup(each.fileno())) for each in listening.sockets]
+        listening.close()
+        for copy in copies:
+            with copy:
+                waiting += accept_all(copy)
+
+    def make_protocol() -> asyncio.Protocol:
+        options = {"server_state": server.server_state, "app_state": server.lifespan.state}
+        return server.config.http_protocol_class(config=server.config, **options)  # type: ignore[call-arg]
+
+    for connection in waiting:
+        await asyncio.get_running_loop().connect_accepted_socket(make_protocol, connection)
+
+
+def accept_all(listener: socket.socket) -> list[socket.socket]:
+    """Accept each connection that waits at a listener."""
+    accepted: list[socket.socket] = []
+    listener.setblocking(False)
+    while True:
+        try:
+            connection, _ = listener.accept()
+        except BlockingIOError:
+            return accepted
+        except ConnectionAbortedError:
+            continue
+        connection.setblocking(False)
+        accepted.append(connection)

@@ -17,15 +17,23 @@ if TYPE_CHECKING:
     from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 
+def is_stopping(app_state: dict[str, Any]) -> bool:
+    """Return whether the process is about to stop."""
+    stopping = app_state.get(STOPPING)
+    return stopping is not None and stopping.is_set()
+
+
 class Exchange(RequestResponseCycle):
     """uvicorn's request and response, which also sends an answer whose head is known beforehand."""
+
+    #: uvicorn's state of the process.
+    app_state: dict[str, Any]
 
     @classmethod
     def start(cls, protocol: HttpToolsProtocol) -> Exchange:
         """Make the exchange of the request whose head the protocol has read."""
-        stopping = protocol.app_state.get(STOPPING)
         is_kept = protocol.scope["http_version"] != "1.0" and protocol.parser.should_keep_alive()
-        return cls(
+        exchange = cls(
             scope=protocol.scope,
             transport=protocol.transport,
             flow=protocol.flow,
@@ -35,11 +43,15 @@ class Exchange(RequestResponseCycle):
             default_headers=protocol.server_state.default_headers,
             message_event=asyncio.Event(),
             expect_100_continue=protocol.expect_100_continue,
-            keep_alive=is_kept and not (stopping is not None and stopping.is_set()),
+            keep_alive=is_kept,
             on_response=protocol.on_response_complete,
         )
+        exchange.app_state = protocol.app_state
+        return exchange
 
     async def send(self, message: Any) -> None:
+        if not self.response_started and is_stopping(self.app_state):
+            self.keep_alive = False
         if message["type"] != WHOLE:
             await super().send(message)
             return

@@ -32,11 +32,21 @@ class Limits:
     body_seconds: float = 30
     #: How long a refused client may continue to send, so that a reset does not overtake the refusal (RFC 9112, 9.6).
     linger_seconds: float = 2
+    #: How long a quiet connection of a stopping process may still bring a request, which is then on its way.
+    last_request_seconds: int = 1
 
     def allow(self, headers: list[tuple[bytes, bytes]], target: bytes = b"") -> bool:
         """Return whether a head, or trailers, are within the limits of size and lines."""
         size = len(target) + sum([len(name) + len(value) + 4 for name, value in headers])
         return size <= self.head_bytes and len(headers) <= self.head_lines and len(target) <= self.target_bytes
+
+    def head_too_slow(self) -> errors.RequestTimeout:
+        seconds = self.head_seconds
+        return errors.RequestTimeout(f"The head of the request did not arrive within {seconds:g} seconds.")
+
+    def body_too_slow(self) -> errors.RequestTimeout:
+        rate = self.body_bytes_per_second
+        return errors.RequestTimeout(f"The body arrived too slowly: less than {rate:g} bytes per second.")
 
     def head_too_large(self, target: bytes) -> errors.ProductError:
         if len(target) > self.target_bytes:

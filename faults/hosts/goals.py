@@ -258,25 +258,38 @@ def bans_known(evidence: Evidence) -> list[str]:
     ]
 
 
+#: Requests whose errors count; of the others some are to be refused.
+_ASKED = ("write", "read", "profile", "refresh", "rate")
+
+
+def _failed(evidence: Evidence) -> list[tuple[float, str, str]]:
+    """Return (when, what, outcome) of each answer of 5xx and request without an answer, from the fault on."""
+    began = evidence.timing.began
+    return [
+        (at, what, outcome)
+        for at, what, outcome in evidence.record.tries
+        if what in _ASKED and at >= began and outcome.startswith(("5", "lost"))
+    ]
+
+
 def http_errors(evidence: Evidence) -> Counter[str]:
     """Count answers of 5xx, and requests without an answer, from the fault on."""
-    asked = ("write", "read", "profile", "refresh", "rate")
-    return Counter(
-        outcome
-        for at, what, outcome in evidence.record.tries
-        if what in asked and at >= evidence.timing.began and outcome.startswith(("5", "lost"))
-    )
+    return Counter(outcome for _, _, outcome in _failed(evidence))
+
+
+def _sentences(evidence: Evidence, failed: list[tuple[float, str, str]]) -> list[str]:
+    return [f"{what} at {at - evidence.timing.began:.2f} s: {outcome}" for at, what, outcome in sorted(failed)]
 
 
 def outages_said(evidence: Evidence) -> list[str]:
     """An outage is answered with 503 and Retry-After, never with 500."""
-    wrong = {name: count for name, count in http_errors(evidence).items() if name != "503" and name.startswith("5")}
-    return [f"{count} requests: {name}" for name, count in sorted(wrong.items())]
+    wrong = [each for each in _failed(evidence) if each[2] != "503" and each[2].startswith("5")]
+    return _sentences(evidence, wrong)
 
 
 def no_errors(evidence: Evidence) -> list[str]:
     """No request is answered with 5xx, and none is lost."""
-    return [f"{count} requests: {outcome}" for outcome, count in sorted(http_errors(evidence).items())]
+    return _sentences(evidence, _failed(evidence))
 
 
 def load_worked(evidence: Evidence) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,9 @@ import pytest
 from testing.polling import eventually
 from testing.servers import Server, start_server, stop_server
 from testing.time_limits import limit
+
+#: A request that is refused with 400, and that no proxy may send twice.
+POST = b"POST /auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
 
 
 @contextmanager
@@ -90,3 +94,62 @@ async def test_nothing_listens_while_last_requests_are_answered(environment: dic
         assert b"connection: close" in (await reader.readuntil(b"\r\n\r\n")).lower()
         writer.close()
         await asyncio.to_thread(server.process.wait, limit(20))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_no_request_is_lost_when_the_listener_closes(
+    environment: dict[str, str], tmp_path: Path, workers: int
+) -> None:
+    """Those of connections that wait to be accepted, that are new, and that are kept; a POST cannot be repeated.
+
+    The processes are suspended while these requests are sent, as an event loop is that is busy at that moment.
+    """
+    delay = 4.0
+    with serving(environment, tmp_path, delay=f"{delay:g}s", workers=workers) as server:
+        port = int(server.url.rpartition(":")[2])
+
+        def connect() -> socket.socket:
+            return socket.create_connection(("127.0.0.1", port), timeout=limit(10))
+
+        kept, new = [connect() for _ in range(4)], [connect() for _ in range(4)]
+        for each in kept:
+            each.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+            await asyncio.to_thread(each.recv, 4096)
+        os.kill(server.process.pid, signal.SIGTERM)
+        log = tmp_path / "server.log"
+        await eventually(lambda: log.read_text().count("server_stopping") == workers)
+        over = time.monotonic() + delay
+        os.killpg(server.process.pid, signal.SIGSTOP)
+        try:
+            waiting = [connect() for _ in range(8)]
+            for each in (*kept, *new, *waiting):
+                each.sendall(POST)
+            await asyncio.sleep(over - time.monotonic())
+        finally:
+            os.killpg(server.process.pid, signal.SIGCONT)
+        answers = {}
+        for name, connections in (("kept", kept), ("new", new), ("waiting", waiting)):
+            answers[name] = [await asyncio.to_thread(read_all, each) for each in connections]
+        for name, texts in answers.items():
+            assert all(b"HTTP/1.1 400 " in text and b"connection: close" in text.lower() for text in texts), name
+        await asyncio.to_thread(server.process.wait, limit(20))
+
+
+async def test_quiet_connections_of_a_stopping_server_end(environment: dict[str, str], tmp_path: Path) -> None:
+    with serving(environment, tmp_path, delay="0s", workers=1) as server:
+        quiet = socket.create_connection(("127.0.0.1", int(server.url.rpartition(":")[2])), timeout=limit(10))
+        os.kill(server.process.pid, signal.SIGTERM)
+        assert await asyncio.to_thread(read_all, quiet) == b""
+        await asyncio.to_thread(server.process.wait, limit(20))
+
+
+def read_all(connection: socket.socket) -> bytes:
+    """Return all that arrives until the other side closes; what arrived until then where it resets the connection."""
+    received = b""
+    with connection:
+        try:
+            while piece := connection.recv(4096):
+                received += piece
+        except ConnectionResetError:
+            received += b"(reset)"
+    return received

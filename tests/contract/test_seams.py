@@ -47,6 +47,18 @@ SEAMS = [
         },
     ),
     Seam(
+        "cli/draining.py",
+        "uvicorn",
+        "uvicorn.server:Server",
+        {
+            "startup": "f5f2d28194859ddf",
+            "shutdown": "75d082d1a8d429c5",
+            "handle_exit": "97d620adb18baf9f",
+            "capture_signals": "f14aa8674efa9bd9",
+        },
+        ("servers", "server_state", "lifespan"),
+    ),
+    Seam(
         "cli/supervisor.py",
         "uvicorn",
         "uvicorn.supervisors.multiprocess:Multiprocess",
