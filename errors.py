@@ -19,7 +19,7 @@
     │   RefreshTokenReused, TokenInvalid, PasswordTooCommon, LastAdmin    accounts
     ├── UsernameTaken                                                     profiles
     ├── AlreadyRated, CallNotEnded, AlreadyReported, AlreadySanctioned, SanctionLifted,
-    │   AlreadyAppealed, AppealClosed                                     history and safety
+    │   AlreadyAppealed, AppealClosed, PictureNotWaiting                  history and safety
     ├── CourseIsFree, AlreadyEnrolled, PaymentPending, SignatureInvalid, PaymentRefused,
     │   OrderNotRefundable, RefundPending, RefundTooLarge                  payments
     ├── NotEnrolled, CourseInUse, SlugTaken, LessonsDiffer, VideoNotReady,
@@ -343,6 +343,12 @@ class AppealClosed(ProductError):
     status = 409
     code = "appeal_closed"
     title = "This appeal has already been decided or closed."
+
+
+class PictureNotWaiting(ProductError):
+    status = 409
+    code = "picture_not_waiting"
+    title = "This picture no longer waits for review: it is decided, or its owner has replaced or removed it."
 
 
 # --- Payments -----------------------------------------------------------------------------------

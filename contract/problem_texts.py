@@ -174,6 +174,11 @@ TEXTS: dict[str, ProblemText] = {
         "The appeal was decided already, or closed because the sanction was lifted or the account deleted.",
         "Read the appeal again, and show its outcome.",
     ),
+    "picture_not_waiting": ProblemText(
+        "Another member of staff has decided about the picture, its reports were reviewed, or the learner has replaced or"
+        " removed it.",
+        "Read the list of pictures again. A new picture that waits is listed with its own address.",
+    ),
     # --- Payments ---
     "course_is_free": ProblemText(
         "The course has no price, so there is nothing to pay.",

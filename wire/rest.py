@@ -93,6 +93,7 @@ ErrorCode: TypeAlias = Literal[
     "sanction_lifted",
     "already_appealed",
     "appeal_closed",
+    "picture_not_waiting",
     "course_is_free",
     "already_enrolled",
     "payment_pending",
@@ -464,6 +465,39 @@ class ReportQueueCounts(TypedDict):
     open: int
     urgent: int
     overdue: int
+
+
+PictureCause: TypeAlias = Literal["screen", "reports"]
+
+
+PictureUrl: TypeAlias = str
+
+
+class AdminPicture(TypedDict):
+    userId: UserId
+    username: Username | None
+    displayName: DisplayName | None
+    avatarUrl: PictureUrl
+    causes: list[PictureCause]
+    reports: int
+    weight: float
+    waitingSince: Time
+    reviewedAt: NullableTime | None
+    reviewNote: Comment | None
+
+
+class AdminPicturePage(TypedDict):
+    items: list[AdminPicture]
+    nextCursor: NextCursor | None
+
+
+PictureOutcome: TypeAlias = Literal["keep", "remove"]
+
+
+class PictureDecision(TypedDict):
+    avatarUrl: PictureUrl
+    outcome: PictureOutcome
+    note: NotRequired[Comment]
 
 
 BanReason: TypeAlias = str
