@@ -86,7 +86,7 @@ from services.safety.holds import HoldRules
 from services.safety.pictures import PicturesService
 from services.safety.policies import load_policies
 from services.safety.profile_scan import ProfileScan
-from services.safety.published_policy import CONTACT_ADDRESS, read_policy
+from services.safety.published_policy import build_contact, read_policy
 from services.safety.reports import ReportRules, ReportsService
 from services.safety.sanctions import SanctionsService
 from services.safety.statements import StatementsService
@@ -137,7 +137,15 @@ class Container:
         self.audit = AuditService(self.database)
         self.policy = read_policy(settings)
         self.text_filter = TextFilter(settings.word_lists_directory, is_on=settings.is_on("text_filter"))
-        self.pictures = PicturesService(self.database, self.audit, self.jobs, self.storage, self._image_screen)
+        self.pictures = PicturesService(
+            self.database,
+            self.audit,
+            self.jobs,
+            self.storage,
+            self._image_screen,
+            hide_weight=settings.picture_hide_weight,
+            contact=build_contact(settings),
+        )
         self.policies = load_policies(settings.policy_directory)
         self.gates = Gates(settings, {policy.name: policy.version for policy in self.policies.values()})
         # In this order: each feature uses those before it.
@@ -237,7 +245,7 @@ class Container:
                 record_limit=settings.report_record_holds,
             ),
             prune_traits_after=settings.prune_report_traits_after,
-            contact=settings.contact_email or f"{settings.app_url}{CONTACT_ADDRESS}",
+            contact=build_contact(settings),
         )
         keys = KeyFiles(settings)
         self.reports = ReportsService(

@@ -175,8 +175,8 @@ TEXTS: dict[str, ProblemText] = {
         "Read the appeal again, and show its outcome.",
     ),
     "picture_not_waiting": ProblemText(
-        "Another member of staff has decided about the picture, its reports were reviewed, or the learner has replaced or"
-        " removed it.",
+        "Another member of staff has decided about the picture, its reports were reviewed, or the learner has replaced"
+        " or removed it.",
         "Read the list of pictures again. A new picture that waits is listed with its own address.",
     ),
     # --- Payments ---

@@ -99,6 +99,14 @@ def _report_sanction(body: rest.ReportSanction | None) -> ReportSanction | None:
     )
 
 
+async def list_pictures(services: Container, limit: int, cursor: str | None = None) -> rest.AdminPicturePage:
+    return shapes.page(await services.pictures.list_waiting(limit=limit, cursor=cursor), shapes.admin_picture)
+
+
+async def decide_picture(services: Container, identity: Identity, user_id: str, body: rest.PictureDecision) -> None:
+    await services.pictures.decide(identity.user_id, user_id, body["avatarUrl"], body["outcome"], body.get("note"))
+
+
 async def ban_user(services: Container, identity: Identity, user_id: str, body: rest.BanRequest) -> None:
     await services.sanctions.ban(identity.user_id, user_id, body["reason"])
 

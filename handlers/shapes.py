@@ -46,6 +46,7 @@ from services.payments.orders import AdminOrder
 from services.safety.appeals import SubmittedAppeal
 from services.safety.blocks import BlockedUser
 from services.safety.consents import DocumentConsent
+from services.safety.pictures import WaitingPicture
 from services.safety.policies import ACCEPTED
 from services.safety.published_policy import ADDRESSES, CONTACT_ADDRESS, PublishedPolicy
 from services.safety.review_queue import ReviewItem, ReviewPage
@@ -345,6 +346,22 @@ def admin_appeal(row: SubmittedAppeal) -> rest.AdminAppeal:
         "decidedBy": str(row.appeal.decided_by) if row.appeal.decided_by else None,
         "displayName": row.profile.display_name,
         "sanction": admin_sanction(SanctionNotice(row.sanction, row.appeal)),
+    }
+
+
+def admin_picture(row: WaitingPicture) -> rest.AdminPicture:
+    causes: list[tuple[rest.PictureCause, bool]] = [("screen", row.is_held), ("reports", row.is_reported)]
+    return {
+        "userId": str(row.user_id),
+        "username": row.username,
+        "displayName": row.display_name,
+        "avatarUrl": row.url,
+        "causes": [cause for cause, applies in causes if applies],
+        "reports": row.reports,
+        "weight": row.weight,
+        "waitingSince": format_instant(row.waiting_since),
+        "reviewedAt": format_instant(row.reviewed_at),
+        "reviewNote": row.note,
     }
 
 

@@ -51,8 +51,11 @@ class Profile(SQLModel, table=True):
     username: str | None = Field(default=None, max_length=30)
     display_name: str | None = Field(default=None, max_length=60)
     avatar_url: str | None = Field(default=None, max_length=512)
-    #: Since when the picture waits for review; until then its owner and staff alone see it.
+    #: Since when the picture waits for review, because the screen did not decide.
     avatar_held_at: datetime | None = instant(nullable=True)
+    #: When staff last reviewed a picture of this learner, and their note. Reports from before hide no picture any more.
+    avatar_reviewed_at: datetime | None = instant(nullable=True)
+    avatar_review_note: str | None = Field(default=None, sa_type=sa.Text)
     bio: str | None = Field(default=None, sa_type=sa.Text)
     native_language: str | None = Field(default=None, max_length=35)
     english_level: EnglishLevel | None = Field(default=None, sa_type=native_enum(EnglishLevel, "english_level"))

@@ -114,8 +114,16 @@ def new_report(report: Report) -> NotificationTemplate:
     return _alert("A new report", f"A learner was reported for: {reason}.", data, f"report:{report.id}")
 
 
+def _redress(contact: str) -> str:
+    """How to answer a decision about reports and pictures (DSA, articles 16(5) and 17(3)(f))."""
+    return (
+        f"If you disagree, write to {contact}, free of charge: a person will answer. You can also turn to a certified"
+        " body for out-of-court dispute settlement, or to a court."
+    )
+
+
 def report_decided(report: Report, contact: str) -> NotificationTemplate:
-    """For the reporter: whether we acted, not how, and how to answer (DSA, article 16(5))."""
+    """For the reporter: whether we acted, not how, and how to answer."""
     outcome = report.outcome or "no_action"
     found = {
         "acted": "We have reviewed your report and acted on it.",
@@ -124,9 +132,7 @@ def report_decided(report: Report, contact: str) -> NotificationTemplate:
     return NotificationTemplate(
         NotificationType.SYSTEM,
         "Your report was reviewed",
-        f"{found} To protect everyone involved we do not share more. If you disagree, write to {contact}, free of"
-        " charge: a person will answer. You can also turn to a certified body for out-of-court dispute settlement, or"
-        " to a court.",
+        f"{found} To protect everyone involved we do not share more. {_redress(contact)}",
         {"kind": "report_decided", "reportId": str(report.id), "outcome": outcome},
         f"report_decided:{report.id}:{outcome}",
     )
@@ -155,9 +161,20 @@ def user_flagged(user_id: uuid.UUID) -> NotificationTemplate:
 def picture_held(user_id: uuid.UUID, url: str) -> NotificationTemplate:
     return _alert(
         "A picture needs review",
-        "The screen did not decide about a learner's picture. `parlance pictures list` has its address.",
+        "The screen did not decide about a learner's picture. It waits in the list of pictures at /admin-ui.",
         {"kind": "picture", "userId": str(user_id)},
         f"picture:{compute_digest(url)[:32]}",
+    )
+
+
+def picture_removed(url: str, contact: str) -> NotificationTemplate:
+    return NotificationTemplate(
+        NotificationType.SYSTEM,
+        "Your picture was removed",
+        "A person of our staff has looked at your profile picture and found that it breaks the rules of conduct. You"
+        f" can upload another one. {_redress(contact)}",
+        {"kind": "picture_removed"},
+        f"picture_removed:{compute_digest(url)[:32]}",
     )
 
 

@@ -42,3 +42,8 @@ def read_policy(settings: Settings) -> PublishedPolicy:
         ways_to_meet=WAYS_TO_MEET,
         retention=build_schedule(settings),
     )
+
+
+def build_contact(settings: Settings) -> str:
+    """Return where people answer a decision: the contact's address, or a link to the page with it."""
+    return settings.contact_email or f"{settings.app_url}{CONTACT_ADDRESS}"

@@ -108,13 +108,13 @@ def test_held_pictures_are_listed_and_decided(variables: dict[str, str], operato
     empty = parlance("pictures", "list", "--json", **variables)
     assert (empty.returncode, json.loads(empty.stdout)) == (0, []), empty.stderr
     url = f"https://files.example.com/avatars/{learner}/1.webp"
-    for command, said in (("allow", "shown"), ("refuse", "removed")):
+    for command, said in (("keep", "shown"), ("remove", "removed")):
         write_profile(operators, learner, avatar_url=url, avatar_held_at="2026-11-30T10:00:00Z")
         [held] = json.loads(parlance("pictures", "list", "--json", **variables).stdout)
-        assert (held["userId"], held["url"]) == (learner, url) and held["heldAt"].startswith("2026-11-30T10:00")
+        assert (held["userId"], held["url"]) == (learner, url) and held["waitingSince"].startswith("2026-11-30T10:00")
         assert parlance("pictures", "list", **variables).stdout.endswith(f"{url}\n1 pictures to review\n")
         decided = parlance("pictures", command, url, **variables)
         assert (decided.returncode, decided.stdout) == (0, f"the picture of {learner} is {said}\n"), decided.stderr
         again = parlance("pictures", command, url, **variables)
         assert again.returncode == 1 and again.stderr.startswith("parlance: not_found:")
-    assert parlance("pictures", "allow", **variables).returncode == 2
+    assert parlance("pictures", "keep", **variables).returncode == 2

@@ -26,6 +26,7 @@ from models import Role, SanctionGround, SanctionKind
 from services.safety.sanctions import SanctionOrder
 from testing.accounts import make_admin
 from testing.call_history import add_call
+from testing.databases import query
 from testing.gates import consent_to_all
 from testing.lessons import MISSING_ID
 from testing.payments import add_course, completed, deliver
@@ -38,7 +39,9 @@ OPERATIONS = operations.definitions(schemas.load(schemas.OPENAPI))
 
 
 #: Done once, and by the moderator before the administrator tries.
-DONE_BY_MODERATORS = {"liftSanction"}
+DONE_BY_MODERATORS = {"liftSanction", "decidePicture"}
+#: Address of the picture of `userId`, which waits for review.
+PICTURE_URL = "https://files.example.com/avatars/{userId}/1.webp"
 
 
 class Case(NamedTuple):
@@ -152,6 +155,8 @@ ADMINS: dict[str, Case] = {
     "getAdminUser": Case(200, 403),
     "listAdminReports": Case(200, 403),
     "reviewReport": Case(200, 403, body={"status": "reviewed"}),
+    "listPictures": Case(200, 403),
+    "decidePicture": Case(204, 403, body={"avatarUrl": PICTURE_URL, "outcome": "remove"}),
     "banUser": Case(204, 403, body={"reason": "Spam."}),
     "unbanUser": Case(204, 403),
     "listUserSanctions": Case(200, 403),
@@ -274,6 +279,12 @@ async def make_roles(container: Container, asgi: Any) -> AsyncIterator[Roles]:
         appealed = await container.sanctions.issue(None, bob.id, sanction)
         appeal = await container.appeals.submit(bob.id, str(appealed.id), "It was not me.")
         file = await container.lessons.attach(admin.id, str(lesson.id), "words.txt", b"words")
+        await query(
+            container,
+            "UPDATE profiles SET avatar_url = :url, avatar_held_at = now() WHERE user_id = :id",
+            url=PICTURE_URL.format(userId=bob.id),
+            id=bob.id,
+        )
         await consent_to_all(ada)
         ids = {
             "userId": bob.id,

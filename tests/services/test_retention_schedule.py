@@ -12,7 +12,8 @@ KEPT = {
         "users": "id email email_canonical password_hash role is_verified is_banned ban_reason banned_at banned_by"
         " suspended_until flagged_at pairing_held_until age_band age_source age_declared_at accepted_versions"
         " deleted_at created_at updated_at",
-        "profiles": "user_id username display_name avatar_url avatar_held_at bio native_language english_level"
+        "profiles": "user_id username display_name avatar_url avatar_held_at avatar_reviewed_at"
+        " avatar_review_note bio native_language english_level"
         " learning_goal country timezone total_practice_mins total_sessions streak_days last_session_at"
         " last_active_at created_at updated_at",
         "blocks": "blocker_id blocked_id created_at",

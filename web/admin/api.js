@@ -162,6 +162,8 @@ export const appeals = (which) => call("GET", `/admin/appeals${query(which)}`);
 export const decideAppeal = (id, decision) => call("POST", `/admin/appeals/${id}/decision`, decision);
 export const reports = (which) => call("GET", `/admin/reports${query(which)}`);
 export const review = (id, verdict) => call("PATCH", `/admin/reports/${id}`, verdict);
+export const pictures = (which) => call("GET", `/admin/pictures${query(which)}`);
+export const decidePicture = (id, decision) => call("POST", `/admin/pictures/${id}/decision`, decision);
 export const orders = (which) => call("GET", `/admin/orders${query(which)}`);
 export const refund = (id, body, key) => call("POST", `/admin/orders/${id}/refund`, body, { "Idempotency-Key": key });
 export const audit = (which) => call("GET", `/admin/audit${query(which)}`);

@@ -4,13 +4,14 @@ import * as api from "./api.js";
 import { course, courses } from "./courses.js";
 import { field, h, say } from "./dom.js";
 import * as pages from "./pages.js";
+import { pictures } from "./pictures.js";
 import { queue } from "./queue.js";
 import { codeInput, security, stepUp } from "./security.js";
 import { staff, staffMember } from "./staff.js";
 
 // Address, title, and whether it is for administrators alone.
 const PAGES = [
-  ["", "Overview", true], ["users", "Accounts"], ["queue", "Review queue"], ["reports", "Reports"], ["appeals", "Appeals", true], ["orders", "Orders", true], ["courses", "Courses", true],
+  ["", "Overview", true], ["users", "Accounts"], ["queue", "Review queue"], ["reports", "Reports"], ["pictures", "Pictures"], ["appeals", "Appeals", true], ["orders", "Orders", true], ["courses", "Courses", true],
   ["staff", "Staff", true], ["audit", "Audit"], ["security", "Security"],
 ];
 const ICON = new URL("icon.svg", import.meta.url).pathname;
@@ -43,6 +44,7 @@ async function show({ keepsFocus = false } = {}) {
     else if (name === "staff") content = await (id ? staffMember(id, again) : staff());
     else if (name === "courses") content = await (id ? course(id, again) : courses(which, again));
     else if (name === "queue") content = await queue(which, again);
+    else if (name === "pictures") content = await pictures(again);
     else if (["users", "reports", "appeals", "orders", "audit"].includes(name)) content = await pages[name](which, again);
     else content = await pages.overview();
   } catch (problem) {
