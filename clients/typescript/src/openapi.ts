@@ -1143,6 +1143,49 @@ export interface paths {
         patch: operations["reviewReport"];
         trace?: never;
     };
+    "/admin/pictures": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List pictures that wait for review, those that wait longest first
+         * @description Pictures of profiles that the screen did not decide, or that others do not see because of open reports about the
+         *     learner. A picture that is removed or replaced by its owner, or whose reports are reviewed, waits no longer.
+         */
+        get: operations["listPictures"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/pictures/{userId}/decision": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Keep or remove a picture that waits for review
+         * @description The decision is about the picture at `avatarUrl` alone: where another member of staff has decided it, or the learner
+         *     has replaced it, nothing changes (`picture_not_waiting`). Reports from before the decision hide no later picture
+         *     either; they stay open until they are reviewed. Nobody decides about the own picture (`forbidden`).
+         */
+        post: operations["decidePicture"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/admin/users/{userId}/ban": {
         parameters: {
             query?: never;
@@ -1912,7 +1955,7 @@ export interface components {
         NextCursor: string | null;
         /**
          * @description What went wrong, for programs. A code keeps its meaning; new ones may be added. `x-codes` of an operation lists its
-         *     own; the description of this document lists those of all operations. Known values: `request_invalid`, `unauthenticated`, `forbidden`, `not_found`, `method_not_allowed`, `not_acceptable`, `request_timeout`, `payload_too_large`, `uri_too_long`, `unsupported_media_type`, `headers_too_large`, `rate_limited`, `internal`, `unavailable`, `email_taken`, `invalid_credentials`, `account_banned`, `account_suspended`, `refresh_token_invalid`, `refresh_token_reused`, `token_invalid`, `password_too_common`, `last_admin`, `second_factor_required`, `second_factor_invalid`, `age_required`, `too_young`, `terms_required`, `email_unverified`, `username_taken`, `text_refused`, `picture_refused`, `already_rated`, `call_not_ended`, `already_reported`, `already_sanctioned`, `sanction_lifted`, `already_appealed`, `appeal_closed`, `course_is_free`, `already_enrolled`, `payment_pending`, `signature_invalid`, `payment_refused`, `order_not_refundable`, `refund_pending`, `refund_too_large`, `not_enrolled`, `course_in_use`, `slug_taken`, `lessons_differ`, `video_not_ready`, `upload_offset_differs`, `upload_version_unsupported`, `idempotency_key_reused`, `idempotency_in_flight`.
+         *     own; the description of this document lists those of all operations. Known values: `request_invalid`, `unauthenticated`, `forbidden`, `not_found`, `method_not_allowed`, `not_acceptable`, `request_timeout`, `payload_too_large`, `uri_too_long`, `unsupported_media_type`, `headers_too_large`, `rate_limited`, `internal`, `unavailable`, `email_taken`, `invalid_credentials`, `account_banned`, `account_suspended`, `refresh_token_invalid`, `refresh_token_reused`, `token_invalid`, `password_too_common`, `last_admin`, `second_factor_required`, `second_factor_invalid`, `age_required`, `too_young`, `terms_required`, `email_unverified`, `username_taken`, `text_refused`, `picture_refused`, `already_rated`, `call_not_ended`, `already_reported`, `already_sanctioned`, `sanction_lifted`, `already_appealed`, `appeal_closed`, `picture_not_waiting`, `course_is_free`, `already_enrolled`, `payment_pending`, `signature_invalid`, `payment_refused`, `order_not_refundable`, `refund_pending`, `refund_too_large`, `not_enrolled`, `course_in_use`, `slug_taken`, `lessons_differ`, `video_not_ready`, `upload_offset_differs`, `upload_version_unsupported`, `idempotency_key_reused`, `idempotency_in_flight`.
          */
         ErrorCode: string;
         /** @description An error as RFC 9457 describes it. */
@@ -3070,6 +3113,81 @@ export interface components {
              */
             isBanned?: boolean;
             sanction?: components["schemas"]["ReportSanction"];
+        };
+        /**
+         * @description Why a picture waits for review. `screen`: the screen did not decide; `reports`: open reports about the learner weigh enough.
+         * @example reports
+         */
+        PictureCause: string;
+        /**
+         * Format: uri
+         * @description Address of the picture, a WebP square of 400 pixels. A new picture has a new address.
+         * @example https://files.example.com/avatars/7f8de2c4-6c0b-4b58-9a83-0a1c4c6ad1f0/1773480413589-9f2c41d7.webp
+         */
+        PictureUrl: string;
+        /** @description A picture that waits for review, and the learner whose profile has it. */
+        AdminPicture: {
+            userId: components["schemas"]["UserId"];
+            /** @description Null until chosen. */
+            username: components["schemas"]["Username"] | null;
+            displayName: components["schemas"]["DisplayName"];
+            avatarUrl: components["schemas"]["PictureUrl"];
+            /**
+             * @description Why it waits.
+             * @example [
+             *       "reports"
+             *     ]
+             */
+            causes: components["schemas"]["PictureCause"][];
+            /**
+             * Format: int32
+             * @description Open reports about the learner, of reasons that may concern the picture, since the last review of a picture of theirs.
+             * @example 2
+             */
+            reports: number;
+            /**
+             * @description What these reports weigh together; reporters who belong together count once.
+             * @example 1.6
+             */
+            weight: number;
+            /**
+             * @description Since when others do not see it.
+             * @example 2026-03-14T10:41:30.006Z
+             */
+            waitingSince: components["schemas"]["Time"];
+            /**
+             * @description When a picture of this learner, an earlier one or this, was last reviewed; null before.
+             * @example 2026-03-02T08:12:44.870Z
+             */
+            reviewedAt: components["schemas"]["NullableTime"];
+            /**
+             * @description Note of that review, which learners never see; null without one.
+             * @example A film star, but nothing against the rules.
+             */
+            reviewNote: components["schemas"]["Comment"] | null;
+        };
+        /** @description A page of pictures, those that wait longest first. */
+        AdminPicturePage: {
+            /** @description The pictures of this page. */
+            items: components["schemas"]["AdminPicture"][];
+            nextCursor: components["schemas"]["NextCursor"];
+        };
+        /**
+         * @description `keep`: others see the picture; `remove`: it is deleted.
+         * @example keep
+         * @enum {string}
+         */
+        PictureOutcome: "keep" | "remove";
+        /** @description The decision about a picture. */
+        PictureDecision: {
+            /** @description Address of the reviewed picture. */
+            avatarUrl: components["schemas"]["PictureUrl"];
+            outcome: components["schemas"]["PictureOutcome"];
+            /**
+             * @description Note for staff, several lines (see `x-text`); it replaces that of an earlier review.
+             * @example A film star, but nothing against the rules.
+             */
+            note?: components["schemas"]["Comment"];
         };
         /**
          * @description Why the account is banned, several lines (see `x-text`). Administrators see it, the user does not.
@@ -5318,6 +5436,12 @@ export type ReportCounts = components['schemas']['ReportCounts'];
 export type ReportQueueCounts = components['schemas']['ReportQueueCounts'];
 export type AdminReportPage = components['schemas']['AdminReportPage'];
 export type ReportReview = components['schemas']['ReportReview'];
+export type PictureCause = components['schemas']['PictureCause'];
+export type PictureUrl = components['schemas']['PictureUrl'];
+export type AdminPicture = components['schemas']['AdminPicture'];
+export type AdminPicturePage = components['schemas']['AdminPicturePage'];
+export type PictureOutcome = components['schemas']['PictureOutcome'];
+export type PictureDecision = components['schemas']['PictureDecision'];
 export type BanReason = components['schemas']['BanReason'];
 export type BanRequest = components['schemas']['BanRequest'];
 export type Search = components['schemas']['Search'];
@@ -7431,6 +7555,80 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["AdminReport"];
                 };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            /** @description The state of the resource does not allow this; the code says which state. */
+            409: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "Retry-After": components["headers"]["RetryAfter"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            503: components["responses"]["ServiceUnavailable"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    listPictures: {
+        parameters: {
+            query?: {
+                /** @description The number of items per page. */
+                limit?: components["parameters"]["limit"];
+                /** @description The `nextCursor` of the previous page. */
+                cursor?: components["parameters"]["cursor"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of pictures. */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AdminPicturePage"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            503: components["responses"]["ServiceUnavailable"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    decidePicture: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id of the user. */
+                userId: components["parameters"]["userId"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PictureDecision"];
+            };
+        };
+        responses: {
+            /** @description Decided. */
+            204: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
