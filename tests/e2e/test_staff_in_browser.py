@@ -70,7 +70,7 @@ async def test_staff_use_the_admin_page_with_a_factor(
     assert len(set(seen["recoveryCodes"])) == 10 and seen["modules"] > 400
     assert seen["printed"] == {"codes": True, "header": False}
     assert admin in seen["staff"] and email in seen["staff"]
-    assert seen["navigation"] == ["Accounts", "Review queue", "Reports", "Audit", "Security"]
+    assert seen["navigation"] == ["Accounts", "Review queue", "Reports", "Pictures", "Audit", "Security"]
     assert seen["kept"] == "You shouted at everybody."
     assert "Orders" not in seen["headings"] and "Calls" in seen["headings"]
     assert seen["audit"] == ["second_factor.recovery", "second_factor.enroll"]

@@ -4,7 +4,7 @@ import * as api from "./api.js";
 import { ask, badge, field, h, number, table, when } from "./dom.js";
 import { finish, heading, list } from "./pages.js";
 
-const CAUSES = { screen: "not decided by the screen", reports: "hidden by reports" };
+const CAUSES = { screen: "screen undecided", reports: "hidden by reports" };
 const nameOf = (row) => row.displayName ?? row.username ?? row.userId.slice(0, 8);
 
 /** The picture itself, or a sentence where it cannot be loaded. */
