@@ -18,7 +18,7 @@ REPORT_WEIGHT = "coalesce(r.picture_weight, r.weight)"
 def counted_reports_sql(profile: str) -> str:
     """Return the SQL condition of the reports `r` that count against the picture of `profile`, a row of `profiles`.
 
-    A review settles those that were made before it, whatever it decides: they hide no picture any more.
+    A review settles those that were made before it, with either outcome: they hide no picture any more.
     """
     reasons = ", ".join(f"'{reason}'" for reason in REASONS)
     # The reason as a text: deployments that are being updated may lack one of the values.

@@ -116,7 +116,7 @@ await page.getByRole("dialog").getByRole("button", { name: "Remove" }).click();
 await status("is removed");
 await lost.waitFor({ state: "detached" });
 await page.setViewportSize({ width: 1280, height: 900 });
-// Somebody else keeps what is about to be removed here.
+// Another administrator keeps what is about to be removed here.
 await page.getByRole("button", { name: "Remove" }).click();
 const kept = await fetch(`${given.base}/admin/pictures/${given.learnerId}/decision`, {
   method: "POST",

@@ -209,7 +209,7 @@ async def test_decision_is_about_the_seen_picture_alone(
 async def test_upload_during_a_decision_is_not_decided(
     container: Container, make_learner: MakeLearner, moderator: Learner
 ) -> None:
-    """Whichever comes first: a new picture is the profile's, and only its own review may remove it."""
+    """In either order: a new picture is the profile's, and only its own review may remove it."""
     ada = await make_learner()
     url = await add_picture(ada)
     await hold(container, ada)
