@@ -3,7 +3,7 @@ import { ParlanceError, unwrap } from "../../../clients/typescript/src/rest.js";
 import type { Consent } from "../../../clients/typescript/src/openapi.js";
 import { clearMessages, disclosure, h, say } from "./dom.ts";
 import { me, parlance } from "./session.ts";
-import { sentence, when } from "./words.ts";
+import { day, sentence } from "./words.ts";
 
 /** Pages of the documents; one that the operator has added is at its name. */
 const PAGES: Record<string, string> = { rules: "/safety" };
@@ -54,11 +54,13 @@ export function consents(): HTMLElement {
   });
 }
 
+const whole = (words: string) => h("span", { class: "whole" }, words);
+
 /** A document that has the accepted version, an older one, or none; its buttons replace the row with the new state. */
 function row(consent: Consent): HTMLLIElement {
   const { document: name, title, version, acceptedVersion, acceptedAt } = consent;
   const isCurrent = acceptedVersion === version;
-  const state = acceptedVersion === null ? `version ${version} · not accepted` : `version ${acceptedVersion} · accepted${acceptedAt ? ` ${when(acceptedAt)}` : ""}`;
+  const state = acceptedVersion === null ? "not accepted" : acceptedAt ? `accepted ${day(acceptedAt)}` : "accepted";
   const change = async (work: (consent: Consent) => Promise<void>, done: string) => {
     if (element.hasAttribute("aria-busy")) return;
     element.setAttribute("aria-busy", "true");
@@ -87,7 +89,7 @@ function row(consent: Consent): HTMLLIElement {
   const element: HTMLLIElement = h(
     "li",
     {},
-    h("div", {}, h("p", {}, documentLink(consent)), h("p", { class: "soft" }, state), acceptedVersion !== null && !isCurrent && h("p", {}, `There is a new version: ${version}.`)),
+    h("div", {}, h("p", {}, documentLink(consent)), h("p", { class: "soft" }, whole(`version ${acceptedVersion ?? version}`), " · ", whole(state)), acceptedVersion !== null && !isCurrent && h("p", {}, `There is a new version: ${version}.`)),
     h(
       "p",
       { class: "end" },

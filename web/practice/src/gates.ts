@@ -107,6 +107,6 @@ async function documents(_: Me, next: () => void, leave: () => void): Promise<vo
 function box(consent: Consent): HTMLElement {
   const { document, version, acceptedVersion } = consent;
   const id = `consent-${document}`;
-  const words = h("label", { for: id }, "I accept: ", documentLink(consent), h("span", { class: "soft" }, ` version ${version}${acceptedVersion ? `, before: ${acceptedVersion}` : ""}`));
+  const words = h("label", { for: id }, "I accept: ", documentLink(consent),  " ", h("span", { class: "soft whole" }, `version ${version}${acceptedVersion ? `, before: ${acceptedVersion}` : ""}`));
   return h("div", { class: "check" }, h("input", { type: "checkbox", id, required: true }), words);
 }
