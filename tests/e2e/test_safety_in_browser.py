@@ -33,7 +33,7 @@ PAGE_SIZE = 2
 
 @asynccontextmanager
 async def screen_pictures() -> AsyncIterator[str]:
-    """Run a service that screens pictures; yield its address. The first picture it refuses, the others it leaves to people."""
+    """Run a service that refuses the first picture and holds all others for a review; yield its address."""
     verdicts = iter(["refuse"])
 
     async def answer(request: web.Request) -> web.Response:
