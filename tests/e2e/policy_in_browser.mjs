@@ -41,9 +41,25 @@ for (const scheme of ["light", "dark"]) {
     await phone.screenshot({ path: `${pictures}/${name}-${scheme}.png`, fullPage: true });
   }
 }
-await phone.emulateMedia({ media: "print", colorScheme: "light" });
-await phone.goto(`${base}/privacy`);
-const printed = await phone.locator("nav.top, footer").evaluateAll((parts) => parts.filter((part) => part.getClientRects().length > 0).length);
+// On paper: the width of A4 between its margins, and the scheme of the screen does not matter.
+await phone.setViewportSize({ width: 658, height: 990 });
+await phone.emulateMedia({ media: "print", colorScheme: "dark" });
+const printed = [];
+const pages = {};
+for (const name of PAGES) {
+  await phone.goto(`${base}/${name}`);
+  printed.push(
+    await phone.evaluate(() => {
+      const all = [...document.querySelectorAll("body *")].filter((part) => part.getClientRects().length > 0);
+      const isCut = (part) => part.scrollWidth > part.clientWidth && getComputedStyle(part).overflowX !== "visible";
+      const { color } = getComputedStyle(document.querySelector("h1"));
+      return { color, screenOnly: all.filter((part) => part.matches("nav, footer, form, input, button")).length, cut: all.filter(isCut).length };
+    }),
+  );
+  const pdf = await phone.pdf({ path: `${pictures}/${name}.pdf`, format: "A4" });
+  pages[name] = pdf.toString("latin1").match(/\/Type \/Page\b/g)?.length;
+}
+await phone.setViewportSize({ width: 320, height: 740 });
 await phone.emulateMedia({ media: "screen" });
 
 // The profile, with the password.
@@ -81,4 +97,4 @@ await plain.goto(address);
 const again = await plain.getByRole("alert").textContent();
 await plain.screenshot({ path: `${pictures}/deletion-used.png`, fullPage: true });
 await browser.close();
-console.log(JSON.stringify({ complaints, violations, looked_at, printed, wrong, again }));
+console.log(JSON.stringify({ complaints, violations, looked_at, printed, pages, wrong, again }));

@@ -1,12 +1,11 @@
 /** What an account needs before it meets others: a verified address, an age, consent to the documents. */
 import { ParlanceError, unwrap } from "../../../clients/typescript/src/rest.js";
 import type { Consent, Me } from "../../../clients/typescript/src/openapi.js";
+import { accept, documentLink, readConsents } from "./consents.ts";
 import { form, h, clearMessages, say, show } from "./dom.ts";
 import { parlance } from "./session.ts";
 import { sentence } from "./words.ts";
 
-/** Pages of the documents; one that the operator has added is at its name. */
-const PAGES: Record<string, string> = { rules: "/safety" };
 /** Views by the code that `missing` has; each asks for one thing, and calls `next` once it is there. */
 const VIEWS: Record<string, (me: Me, next: () => void, leave: () => void) => void | Promise<void>> = {
   email_unverified: verification,
@@ -83,12 +82,11 @@ function refused(why: string, leave: () => void): void {
 
 /** Show each document that is not accepted in its current version, with a box of its own. */
 async function documents(_: Me, next: () => void, leave: () => void): Promise<void> {
-  const { items } = unwrap(await parlance.rest.GET("/users/me/consents"));
-  const open = items.filter(({ version, acceptedVersion }) => version !== acceptedVersion);
+  const open = (await readConsents()).filter(({ version, acceptedVersion }) => version !== acceptedVersion);
   const send = async () => {
     clearMessages();
     try {
-      for (const { document, version } of open) unwrap(await parlance.rest.POST("/users/me/consents", { body: { document, version } }));
+      for (const each of open) await accept(each);
       next();
     } catch (reason) {
       say(sentence(reason), "alert");
@@ -96,18 +94,19 @@ async function documents(_: Me, next: () => void, leave: () => void): Promise<vo
   };
   const element = form([], "Continue", send);
   element.prepend(...open.map(box));
-  const isNew = items.every(({ acceptedVersion }) => acceptedVersion === null);
+  // One that was withdrawn has no accepted version either.
+  const isChanged = open.some(({ acceptedVersion }) => acceptedVersion !== null);
   show(
-    isNew ? "Before you talk with others" : "Our documents have changed",
+    isChanged ? "Our documents have changed" : "Before you talk with others",
     h("div", { class: "card" }, h("p", {}, "Read each document, and tick its box to accept it."), element),
     h("p", { class: "soft" }, "Without them you cannot talk with others. You may ", h("a", { href: "/delete-account" }, "delete your account"), " instead."),
     signOut(leave),
   );
 }
 
-function box({ document, title, version, acceptedVersion }: Consent): HTMLElement {
+function box(consent: Consent): HTMLElement {
+  const { document, version, acceptedVersion } = consent;
   const id = `consent-${document}`;
-  const page = h("a", { href: PAGES[document] ?? `/${document}`, target: "_blank", rel: "noopener" }, title);
-  const words = h("label", { for: id }, "I accept: ", page, h("span", { class: "soft" }, ` version ${version}${acceptedVersion ? `, before: ${acceptedVersion}` : ""}`));
+  const words = h("label", { for: id }, "I accept: ", documentLink(consent),  " ", h("span", { class: "soft whole" }, `version ${version}${acceptedVersion ? `, before: ${acceptedVersion}` : ""}`));
   return h("div", { class: "check" }, h("input", { type: "checkbox", id, required: true }), words);
 }

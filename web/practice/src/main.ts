@@ -10,7 +10,7 @@ import { lesson } from "./lesson.ts";
 import { profile } from "./profile.ts";
 import { me, parlance } from "./session.ts";
 import { Talk } from "./talk.ts";
-import { appealPage, refused, warned } from "./sanctions.ts";
+import { appealPage, ended, refused, warned } from "./sanctions.ts";
 import { resetPassword, signIn, signUp, verifyEmail } from "./welcome.ts";
 import { sentence } from "./words.ts";
 
@@ -20,6 +20,9 @@ const KNOWN = "known";
 const LANDINGS: Record<string, string> = { "/payment/success": "paid", "/payment/cancel": "not-paid" };
 /** Views without a link of their own, and the link that is marked for them. */
 const BELONGS: Record<string, string> = { lessons: "courses", paid: "courses", "not-paid": "courses" };
+
+/** Codes of a connection that a sanction has ended. */
+const SANCTIONS = ["banned", "account_suspended"];
 
 let talk: Talk | undefined;
 let bell: Bell | undefined;
@@ -111,10 +114,11 @@ function leave(): void {
   signIn(enter, keptOut);
 }
 
-/** Show the login, because the server has ended the present one: a sanction, or a logout on another device. */
+/** Show why the server has ended the login: a sanction, or a logout on another device. */
 function endLogin(reason: ParlanceError): void {
   leave();
-  say(sentence(reason), "alert");
+  if (SANCTIONS.includes(reason.code)) ended(reason, () => signIn(enter, keptOut));
+  else say(sentence(reason), "alert");
 }
 
 /** Show the reasons of a login that was refused for a sanction; return whether it was. */

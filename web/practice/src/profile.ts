@@ -1,6 +1,8 @@
 /** The learner's profile, and logout. */
 import { unwrap } from "../../../clients/typescript/src/rest.js";
 import type { Me, MeUpdate } from "../../../clients/typescript/src/openapi.js";
+import { blocks } from "./blocks.ts";
+import { consents } from "./consents.ts";
 import { deletion } from "./deletion.ts";
 import { face, form, h, clearMessages, say, show } from "./dom.ts";
 import { parlance } from "./session.ts";
@@ -111,6 +113,8 @@ export function profile(me: Me, saved: (me: Me) => void, left: () => void): void
       h("button", { click: () => void download() }, "Download my data"),
       h("button", { click: () => void parlance.logout().then(left, (reason: unknown) => say(sentence(reason), "alert")) }, "Sign out"),
     ),
+    consents(),
+    blocks(),
     deletion(left),
   );
 }

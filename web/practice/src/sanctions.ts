@@ -39,6 +39,21 @@ export function refused(sanction: SanctionInForce, back: () => void): void {
   show(title(sanction), describe(sanction), appealing(sanction, submit), h("button", { class: "link", type: "button", click: back }, "Back to the login"));
 }
 
+/** Show that a sanction has ended the login, with its reason and its end; the refusal of the next login has the rest. */
+export function ended({ code, restriction }: ParlanceError, signIn: () => void): void {
+  const kind = code === "banned" ? "ban" : "suspension";
+  show(
+    TITLES[kind] ?? "",
+    restriction && h("dl", { class: "card reasons" }, ...fact("Reason", ground(restriction.ground)), ...endOf(kind, restriction.until)),
+    h(
+      "div",
+      { class: "card" },
+      h("p", {}, "You have been signed out, and cannot search for a partner. Sign in to read what happened, and to appeal. We have sent you the decision by e-mail too."),
+      h("button", { class: "primary", type: "button", click: signIn }, "Sign in to read and appeal"),
+    ),
+  );
+}
+
 /** Show the sanction of the link in an e-mail, with the state of its appeal. */
 export async function appealPage(token: string): Promise<void> {
   show("Your appeal", h("p", { class: "soft", role: "status" }, "Loading …"));
@@ -89,17 +104,25 @@ function title({ kind, liftedAt }: Sanction): string {
   return TITLES[kind] ?? "A decision about your account";
 }
 
+const fact = (term: string, ...words: string[]) => [h("dt", {}, term), ...words.map((each) => h("dd", {}, each))];
+
+const ground = (name: string) => GROUNDS[name] ?? "A breach of the rules";
+
+function endOf(kind: string, at: string | null): HTMLElement[] {
+  if (at) return fact("Ends", when(at));
+  return kind === "ban" ? fact("Ends", "Only if it is lifted") : [];
+}
+
 /** Ground, facts and duration, as a list of terms. */
 function describe(sanction: Sanction): HTMLElement {
-  const fact = (term: string, ...words: string[]) => [h("dt", {}, term), ...words.map((each) => h("dd", {}, each))];
   const facts = sanction.facts ? sanction.facts.split("\n").filter((line) => line.trim()) : [NO_FACTS];
   return h(
     "dl",
     { class: "card reasons" },
-    ...fact("Reason", GROUNDS[sanction.ground] ?? "A breach of the rules"),
+    ...fact("Reason", ground(sanction.ground)),
     ...fact("What happened", ...facts),
     ...fact("Decided", when(sanction.startsAt)),
-    ...(sanction.endsAt ? fact("Ends", when(sanction.endsAt)) : sanction.kind === "ban" ? fact("Ends", "Only if it is lifted") : []),
+    ...endOf(sanction.kind, sanction.endsAt),
     ...(sanction.liftedAt ? fact("Lifted", when(sanction.liftedAt)) : []),
   );
 }

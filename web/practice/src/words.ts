@@ -84,6 +84,12 @@ export function when(time: string): string {
   return moment.format(new Date(time));
 }
 
+const date = new Intl.DateTimeFormat("en", { dateStyle: "medium" });
+
+export function day(time: string): string {
+  return date.format(new Date(time));
+}
+
 /** Format an amount in the smallest unit of its currency. */
 export function money(amount: number, currency: string): string {
   const format = new Intl.NumberFormat("en", { style: "currency", currency });
