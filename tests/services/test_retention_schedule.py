@@ -10,8 +10,8 @@ from settings import Settings
 KEPT = {
     "account": {
         "users": "id email email_canonical password_hash role is_verified is_banned ban_reason banned_at banned_by"
-        " suspended_until flagged_at pairing_held_until age_band age_source age_declared_at accepted_versions"
-        " deleted_at created_at updated_at",
+        " suspended_until flagged_at pairing_held_until pairing_held_by age_band age_source age_declared_at"
+        " accepted_versions deleted_at created_at updated_at",
         "profiles": "user_id username display_name avatar_url avatar_held_at avatar_reviewed_at"
         " avatar_review_note bio native_language english_level"
         " learning_goal country timezone total_practice_mins total_sessions streak_days last_session_at"
@@ -28,7 +28,7 @@ KEPT = {
     },
     "reports": {
         "reports": "id reporter_id reported_id session_id reason description status admin_note actioned_at created_at"
-        " is_urgent weight rank has_block call_seconds call_days due_at overdue_at decided_at",
+        " is_urgent weight picture_weight rank has_block call_seconds call_days due_at overdue_at decided_at",
     },
     "report_traits": {"reports": "reporter_device reporter_network"},
     "sanctions": {
