@@ -76,8 +76,10 @@ class DeletionForm:
             await self._take("confirmDeletion", _LINK_LIMITS, request)
             if not _TOKEN.fullmatch(token):
                 raise errors.TokenInvalid()
-            if fields.get("action") == "export":
+            if (action := fields.get("action")) == "export":
                 return await self._export(request, token)
+            if action is not None:  # not what was asked for, and a deletion cannot be undone
+                raise errors.RequestInvalid("'action' is 'export' or absent")
             await self._services.deletion_links.delete(token)
             return self._page("deleted")
         email = fields.get("email", "").strip()

@@ -22,7 +22,7 @@ ADMIN_NOTES = {
     ReportStatus.DISMISSED: "A misunderstanding, says the reporter.",
 }
 WARNING_FACTS = "In one of your calls you went on after your partner had asked you to stop."
-APPEAL_TEXT = "My connection was bad, and the question did not reach me."
+APPEAL_TEXT = "My connection was bad, and I did not catch the question."
 _REPORT_DESCRIPTIONS = {
     ReportReason.HARASSMENT: "Shouted at me when I did not understand.",
     ReportReason.SPAM: "Tried to sell me a course for the whole call.",

@@ -19,7 +19,7 @@ from services.calls.call_history import CallHistoryService
 from services.calls.call_records import CallRecords
 from services.calls.outcomes import Match, Outcome, PartnerCancelled, SearchExpired, Searching, SearchRefused
 from services.calls.room_messages import MATCHED, SEARCH_CHECK, SEARCH_OVER, SEARCH_WAITS, close_participants
-from services.calls.room_state import ClosedRoom, Paired, ParticipantRecord, Queued, QueueEntry
+from services.calls.room_state import ClosedRoom, Paired, Queued, QueueEntry
 from services.calls.rooms import Rooms
 from services.calls.seekers import Seeker, build_entry, build_partner, read_seeker
 from services.calls.wait_estimates import WAIT_BUCKETS_SECONDS, estimate_wait_seconds
@@ -240,7 +240,7 @@ class MatchmakingService:
         cancelled = []
         for participant in closed.participants:
             if participant.socket_id:
-                cancelled.append(await self._resume_search(participant))
+                cancelled.append(await self.resume_search(participant.socket_id, participant.queue_entry))
             elif participant.queue_entry:
                 cancelled.append(PartnerCancelled(participant.queue_entry["socket"], None))
         return cancelled
@@ -252,14 +252,14 @@ class MatchmakingService:
         peer = closed.get_peer(user_id)
         if not closed.announced and peer is closed.participants[1]:
             return None  # their own search has not come to an end yet
-        return await self._resume_search(peer) if peer.socket_id or peer.queue_entry else None
+        socket_id = peer.socket_id or (peer.queue_entry["socket"] if peer.queue_entry else "")
+        return await self.resume_search(socket_id, peer.queue_entry) if socket_id else None
 
-    async def _resume_search(self, participant: ParticipantRecord) -> PartnerCancelled:
-        """Requeue the remaining learner at the head of the queue."""
-        entry = participant.queue_entry
+    async def resume_search(self, socket_id: str, entry: QueueEntry | None) -> PartnerCancelled:
+        """Requeue a learner whose match is over at the head of the queue."""
         if entry is None:  # Redis has lost it
-            return PartnerCancelled(participant.socket_id, None)
-        user_id, socket_id = participant.user_id, participant.socket_id or entry["socket"]
+            return PartnerCancelled(socket_id, None)
+        user_id = entry["userId"]
         try:
             found = await self._find_or_queue(
                 user_id, socket_id, entry["level"], entry["topic"], position="head", at_head=True

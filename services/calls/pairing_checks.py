@@ -15,8 +15,9 @@ from models import EndedBy
 from services.calls.call_history import CallHistoryService
 from services.calls.call_records import CallRecords
 from services.calls.matchmaking import MatchmakingService
-from services.calls.outcomes import Outcome, PartnerCancelled, PeerLeft
-from services.calls.room_messages import PAIR_ENDED, SEARCH_CHECK, close_participants
+from services.calls.outcomes import Outcome, PeerLeft
+from services.calls.room_messages import MATCH_REFUSED, PAIR_ENDED, SEARCH_CHECK, close_participants
+from services.calls.room_state import QueueEntry
 from services.calls.rooms import Rooms
 
 log = logging.getLogger("parlance.pairing")
@@ -44,6 +45,7 @@ class PairingChecks:
         self._tasks = BackgroundTasks()
         SEARCH_CHECK.on(bus, self._handle_search_check)
         PAIR_ENDED.on(bus, self._handle_pair_ended)
+        MATCH_REFUSED.on(bus, self._handle_match_refused)
 
     def on_outcome(self, listener: OutcomeListener) -> None:
         """Call `listener` with each outcome for a socket of this web process."""
@@ -66,11 +68,16 @@ class PairingChecks:
         log.info("pair_ended room_id=%s", room_id)
         await close_participants(self._bus, closed)
         await self._records.record_end(closed.end, is_late=closed.is_backdated)
-        for participant in closed.participants:
+        # A learner whose find has not been answered yet searches on by themselves.
+        for participant in closed.participants if closed.announced else closed.participants[:1]:
             entry = participant.queue_entry
             socket_id = participant.socket_id or (entry["socket"] if entry else "")
-            if socket_id:
-                await PAIR_ENDED.send_if_there(self._bus, socket_id, closed.was_call)
+            if not socket_id:
+                continue
+            if closed.was_call:
+                await PAIR_ENDED.send_if_there(self._bus, socket_id)
+            else:
+                await MATCH_REFUSED.send_if_there(self._bus, socket_id, entry)
 
     # --- Messages of job workers and other web processes ----------------------------------------------
 
@@ -87,8 +94,17 @@ class PairingChecks:
         if outcome is not None:
             await self._notify_listeners(outcome)
 
-    async def _handle_pair_ended(self, socket_id: str, was_call: bool) -> None:
-        await self._notify_listeners(PeerLeft(socket_id, "ended") if was_call else PartnerCancelled(socket_id, None))
+    async def _handle_pair_ended(self, socket_id: str) -> None:
+        await self._notify_listeners(PeerLeft(socket_id, "ended"))
+
+    async def _handle_match_refused(self, socket_id: str, entry: QueueEntry | None) -> None:
+        # In a task, as a search check.
+        self._tasks.start(self._resume_search(socket_id, entry))
+
+    async def _resume_search(self, socket_id: str, entry: QueueEntry | None) -> None:
+        """Let a learner whose match was refused search on, as the partner of a learner who leaves a match does."""
+        if self._matchmaking.is_connected(socket_id):
+            await self._notify_listeners(await self._matchmaking.resume_search(socket_id, entry))
 
     async def _notify_listeners(self, outcome: Outcome) -> None:
         for listener in self._listeners:

@@ -19,8 +19,10 @@ SEARCH_OVER: Message[[]] = Message("search_over")
 MATCHED: Message[[str, str, str, str]] = Message("matched")
 #: The search of a socket may not be allowed any more, or was taken out of its queue: search again, or end it.
 SEARCH_CHECK: Message[[]] = Message("search_check")
-#: The call or match of a socket was ended, because its two learners may not meet: whether it was a call.
-PAIR_ENDED: Message[[bool]] = Message("pair_ended")
+#: The call of a socket was ended, because its two learners may not meet.
+PAIR_ENDED: Message[[]] = Message("pair_ended")
+#: The match of a socket was ended, because its two learners may not meet: their search, unless Redis has lost it.
+MATCH_REFUSED: Message[[QueueEntry | None]] = Message("match_refused")
 
 
 async def close_participants(bus: Bus, closed: ClosedRoom) -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import uuid
+
+import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
 
 import errors
 from adapters.database import Database
@@ -53,7 +57,7 @@ class AdministratorsService:
         return user
 
     async def promote(self, email: str, role: Role = Role.ADMIN) -> User:
-        """Give an account a role of staff; raise NotFound, LastAdmin, or Forbidden where it is banned."""
+        """Give an account a role of staff; raise NotFound, LastAdmin, or Forbidden where it is sanctioned."""
         return await self._set_role(email, role)
 
     async def demote(self, email: str) -> User:
@@ -72,6 +76,9 @@ class AdministratorsService:
             if user.role is not role:
                 if user.role is Role.ADMIN and len(administrators) == 1:
                     raise errors.LastAdmin()
+                # No login gets it in, and yet it would be one of those who keep the last administrator from leaving.
+                if role is not Role.STUDENT and await _is_barred(db, user.id):
+                    raise errors.Forbidden("a ban or a suspension of this account is in force; lift it first")
                 user.role = role
                 db.add(user)
                 if role is Role.STUDENT:
@@ -99,6 +106,13 @@ class AdministratorsService:
         """Read every account of staff, by address."""
         async with self._database.transaction() as db:
             return list((await db.exec(select(User).where(col(User.role) != Role.STUDENT).order_by(User.email))).all())
+
+
+async def _is_barred(db: AsyncSession, user_id: uuid.UUID) -> bool:
+    """Return whether a ban or a suspension is in force, by PostgreSQL's clock."""
+    is_suspended = sa.func.coalesce(col(User.suspended_until) > sa.func.now(), False)
+    statement = sa.select(sa.or_(col(User.is_banned), is_suspended)).where(col(User.id) == user_id)
+    return bool((await db.execute(statement)).scalar_one())
 
 
 def _role_detail(role: Role) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import time
 import uuid
@@ -37,6 +38,8 @@ AVATAR_MAX_BYTES = 5 * 1024 * 1024
 _TIME_ZONES = frozenset((resources.files("tzdata") / "zones").read_text().split())
 #: What others read of a profile and its owner writes freely; to clear it is always allowed.
 _TEXTS = ("username", "display_name", "bio")
+#: A language with its script and region (BCP 47); what else a tag may have is of the learner's making, as a text is.
+_PLAIN_LANGUAGE = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z]{4})?(-([A-Za-z]{2}|[0-9]{3}))?")
 #: The columns of `Me`, in its order.
 _OWN_PROFILE_QUERY = """
     SELECT users.id, email, role, is_verified, username, display_name, avatar_url, bio, native_language,
@@ -161,7 +164,9 @@ class ProfilesService:
         try:
             async with self._database.transaction() as db:
                 user, profile = await lock_user_and_profile(db, uuid.UUID(user_id))
-                if any(columns.get(name) is not None for name in _TEXTS):
+                language = changes.get("native_language")
+                is_text = language is not None and not _PLAIN_LANGUAGE.fullmatch(language)
+                if is_text or any(columns.get(name) is not None for name in _TEXTS):
                     self._gates.require_all(Standing.of_user(user))
                 self._check_texts(user, profile, changes)
                 profile.sqlmodel_update(columns)

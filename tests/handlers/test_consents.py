@@ -77,6 +77,9 @@ async def test_new_version_asks_again(settings: Settings, tmp_path: Path) -> Non
         assert (await http.get("/users/me")).json()["missing"] == ["terms_required", "profile_incomplete"]
         refused = await http.patch("/users/me", json={"bio": "And trains."})
         assert (refused.status_code, refused.json()["code"]) == (403, "terms_required")
+        for tag, status in (("pt-BR", 200), ("zh-Hant-TW", 200), ("xx-callme-5551234", 403)):
+            language = await http.patch("/users/me", json={"nativeLanguage": tag})
+            assert language.status_code == status, "a tag with parts that the learner makes up is a text"
         upload = await http.post("/users/me/avatar", files={"file": ("a.png", picture(), "image/png")})
         assert (upload.status_code, upload.json()["code"]) == (403, "terms_required")
         assert (await http.patch("/users/me", json={"bio": None})).status_code == 200, "a text may be removed"

@@ -186,6 +186,15 @@ async def test_banned_learner_may_download_the_data(
     assert used.status_code == 400 and "This link does not work" in used.text
 
 
+async def test_unknown_action_deletes_nothing(
+    services: Container, page: httpx.AsyncClient, outbox: Outbox, ada: Learner
+) -> None:
+    token = await request_link(services, page, outbox, ada.email)
+    refused = await page.post(PAGE, data={"token": token, "action": "exports"})
+    assert refused.status_code == 400 and not await is_deleted(services, ada)
+    assert (await page.post(PAGE, data={"token": token})).status_code == 200 and await is_deleted(services, ada)
+
+
 async def test_link_of_staff_downloads_nothing(
     services: Container, page: httpx.AsyncClient, outbox: Outbox, ada: Learner
 ) -> None:

@@ -153,13 +153,34 @@ async def test_call_of_two_bands_ends(make_gated: MakeLearnerPhone, worker: Cont
 
 
 async def test_match_of_two_bands_is_cancelled(make_gated: MakeLearnerPhone, worker: Container) -> None:
-    """Before either has joined."""
-    one, other = await make_gated(), await make_gated()
-    await match(one, other)
+    """Before either has joined: both search on, each in the pool of their band, with their topic."""
+    one = await make_gated()
+    other = await make_gated(apart_from=one)
+    match_found = await match(one, other)
     await worker.ages.set_for_user(other.learner.email, AgeBand.FROM_16)
+    await run_jobs(worker)
+    for phone, searches in ((one, 2), (other, 1)):
+        await phone.wait_for("partner_cancelled")
+        await phone.wait_for("searching", count=searches)
+    for phone, age in ((one, 30), (other, 16)):
+        third = await make_gated(age=age)
+        assert await find(third, match_found["topic"]) == "ok"
+        assert (await third.wait_for("match_found"))["partner"]["userId"] == phone.learner.id
+
+
+async def test_cancelled_match_ends_the_search_of_a_child(make_gated: MakeLearnerPhone, worker: Container) -> None:
+    """The learner who may meet nobody gets the reason, the other one searches on."""
+    one, other = await make_gated(), await make_gated()
+    match_found = await match(one, other)
+    await worker.ages.set_for_user(other.learner.email, AgeBand.UNDER_13)
     await run_jobs(worker)
     for phone in (one, other):
         await phone.wait_for("partner_cancelled")
+    assert (await other.wait_for("error"))["code"] == "too_young"
+    await other.wait_for("search_expired")
+    third = await make_gated()
+    assert await find(third, match_found["topic"]) == "ok"
+    assert (await third.wait_for("match_found"))["partner"]["userId"] == one.learner.id
 
 
 async def test_call_goes_on_without_consent(make_gated: MakeLearnerPhone, worker: Container) -> None:

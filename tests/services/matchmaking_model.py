@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import uuid
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Literal
@@ -33,7 +33,7 @@ from services.calls.rooms import Rooms
 from services.safety.gates import Gates, Standing
 from settings import Settings
 from testing.redis_copies import RedisCopy
-from tests.services.model_processes import Checks, Rows, Worker
+from tests.services.model_processes import Rows, Worker
 
 USERS, WORKERS = 48, 3
 TOPICS = ("", "", "food", "travel")
@@ -88,8 +88,8 @@ class Model:
         self.standings = {user: self.a_standing() for user in self.users}
         #: Users of whom a job is still to check what they do; as in PostgreSQL, nothing loses it.
         self.jobs: list[str] = []
-        #: Searches that their web process is still to check.
-        self.pending_checks: list[tuple[Checks, str]] = []
+        #: Searches that their web process is still to check or to resume.
+        self.pending_checks: list[Callable[[], Awaitable[None]]] = []
         #: Changes a user between the choice of a partner and the row of the call.
         self.change_before_row: Callable[[str, str], None] | None = None
         #: The sockets there are, and whose they are.
@@ -359,8 +359,7 @@ class Model:
 
     async def handle_checks(self) -> None:
         while self.pending_checks:
-            checks, socket = self.pending_checks.pop(0)
-            await checks.check_search(socket)
+            await self.pending_checks.pop(0)()
 
     async def time_passes(self) -> None:
         """Something that is to happen later is due now."""

@@ -6,6 +6,7 @@ import uuid
 from collections import Counter
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import errors
@@ -18,7 +19,7 @@ from services.calls.pairing_checks import PairingChecks
 from services.calls.reconciliation import Reconciliation
 from services.calls.recovery import RecoveryService
 from services.calls.room_checks import RoomChecks
-from services.calls.room_state import CallState
+from services.calls.room_state import CallState, QueueEntry
 from services.calls.rooms import Rooms
 from services.calls.seekers import Seeker
 from services.calls.signaling import SignalingService
@@ -125,10 +126,10 @@ class Checks(PairingChecks):
         self._model = model
 
     async def _handle_search_check(self, socket_id: str) -> None:
-        self._model.pending_checks.append((self, socket_id))
+        self._model.pending_checks.append(partial(self._check_search, socket_id))
 
-    async def check_search(self, socket_id: str) -> None:
-        await self._check_search(socket_id)
+    async def _handle_match_refused(self, socket_id: str, entry: QueueEntry | None) -> None:
+        self._model.pending_checks.append(partial(self._resume_search, socket_id, entry))
 
 
 class Network(LocalBus):

@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
+import errors
 from testing.accounts import make_admin
 from testing.call_history import add_call
 from testing.containers import run_jobs
@@ -247,6 +248,23 @@ async def test_account_shows_its_suspension(member: MakeMember, admin: Learner) 
     sanction = await issue(admin, ada.id, SUSPENSION)
     detail = (await admin.http.get(f"/admin/users/{ada.id}")).json()
     assert detail["suspendedUntil"] == sanction["endsAt"] and not detail["isBanned"]
+
+
+@pytest.mark.parametrize("sanction", [BAN, SUSPENSION], ids=["ban", "suspension"])
+async def test_sanctioned_account_is_not_promoted(
+    deployment: Deployment, member: MakeMember, admin: Learner, sanction: dict[str, Any]
+) -> None:
+    """It could not log in, and staff cannot be sanctioned; afterwards it can be promoted."""
+    ada = await member()
+    administrators = deployment.services.administrators
+    issued = await issue(admin, ada.id, sanction)
+    with pytest.raises(errors.Forbidden, match="lift it first"):
+        await administrators.promote(ada.email)
+    assert ada.email not in [each.email for each in await administrators.list()]
+    lifted = await admin.http.post(f"/admin/sanctions/{issued['id']}/lift", json={"reason": "It was another one."})
+    assert lifted.status_code == 200
+    assert (await administrators.promote(ada.email)).email == ada.email
+    await administrators.demote(ada.email)
 
 
 async def test_login_without_a_sanction_row_is_refused(
