@@ -97,6 +97,7 @@ NOT_READ_BY_OTHERS = {
     ("LocalCandidate", "usernameFragment"): "ICE, which browsers parse",
     ("LoginRequest", "password"): "hashed",
     ("LoginRequest", "deviceProof"): "signed here, and checked",
+    ("PictureDecision", "avatarUrl"): "compared with the address of the picture, and not stored",
 }
 
 
