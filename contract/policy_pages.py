@@ -90,11 +90,14 @@ def _describe_contact(policy: PublishedPolicy) -> str:
 
 def _describe_retention(policy: PublishedPolicy) -> str:
     rows = [
-        f"| {_escape(each.data)} | {f'{each.days} days' if each.days is not None else '–'} | {_escape(each.rule)} |"
-        for each in policy.retention
+        f"| {_escape(each.data)} | {_describe_days(each.days)} | {_escape(each.rule)} |" for each in policy.retention
     ]
     return "\n".join(["| data | how long | rule |", "| --- | --- | --- |", *rows])
 
 
 def _escape(text: str) -> str:
     return _MARKDOWN.sub(r"\\\1", text)
+
+
+def _describe_days(days: int | None) -> str:
+    return "–" if days is None else "1 day" if days == 1 else f"{days} days"
