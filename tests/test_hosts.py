@@ -44,6 +44,7 @@ def make_side(room: str, user: str, partner: str, *, joined_at: float, ended_at:
         partner,
         is_lasting=room == LASTING,
         joined_at=joined_at,
+        asked_at=joined_at - 0.1,
         acked=list(numbers),
         last_acked_at=ended_at - 6,
         received=list(numbers),
@@ -92,6 +93,14 @@ def unmet(evidence: Evidence) -> dict[str, list[str]]:
 
 def test_goals_are_met_by_a_good_run() -> None:
     assert unmet(make_evidence()) == {}
+
+
+def test_duration_counts_from_when_both_asked_to_join() -> None:
+    """The answers of a host that was stopped come late, and the call had begun."""
+    evidence = make_evidence()
+    for side in evidence.record.sides[2:4]:
+        side.joined_at = 31.5
+    assert unmet(evidence) == {}
 
 
 def fail_writes(evidence: Evidence) -> None:

@@ -57,6 +57,7 @@ class HostsLearner:
         #: Numbers of the partner's signals, by room.
         self._signals: defaultdict[str, list[int]] = defaultdict(list)
         self._last_seq = 0
+        self._asked_at = 0.0
         self._must_rejoin = False
         self.is_caller = self.is_quiet = False
 
@@ -228,6 +229,7 @@ class HostsLearner:
             if event == "match_found":
                 self._room, partner = payload["roomId"], payload["partner"]["userId"]
                 self.session_id = payload["sessionId"]
+                self._asked_at = time.time()
                 if (code := await self.ask("join_room", {"roomId": self._room})) not in ("ok", LOST, SILENT):
                     return code
             elif event == "peer_joined" and payload["role"] == "caller":
@@ -241,7 +243,9 @@ class HostsLearner:
 
     def _enter(self, partner: str, is_lasting: bool) -> str:
         received = self._signals[self._room]
-        self.side = CallSide(self._room, self.id, partner, is_lasting, time.time(), received=received)
+        self.side = CallSide(
+            self._room, self.id, partner, is_lasting, joined_at=time.time(), asked_at=self._asked_at, received=received
+        )
         self.side.is_quiet = self.is_quiet
         self.record.sides.append(self.side)
         return "ok"

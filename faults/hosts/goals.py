@@ -226,9 +226,10 @@ def _duration_bounds(sides: list[CallSide]) -> tuple[float, float]:
         side.end_sent_at if side.end == "ended" else max(side.joined_at, side.last_received_at, side.last_acked_at)
         for side in sides
     ]
-    # A client whose events were lost learns of a join late, but before its partner's signals.
+    # A client whose events were lost learns of a join late, but before its partner's signals: the call may have begun
+    # as soon as both had asked to join.
     least = min(ends) - max(side.joined_at for side in sides)
-    most = max(side.ended_at for side in sides) - min(side.joined_at for side in sides)
+    most = max(side.ended_at for side in sides) - max(side.asked_at for side in sides)
     return least - ROW_TOLERANCE_SECONDS, most + ROW_TOLERANCE_SECONDS
 
 

@@ -17,6 +17,8 @@ class CallSide:
     #: It stays until the load ends, unlike one that its caller ends after some signals.
     is_lasting: bool
     joined_at: float
+    #: When this side first asked to join.
+    asked_at: float
     #: Numbers of this side's signals that were acknowledged; how many were sent again after a lost ack.
     acked: list[int] = field(default_factory=list)
     repeated: int = 0
