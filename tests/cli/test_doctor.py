@@ -110,7 +110,7 @@ def test_missing_services_are_named(tmp_path: Path) -> None:
     }
     result = parlance("doctor", **away, PARLANCE_ENV_FILE=str(tmp_path / "none"))
     assert result.returncode == 1 and "Traceback" not in result.stdout + result.stderr
-    assert result.stderr == "parlance: at fault: keys, database, migrations, redis, storage, stripe\n"
+    assert result.stderr == "parlance: at fault: keys, database, staff, migrations, redis, storage, stripe\n"
     lines = result.stdout.splitlines()
     for check in ("database", "redis", "storage", "stripe", "turn"):
         (at,) = (number for number, line in enumerate(lines) if line[9:].startswith(f"{check} "))
