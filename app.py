@@ -15,6 +15,7 @@ from contract import (
     guide,
     middleware,
     pages,
+    policy_pages,
     practice_page,
     problem_pages,
     request_traces,
@@ -33,10 +34,11 @@ def create(container: Container | None = None, openapi: dict[str, Any] | None = 
     tracing.configure(services.settings, process="web")
     openapi, asyncapi = openapi or schemas.load(schemas.OPENAPI), schemas.load(schemas.ASYNCAPI)
     documents = [*docs.routes(openapi, asyncapi), *problem_pages.routes(openapi, asyncapi)]
-    practice = practice_page.routes(services.storage.public_origin, services.storage.signed_origin)
+    pictures = services.storage.public_origin
+    practice = practice_page.routes(pictures, services.storage.signed_origin)
     # Connexion's app for servers only awaits its middleware.
     api = tus.Protocol(rest.build(services, openapi).middleware, openapi)
-    routes = [*documents, *guide.routes(), *admin_page.routes(), *practice]
+    routes = [*documents, *guide.routes(), *admin_page.routes(pictures), *policy_pages.routes(services), *practice]
     http = pages.Pages(routes, api, openapi["paths"])
     wrapped = middleware.wrap(
         socket_server.App(events.build(services), http),

@@ -12,6 +12,7 @@ from adapters import bus as buses
 from adapters import error_reports, redis, tasks, tracing
 from adapters.database import Database
 from adapters.ffmpeg import Ffmpeg
+from adapters.image_screen import HttpImageScreen
 from adapters.jobs import Jobs
 from adapters.keys import KeyFiles, KeyRing
 from adapters.mail.mailbox import Mailbox
@@ -19,18 +20,20 @@ from adapters.mail.resend import ResendMailer
 from adapters.passwords import Passwords
 from adapters.payments.razorpay import RazorpayProvider
 from adapters.payments.stripe import StripeProvider
-from adapters.ports import Bus, Mailer, PaymentProvider, PushSender
+from adapters.ports import Bus, ImageScreen, Mailer, PaymentProvider, PushSender
 from adapters.push.fcm import FcmSender
 from adapters.push.log import PushLog
 from adapters.rate_limiter import RateLimiter
 from adapters.redis_cluster import make_link
 from adapters.redis_pipeline import RedisPipeline
+from adapters.secret_box import SecretBox, read_keys
 from adapters.storage import Storage
 from adapters.tokens import LEEWAY_SECONDS, AccessTokens
 from adapters.turn import Turn
 from services.calls.call_history import CallHistoryService
 from services.calls.call_records import CallRecords
 from services.calls.matchmaking import MatchmakingService
+from services.calls.pairing_checks import PairingChecks
 from services.calls.reconciliation import Reconciliation
 from services.calls.recovery import RecoveryService
 from services.calls.room_checks import RoomChecks
@@ -41,11 +44,16 @@ from services.identity.account_deletion import AccountDeletionService
 from services.identity.administrators import AdministratorsService
 from services.identity.authentication import AuthenticationService
 from services.identity.data_export import DataExportService
+from services.identity.deletion_links import DeletionLinksService
 from services.identity.email_verification import EmailVerificationService
 from services.identity.login_revocations import LoginRevocations
 from services.identity.logins import LoginsService
 from services.identity.passwords import PasswordsService
 from services.identity.profiles import ProfilesService
+from services.identity.review_accounts import ReviewAccountsService
+from services.identity.second_factors import SecondFactorsService
+from services.identity.security_notices import SecurityNoticesService
+from services.identity.staff import StaffService
 from services.identity.user_directory import UserDirectoryService
 from services.learning.courses import CoursesService
 from services.learning.lessons import LessonsService
@@ -62,14 +70,27 @@ from services.operations.health import HealthService
 from services.operations.idempotency import IdempotencyService
 from services.operations.metrics import MetricsService
 from services.operations.pruning import PruningService
+from services.operations.retention import RetentionService
 from services.payments.checkout import CheckoutService
 from services.payments.orders import OrdersService
 from services.payments.reconciliation import ReconciliationService
 from services.payments.refunds import RefundsService
 from services.payments.webhooks import WebhooksService
-from services.safety.bans import BansService
+from services.safety.ages import AgesService
+from services.safety.appeals import AppealsService
+from services.safety.barred_identifiers import BarredIdentifiers
 from services.safety.blocks import BlocksService
-from services.safety.reports import ReportsService
+from services.safety.consents import ConsentsService
+from services.safety.gates import Gates
+from services.safety.holds import HoldRules
+from services.safety.pictures import PicturesService
+from services.safety.policies import load_policies
+from services.safety.profile_scan import ProfileScan
+from services.safety.published_policy import build_contact, read_policy
+from services.safety.reports import ReportRules, ReportsService
+from services.safety.sanctions import SanctionsService
+from services.safety.statements import StatementsService
+from services.safety.text_filter import TextFilter
 from settings import Settings
 
 
@@ -85,6 +106,7 @@ class Container:
         mailer: Mailer | None = None,
         push: PushSender | None = None,
         payment_providers: Mapping[str, PaymentProvider] | None = None,
+        image_screen: ImageScreen | None = None,
     ) -> None:
         self.settings = settings
         #: Set when the process is about to stop: it is not ready, and keeps no HTTP connection open.
@@ -104,6 +126,7 @@ class Container:
         self._mailer = mailer or (ResendMailer(settings) if settings.resend_api_key else Mailbox(settings))
         self._push = push or (FcmSender(settings) if settings.has_push_account else PushLog())
         self._providers = _build_providers(settings) if payment_providers is None else payment_providers
+        self._image_screen = image_screen or (HttpImageScreen(settings) if settings.image_screen_url else None)
         self._passwords = Passwords(settings.bcrypt_rounds)
         self._tokens = AccessTokens(
             KeyRing(KeyFiles(settings)),
@@ -112,6 +135,19 @@ class Container:
             lifetime=settings.jwt_access_expiry,
         )
         self.audit = AuditService(self.database)
+        self.policy = read_policy(settings)
+        self.text_filter = TextFilter(settings.word_lists_directory, is_on=settings.is_on("text_filter"))
+        self.pictures = PicturesService(
+            self.database,
+            self.audit,
+            self.jobs,
+            self.storage,
+            self._image_screen,
+            hide_weight=settings.picture_hide_weight,
+            contact=build_contact(settings),
+        )
+        self.policies = load_policies(settings.policy_directory)
+        self.gates = Gates(settings, {policy.name: policy.version for policy in self.policies.values()})
         # In this order: each feature uses those before it.
         self._build_identity()
         self._build_safety()
@@ -127,25 +163,98 @@ class Container:
         settings = self.settings
         token_lifetime = settings.jwt_access_expiry + timedelta(seconds=LEEWAY_SECONDS)
         self.login_revocations = LoginRevocations(self.database, self.redis, token_lifetime)
-        self.logins = LoginsService(self.database, self._tokens, self.login_revocations, settings.jwt_refresh_expiry)
+        self.logins = LoginsService(
+            self.database,
+            self._tokens,
+            self.login_revocations,
+            refresh_lifetime=settings.jwt_refresh_expiry,
+            staff_lifetime=settings.staff_login_expiry,
+        )
+        self.security_notices = SecurityNoticesService(
+            self.database, self.audit, self.jobs, self._mailer, settings.app_url
+        )
+        self.second_factors = SecondFactorsService(
+            self.database,
+            self._passwords,
+            self.logins,
+            self.security_notices,
+            self.rate_limiter,
+            SecretBox(settings.second_factor_keys),
+            required=settings.is_on("staff_second_factor"),
+        )
+        self.barred_identifiers = BarredIdentifiers(
+            self.database, lambda: _read_identifier_keys(settings), settings.retain_barred_addresses_for
+        )
         self.authentication = AuthenticationService(
-            self.database, self._passwords, self._tokens, self.logins, self.jobs
+            self.database,
+            self._passwords,
+            self._tokens,
+            self.logins,
+            self.second_factors,
+            self.jobs,
+            self.barred_identifiers,
         )
         self.passwords = PasswordsService(
             self.database, self._passwords, self.logins, self.jobs, self._mailer, settings.app_url
         )
         self.email_verification = EmailVerificationService(self.database, self.jobs, self._mailer, settings.app_url)
-        self.administrators = AdministratorsService(self.database, self._passwords, self.logins, self.audit)
-        self.profiles = ProfilesService(self.database, self.storage, self.jobs)
+        self.administrators = AdministratorsService(
+            self.database, self._passwords, self.logins, self.second_factors, self.security_notices, self.audit
+        )
+        self.staff = StaffService(self.database, self.logins, self.audit)
+        self.profiles = ProfilesService(
+            self.database,
+            self.storage,
+            self.jobs,
+            self.gates,
+            self.text_filter,
+            self.pictures,
+            settings.picture_hide_weight,
+        )
         self.account_deletion = AccountDeletionService(
-            self.database, self._passwords, self.logins, self.jobs, self.storage
+            self.database, self._passwords, self.logins, self.jobs, self.storage, self.barred_identifiers
+        )
+        self.deletion_links = DeletionLinksService(
+            self.database, self.account_deletion, self.logins, self.jobs, self._mailer, settings.app_url
         )
         self.data_export = DataExportService(self.database, self.profiles)
 
     def _build_safety(self) -> None:
-        self.bans = BansService(self.database, self.audit, self.logins)
-        self.reports = ReportsService(self.database, self.audit, self.bans)
-        self.blocks = BlocksService(self.database)
+        settings = self.settings
+        self.sanctions = SanctionsService(self.database, self.audit, self.logins, self.jobs)
+        self.review_accounts = ReviewAccountsService(
+            self.database,
+            self._passwords,
+            self.logins,
+            self.account_deletion,
+            self.audit,
+            self.sanctions,
+            {each.name: each.version for each in self.policies.values()},
+            settings.app_url,
+        )
+        self.appeals = AppealsService(self.database, self.audit, self.sanctions, self.jobs)
+        self.statements = StatementsService(self.database, self._mailer, settings.app_url)
+        rules = ReportRules(
+            flag_weight=settings.report_flag_weight,
+            due=settings.report_due,
+            urgent_due=settings.report_urgent_due,
+            holds=HoldRules(
+                lasts=settings.report_hold,
+                pause=settings.report_hold_pause,
+                reasons=frozenset(settings.report_hold_reasons),
+                record_limit=settings.report_record_holds,
+            ),
+            prune_traits_after=settings.prune_report_traits_after,
+            contact=build_contact(settings),
+        )
+        keys = KeyFiles(settings)
+        self.reports = ReportsService(
+            self.database, self.audit, self.sanctions, rules, lambda: keys.derive_secret("traits of reporters")
+        )
+        self.blocks = BlocksService(self.database, settings.picture_hide_weight)
+        self.profile_scan = ProfileScan(self.database, self.text_filter)
+        self.ages = AgesService(self.database, self.audit, self.jobs, self.storage, settings.minimum_age)
+        self.consents = ConsentsService(self.database, self.jobs, self.policies)
 
     def _build_payments(self) -> None:
         settings = self.settings
@@ -185,7 +294,7 @@ class Container:
 
     def _build_calls(self) -> None:
         settings = self.settings
-        self.call_history = CallHistoryService(self.database)
+        self.call_history = CallHistoryService(self.database, self.gates, settings.picture_hide_weight)
         self._rooms = rooms = Rooms(
             self.scripts,
             search=settings.search_expiry,
@@ -194,9 +303,19 @@ class Container:
             process_loss_grace=settings.process_loss_grace,
         )
         records = CallRecords(rooms, self.call_history)
-        self.matchmaking = MatchmakingService(self.bus, self.database, rooms, self.call_history, records)
+        self.matchmaking = MatchmakingService(
+            self.bus,
+            self.database,
+            rooms,
+            self.call_history,
+            records,
+            self.gates,
+            self.text_filter,
+            settings.picture_hide_weight,
+        )
         self.matchmaking.on_match_in_background(self.notifications.notify_match)
         self.signaling = SignalingService(self.bus, rooms, records, self.matchmaking)
+        self.pairing_checks = PairingChecks(self.bus, rooms, records, self.call_history, self.matchmaking)
         checks = RoomChecks(self.bus, rooms, records, self.call_history, self.matchmaking, self.signaling)
         reconciliation = Reconciliation(
             rooms, self.call_history, self.matchmaking, self.signaling, checks, self.bus.process_id
@@ -211,6 +330,14 @@ class Container:
             notifications_after=settings.prune_notifications_after,
             mailed_tokens_after=settings.prune_mailed_tokens_after,
             webhook_events_after=settings.prune_webhook_events_after,
+        )
+        self.retention = RetentionService(
+            self.database,
+            self.audit,
+            calls=settings.retain_calls_for,
+            reports=settings.retain_reports_for,
+            sanctions=settings.retain_sanctions_for,
+            audit_detail=settings.retain_audit_detail_for,
         )
         self.user_directory = UserDirectoryService(
             self.database, self.call_history, self.reports, self.orders, self.audit
@@ -246,6 +373,8 @@ class Container:
         for provider in self._providers.values():
             await provider.close()
         await self._push.close()
+        if self._image_screen is not None:
+            await self._image_screen.close()
         for connection in (self.scripts, *self._bus_connections):
             await connection.close()
         await self.redis.aclose()
@@ -253,6 +382,11 @@ class Container:
         await self.database.close()
         await asyncio.to_thread(tracing.stop)
         await asyncio.to_thread(error_reports.stop)
+
+
+def _read_identifier_keys(settings: Settings) -> list[bytes]:
+    """Return the keys of identifiers' hashes: as set, else one that a rotation of the signing key changes."""
+    return read_keys(settings.identifier_hash_keys) or [KeyFiles(settings).derive_secret("identifiers of accounts")]
 
 
 def build_doctor(settings: Settings, revisions: Sequence[str]) -> DoctorService:

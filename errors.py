@@ -7,15 +7,25 @@
     │   RequestTimeout, PayloadTooLarge, UriTooLong, UnsupportedMediaType, HeadersTooLarge, RateLimited,
     │   Unavailable, Internal
     ├── EmailTaken, InvalidCredentials, AccountBanned, RefreshTokenInvalid, RefreshTokenReused,
+    │   TokenInvalid, PasswordTooCommon, LastAdmin, SecondFactorRequired, SecondFactorInvalid    accounts
     │   TokenInvalid, PasswordTooCommon, LastAdmin                        accounts
+    ├── GateClosed: AgeRequired, TooYoung, TermsRequired, EmailUnverified
+    │                                                                 gates, also of Socket.IO events
     ├── UsernameTaken                                                     profiles
+    │   TokenInvalid, PasswordTooCommon, LastAdmin                        accounts
+    ├── UsernameTaken, TextRefused, PictureRefused                        profiles
     ├── AlreadyRated, CallNotEnded, AlreadyReported                    history and safety
+    ├── EmailTaken, InvalidCredentials, AccountBanned, AccountSuspended, RefreshTokenInvalid,
+    │   RefreshTokenReused, TokenInvalid, PasswordTooCommon, LastAdmin    accounts
+    ├── UsernameTaken                                                     profiles
+    ├── AlreadyRated, CallNotEnded, AlreadyReported, AlreadySanctioned, SanctionLifted,
+    │   AlreadyAppealed, AppealClosed, PictureNotWaiting                  history and safety
     ├── CourseIsFree, AlreadyEnrolled, PaymentPending, SignatureInvalid, PaymentRefused,
     │   OrderNotRefundable, RefundPending, RefundTooLarge                  payments
     ├── NotEnrolled, CourseInUse, SlugTaken, LessonsDiffer, VideoNotReady,
     │   UploadOffsetDiffers, UploadVersionUnsupported                      courses
     ├── IdempotencyKeyReused, IdempotencyInFlight                         repeats
-    └── SocketError: Banned, ProfileIncomplete, AlreadySearching, ...     calls (the socket's `error` event)
+    └── SocketError: Banned, PairingOnHold, ProfileIncomplete, ...        calls (the socket's `error` event)
 
 A REST response carries `status`, `code`, `title` and `detail` (RFC 9457); the socket carries `code` and
 `detail` as `{code, message}`. `openapi.yaml` and `asyncapi.yaml` list the codes; a test holds them equal.
@@ -23,6 +33,7 @@ A REST response carries `status`, `code`, `title` and `detail` (RFC 9457); the s
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 
@@ -44,6 +55,8 @@ class ProductError(Exception):
         self.retry_after = retry_after
         #: Further headers of a REST response.
         self.headers: dict[str, str] = {}
+        #: Further members of the problem (RFC 9457, 3.2), or data of a refused handshake.
+        self.members: Mapping[str, object] = {}
 
 
 def _describe_duration(seconds: int) -> str:
@@ -169,6 +182,22 @@ class AccountBanned(ProductError):
     code = "account_banned"
     title = "This account is banned."
 
+    def __init__(self, detail: str | None = None, *, notice: object = None) -> None:
+        super().__init__(detail)
+        #: The sanction in force, as services describe it to the learner.
+        self.notice = notice
+
+
+class AccountSuspended(ProductError):
+    status = 403
+    code = "account_suspended"
+    title = "This account is suspended."
+
+    def __init__(self, detail: str | None = None, *, notice: object = None) -> None:
+        super().__init__(detail)
+        #: The sanction in force, as services describe it to the learner.
+        self.notice = notice
+
 
 class RefreshTokenInvalid(ProductError):
     status = 401
@@ -200,6 +229,54 @@ class LastAdmin(ProductError):
     title = "This is the last administrator; promote another account first."
 
 
+class SecondFactorRequired(ProductError):
+    status = 403
+    code = "second_factor_required"
+    title = "This needs a second factor; send a code to POST /auth/second-factor/proof and repeat the request."
+
+
+class LoginNeedsSecondFactor(SecondFactorRequired):
+    """The same code, where no one is logged in yet."""
+
+    status = 401
+    title = "This account has a second factor; send the login again with secondFactorCode."
+
+
+class SecondFactorInvalid(ProductError):
+    status = 403
+    code = "second_factor_invalid"
+    title = "The code is wrong, expired or already used; enter the next one that the app shows."
+
+
+# --- Gates: what an account needs before it meets others, in REST and in Socket.IO events ---------
+
+
+class GateClosed(ProductError):
+    """An account may not search for a partner, or write what others read, yet."""
+
+    status = 403
+
+
+class AgeRequired(GateClosed):
+    code = "age_required"
+    title = "Enter your date of birth before you practise with others."
+
+
+class TooYoung(GateClosed):
+    code = "too_young"
+    title = "This account cannot be used to practise with others; write to support if that is a mistake."
+
+
+class TermsRequired(GateClosed):
+    code = "terms_required"
+    title = "Accept the current terms, rules and privacy notice before you practise with others."
+
+
+class EmailUnverified(GateClosed):
+    code = "email_unverified"
+    title = "Verify your e-mail address before you practise with others."
+
+
 # --- Profiles ---------------------------------------------------------------------------------
 
 
@@ -207,6 +284,20 @@ class UsernameTaken(ProductError):
     status = 409
     code = "username_taken"
     title = "This username is taken; choose another."
+
+
+class TextRefused(ProductError):
+    """Of REST and of events; `detail` names the field, and never the word."""
+
+    status = 400
+    code = "text_refused"
+    title = "The text has a word that is not allowed here; change it."
+
+
+class PictureRefused(ProductError):
+    status = 400
+    code = "picture_refused"
+    title = "This picture is not allowed here; choose another."
 
 
 # --- Calls as history, and safety ---------------------------------------------------------------
@@ -228,6 +319,36 @@ class AlreadyReported(ProductError):
     status = 409
     code = "already_reported"
     title = "You have already reported this."
+
+
+class AlreadySanctioned(ProductError):
+    status = 409
+    code = "already_sanctioned"
+    title = "A ban or a suspension of this account is in force; lift it before you issue another."
+
+
+class SanctionLifted(ProductError):
+    status = 409
+    code = "sanction_lifted"
+    title = "This sanction has already been lifted."
+
+
+class AlreadyAppealed(ProductError):
+    status = 409
+    code = "already_appealed"
+    title = "An appeal against this sanction was already received; the answer is sent by e-mail."
+
+
+class AppealClosed(ProductError):
+    status = 409
+    code = "appeal_closed"
+    title = "This appeal has already been decided or closed."
+
+
+class PictureNotWaiting(ProductError):
+    status = 409
+    code = "picture_not_waiting"
+    title = "This picture no longer waits for review: it is decided, or its owner has replaced or removed it."
 
 
 # --- Payments -----------------------------------------------------------------------------------
@@ -356,6 +477,17 @@ class Banned(SocketError):
     title = "This account is banned."
 
 
+class PairingOnHold(SocketError):
+    status = 403
+    code = "pairing_on_hold"
+    title = "This account is not paired with partners for now."
+
+    @classmethod
+    def until(cls, end: str) -> PairingOnHold:
+        """Name the end, a time in RFC 3339."""
+        return cls(f"This account is not paired with partners until {end}, or until an earlier check by the operators.")
+
+
 class ProfileIncomplete(SocketError):
     code = "profile_incomplete"
     title = "Choose a username and an English level before searching for a partner."
@@ -415,6 +547,7 @@ def list_error_classes(root: type[ProductError] = ProductError) -> list[type[Pro
 
 #: Codes of acks and of the `error` event, and codes of REST responses.
 SOCKET_CODES = frozenset(
-    {e.code for e in list_error_classes(SocketError)} | {"rate_limited", "unavailable", "internal"}
+    {e.code for base in (SocketError, GateClosed) for e in list_error_classes(base)}
+    | {"rate_limited", "unavailable", "internal", "text_refused", "account_suspended"}
 )
 REST_CODES = frozenset(e.code for e in list_error_classes() if not issubclass(e, SocketError))

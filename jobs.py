@@ -96,6 +96,16 @@ async def send_verification(run: Run, *, user_id: str) -> None:
     await run.services.email_verification.send(user_id)
 
 
+@job("auth.send_deletion_link", max_attempts=_RETRY_ATTEMPTS)
+async def send_deletion_link(run: Run, *, email: str) -> None:
+    await run.services.deletion_links.send(email)
+
+
+@job("auth.send_security_notice", max_attempts=_RETRY_ATTEMPTS)
+async def send_security_notice(run: Run, *, user_id: str, change: str, at: str) -> None:
+    await run.services.security_notices.send(user_id, change, at)
+
+
 @job("sign_ins.forget_expired", schedule="17 3 * * *")
 async def delete_expired_tokens(run: Run) -> None:
     log.info("refresh_tokens_deleted count=%d", await run.services.logins.delete_expired())
@@ -108,6 +118,53 @@ async def delete_expired_tokens(run: Run) -> None:
 async def end_stale_calls(run: Run) -> None:
     if ended := await run.services.call_history.end_stale():
         log.info("stale_calls_ended count=%d", ended)
+
+
+@job("calls.check_pairing", max_attempts=_RETRY_ATTEMPTS)
+async def check_pairing(run: Run, *, user_id: str) -> None:
+    await run.services.pairing_checks.check_user(user_id)
+
+
+# --- Safety -------------------------------------------------------------------------------------------------------
+
+
+@job("reports.weigh", max_attempts=_RETRY_ATTEMPTS)
+async def weigh_reports(run: Run, *, user_id: str) -> None:
+    await run.services.reports.weigh_again(user_id)
+
+
+@job("reports.notify_overdue", schedule="*/10 * * * *")
+async def notify_overdue_reports(run: Run) -> None:
+    if overdue := await run.services.reports.notify_overdue():
+        log.warning("reports_overdue count=%d", overdue)
+
+
+@job("reports.prune_traits", schedule="47 3 * * *", max_attempts=_RETRY_ATTEMPTS)
+async def prune_report_traits(run: Run) -> None:
+    log.info("report_traits_pruned count=%d", await run.services.reports.prune_traits())
+
+
+# --- Safety -------------------------------------------------------------------------------------------------------
+
+
+@job("sanctions.send_statement", max_attempts=_RETRY_ATTEMPTS)
+async def send_statement(run: Run, *, sanction_id: str) -> None:
+    await run.services.statements.send_statement(sanction_id)
+
+
+@job("sanctions.send_lift_notice", max_attempts=_RETRY_ATTEMPTS)
+async def send_lift_notice(run: Run, *, sanction_id: str) -> None:
+    await run.services.statements.send_lift_notice(sanction_id)
+
+
+@job("appeals.send_decision", max_attempts=_RETRY_ATTEMPTS)
+async def send_appeal_decision(run: Run, *, appeal_id: str) -> None:
+    await run.services.statements.send_decision(appeal_id)
+
+
+@job("ages.delete_account", max_attempts=_RETRY_ATTEMPTS)
+async def delete_account_of_child(run: Run, *, user_id: str) -> None:
+    await run.services.account_deletion.delete_child(user_id)
 
 
 # --- Payments -----------------------------------------------------------------------------------------------------
@@ -202,6 +259,12 @@ async def prune(run: Run) -> None:
         log.info("rows_pruned table=%s deleted=%d", table, deleted)
     # Jobs that succeed are deleted as they end.
     await run.services.jobs.delete_ended(run.services.settings.prune_failed_jobs_after)
+
+
+@job("retention.erase", schedule="11 4 * * *", max_attempts=_RETRY_ATTEMPTS)
+async def erase_old_data(run: Run) -> None:
+    for table, erased in (await run.services.retention.erase()).items():
+        log.info("rows_erased table=%s erased=%d", table, erased)
 
 
 @job("jobs.retry_stalled", schedule="* * * * *")

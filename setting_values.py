@@ -7,10 +7,12 @@ never contains the value.
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
 from dataclasses import dataclass
 from datetime import timedelta
 from email.headerregistry import HeaderRegistry
+from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import unquote
 
@@ -206,6 +208,41 @@ def _sender(value: str) -> str:
     return value
 
 
+def _encryption_keys(value: SecretStr) -> SecretStr:
+    """Require keys of 256 bits, in hexadecimal."""
+    if not all(re.fullmatch(r"\s*[0-9a-fA-F]{64}\s*", each) for each in value.get_secret_value().split(",")):
+        raise ValueError("should be 64 hexadecimal digits, as of `openssl rand -hex 32`, several with commas between")
+    return value
+
+
+def _private_key_pem(value: SecretStr) -> SecretStr:
+    """Return a private key with its line breaks."""
+    # On one line, as the account's JSON file has it and an environment file needs it.
+    pem = value.get_secret_value().replace("\\n", "\n").strip()
+    if not (pem.startswith("-----BEGIN PRIVATE KEY-----") and pem.endswith("-----END PRIVATE KEY-----")):
+        raise ValueError("should be the private_key of the service account's JSON file, with its \\n")
+    return SecretStr(pem + "\n")
+
+
+def _error_reports_dsn(value: SecretStr) -> SecretStr:
+    if not re.fullmatch(r"https?://[0-9A-Za-z]+@[^/@]+(/[^/]+)*/[0-9]+", value.get_secret_value()):
+        raise ValueError("should be the DSN of a Sentry project, such as https://KEY@sentry.example.com/1")
+    return value
+
+
+def _bus_directory(value: Path) -> Path:
+    if len(os.fsencode(value.absolute())) > 85:
+        raise ValueError("should be a path of at most 85 bytes: addresses of Unix sockets are short")
+    return value
+
+
+def _email_address(value: str) -> str:
+    """Require one address without a name."""
+    if not re.fullmatch(r"[^\s<>()\[\],;:\\\"@]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+", value) or len(value) > 254:
+        raise ValueError("should be one address without a name, such as contact@example.com")
+    return value
+
+
 def loopback_port(origin: str) -> str | None:
     """Return the port of a loopback origin over http, such as `http://localhost:5503`; None for another origin."""
     match = re.fullmatch(r"http://(?:localhost|127\.0\.0\.1|\[::1\])(?::([0-9]{1,5}))?", origin)
@@ -218,13 +255,20 @@ def strip_prefix(message: str) -> str:
 
 
 Duration = Annotated[timedelta, BeforeValidator(_duration)]
+BusDirectory = Annotated[Path, AfterValidator(_bus_directory)]
+EncryptionKeys = Annotated[SecretStr, AfterValidator(_encryption_keys)]
+ErrorReportsDsn = Annotated[SecretStr, AfterValidator(_error_reports_dsn)]
 Host = Annotated[str, AfterValidator(_host)]
+PrivateKeyPem = Annotated[SecretStr, AfterValidator(_private_key_pem)]
 RedisUrl = Annotated[RedisAddress, NoDecode, BeforeValidator(_redis_url)]
 DatabaseHosts = Annotated[str, AfterValidator(_database_hosts)]
 Sender = Annotated[str, AfterValidator(_sender)]
+EmailAddress = Annotated[str, AfterValidator(_email_address)]
 #: Scheme, host and port of an HTTP server.
 Site = Annotated[str, AfterValidator(_http_origin)]
 #: The same, with a path.
 PublicUrl = Annotated[str, AfterValidator(_public_url)]
 Origins = Annotated[list[Annotated[str, AfterValidator(_origin)]], NoDecode, BeforeValidator(_comma_separated)]
 Proxies = Annotated[list[Annotated[str, AfterValidator(_proxy)]], NoDecode, BeforeValidator(_comma_separated)]
+#: Reasons of reports that are urgent (`models.report.URGENT_REASONS`).
+UrgentReasons = Annotated[list[Literal["minor_safety", "threat"]], NoDecode, BeforeValidator(_comma_separated)]

@@ -1,32 +1,37 @@
 """Environment variables of the product, typed.
 
 `load()` is the only way to read them: it names each variable that is wrong. Imports no other module of the product but
-`setting_values`.
+`setting_values` and `setting_problems`.
 """
 
 from __future__ import annotations
 
 import os
-import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from setting_problems import list_missing_services, list_problems
 from setting_values import (
+    BusDirectory,
     DatabaseHosts,
     Duration,
+    EmailAddress,
+    EncryptionKeys,
+    ErrorReportsDsn,
     Host,
     Origins,
+    PrivateKeyPem,
     Proxies,
     PublicUrl,
     RedisAddress,
     RedisUrl,
     Sender,
     Site,
+    UrgentReasons,
     between,
     loopback_port,
     split_port,
@@ -34,6 +39,8 @@ from setting_values import (
     url_host,
 )
 
+#: Settings that are `on` or `off`, and on in production where they are not set.
+GATES: tuple[str, ...] = ("age_gate", "terms_gate", "email_gate", "text_filter", "staff_second_factor")
 #: Loose rate limits are those of the contract times this.
 LOOSE_RATE_LIMIT_FACTOR = 100
 
@@ -93,7 +100,7 @@ class Settings(BaseSettings):
     redis_sslrootcert: Path | None = None
 
     # Unix sockets between the web processes of a host; a private directory under the temporary one when unset
-    bus_directory: Path | None = None
+    bus_directory: BusDirectory | None = None
 
     # Access and refresh tokens
     jwt_private_key_path: Path = Path("./keys/private.pem")
@@ -103,6 +110,17 @@ class Settings(BaseSettings):
     jwt_key_id: str = Field("key-v1", pattern=r"^[A-Za-z0-9._-]{1,64}$")
     jwt_audience: str = "parlance"
     bcrypt_rounds: int = Field(12, ge=4, le=20)
+
+    # Staff: whether their operations need a second factor, the keys that encrypt its secrets (with commas between, the
+    # first encrypts), and how long a login that is not used stays valid
+    staff_second_factor: Literal["on", "off"] | None = None
+    second_factor_keys: EncryptionKeys | None = None
+    staff_login_expiry: Annotated[Duration, between("1h", "400d")] = timedelta(days=7)
+
+    # Addresses of banned accounts that were deleted: the keys of their hashes (with commas between, the first hashes,
+    # all are compared), derived from the signing key when unset, and how long they are kept
+    identifier_hash_keys: EncryptionKeys | None = None
+    retain_barred_addresses_for: Annotated[Duration, between("0s", "1095d")] = timedelta(days=365)
 
     # Mail: Resend with a key; without one each mail is written to a file
     resend_api_key: SecretStr | None = None
@@ -133,7 +151,7 @@ class Settings(BaseSettings):
     # Push: a service account of Firebase with all three; without them each push is a log line
     firebase_project_id: str | None = Field(None, pattern=r"^[a-z0-9.:-]+$")
     firebase_client_email: str | None = None
-    firebase_private_key: SecretStr | None = None
+    firebase_private_key: PrivateKeyPem | None = None
     firebase_api_url: Site = "https://fcm.googleapis.com"
     firebase_token_url: str = Field("https://oauth2.googleapis.com/token", pattern=r"^https?://")
 
@@ -144,7 +162,50 @@ class Settings(BaseSettings):
     otel_traces_sampler_arg: float = Field(1.0, ge=0, le=1)
 
     # Error reports: sent to Sentry, or what speaks its protocol, where there is a DSN
-    sentry_dsn: SecretStr | None = None
+    sentry_dsn: ErrorReportsDsn | None = None
+
+    # Gates before others are met: a declared age, consent to the documents, a verified address
+    age_gate: Literal["on", "off"] | None = None
+    terms_gate: Literal["on", "off"] | None = None
+    email_gate: Literal["on", "off"] | None = None
+    #: Years; and whether those below 18 meet others, each age band apart.
+    minimum_age: int = Field(18, ge=13, le=18)
+    minor_pools: Literal["on", "off"] = "off"
+
+    # Documents that learners accept or read: a folder whose files replace those that ship
+    policy_directory: Path | None = None
+    #: The operator, to learners and authorities; published.
+    contact_email: EmailAddress | None = None
+    contact_address: str | None = Field(None, max_length=500)
+
+    # Retention, every night: how long a call, the texts of a decided report, those of an ended sanction and its appeal,
+    # and the detail of the audit log are kept
+    retain_calls_for: Duration = Field(timedelta(days=365), ge=timedelta(days=31))
+    retain_reports_for: Duration = Field(timedelta(days=365), ge=timedelta(days=183))
+    retain_sanctions_for: Duration = Field(timedelta(days=365), ge=timedelta(days=183))
+    retain_audit_detail_for: Duration = Field(timedelta(days=730), ge=timedelta(days=183))
+
+    # Reports: the weight of a learner's pending reports that flags them, the time for a review, how long an urgent
+    # report may hold pairing, and the time until it may again; the reasons for which one report by anybody does, and
+    # how many learners a proven reporter's record alone may hold at once; how long hashed devices and networks stay
+    report_flag_weight: float = Field(1.5, gt=0, le=100)
+    report_due: Annotated[Duration, between("1h", "30d")] = timedelta(hours=72)
+    report_urgent_due: Annotated[Duration, between("1h", "7d")] = timedelta(hours=24)
+    report_hold: Annotated[Duration, between("1h", "24h")] = timedelta(hours=24)
+    report_hold_pause: Annotated[Duration, between("0s", "365d")] = timedelta(days=30)
+    report_hold_reasons: UrgentReasons = Field(default_factory=list)
+    report_record_holds: int = Field(3, ge=0)
+    prune_report_traits_after: Duration = Field(timedelta(days=90), ge=timedelta(days=1))
+
+    # Filter of names, bios and topics, on or off; a folder whose word lists replace those that ship
+    text_filter: Literal["on", "off"] | None = None
+    word_lists_directory: Path | None = None
+
+    # Pictures: the service that screens each, with its token if it needs one, and the weight of open reports from
+    # which on a learner's picture is hidden
+    image_screen_url: str | None = Field(None, pattern=r"^https?://")
+    image_screen_token: SecretStr | None = None
+    picture_hide_weight: float = Field(1.5, gt=0)
 
     # Pruning, every night: how long rows are kept after they were read, expired, were handled or failed. Providers
     # repeat events for days.
@@ -175,36 +236,14 @@ class Settings(BaseSettings):
     storage_bucket_name: str = "parlance"
     storage_public_url: PublicUrl | None = None
 
-    @field_validator("firebase_private_key")
-    @classmethod
-    def _require_pem(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is None:
-            return None
-        # On one line, as the account's JSON file has it and an environment file needs it.
-        pem = value.get_secret_value().replace("\\n", "\n").strip()
-        if not (pem.startswith("-----BEGIN PRIVATE KEY-----") and pem.endswith("-----END PRIVATE KEY-----")):
-            raise ValueError("should be the private_key of the service account's JSON file, with its \\n")
-        return SecretStr(pem + "\n")
-
-    @field_validator("sentry_dsn")
-    @classmethod
-    def _require_dsn(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and not re.fullmatch(
-            r"https?://[0-9A-Za-z]+@[^/@]+(/[^/]+)*/[0-9]+", value.get_secret_value()
-        ):
-            raise ValueError("should be the DSN of a Sentry project, such as https://KEY@sentry.example.com/1")
-        return value
-
-    @field_validator("bus_directory")
-    @classmethod
-    def _require_short_path(cls, value: Path | None) -> Path | None:
-        if value is not None and len(os.fsencode(value.absolute())) > 85:
-            raise ValueError("should be a path of at most 85 bytes: addresses of Unix sockets are short")
-        return value
-
     @property
     def is_production(self) -> bool:
         return self.app_env == "production"
+
+    def is_on(self, gate: str) -> bool:
+        """Whether a gate of `GATES` holds: as it is set, else in production."""
+        value = getattr(self, gate)
+        return self.is_production if value is None else value == "on"
 
     def is_own_origin(self, origin: str | None) -> bool:
         """Say whether pages of an origin may send requests with cookies: APP_URL and CORS_ORIGINS.
@@ -254,55 +293,14 @@ class Settings(BaseSettings):
 
     def require_services(self) -> None:
         """Raise SettingsError, naming each, where a service that `serve` and `worker` need is not configured."""
-        missing = [name for name in ("DB_HOST", "STORAGE_ENDPOINT") if getattr(self, name.lower()) is None]
-        missing += [] if self.redis else ["REDIS_HOST (or REDIS_URL)"]
-        problems = [f"{name} is not set" for name in missing]
-        problems += self._production_problems()
-        if self.is_production and self.turn_secret.get_secret_value() == "your_hmac_secret":
-            problems.append("TURN_SECRET still has its example value; use the static-auth-secret of your coturn")
-        if self.is_production and self.resend_api_key is None:
-            problems.append("RESEND_API_KEY is not set; without it no mail is sent")
-        problems += self._payment_problems()
-        problems += self._push_problems()
-        if self.bcrypt_rounds < 12 and self.app_env != "test":
-            problems.append("BCRYPT_ROUNDS is below 12, which only APP_ENV=test may use")
-        if problems:
+        missing, others = list_missing_services(self), list_problems(self)
+        if missing or others:
             hint = " (`parlance dev` starts its own services and needs none of these)" if missing else ""
-            raise SettingsError("; ".join(problems) + hint)
-
-    def _production_problems(self) -> list[str]:
-        """List settings that only development may have."""
-        problems = []
-        if self.is_production and "app_url" not in self.model_fields_set:
-            problems.append("APP_URL is not set; set it to the https:// address that clients use")
-        elif self.is_production and urlsplit(self.app_url).scheme != "https":
-            problems.append(f"APP_URL is {self.app_url}, and production needs the https:// address that clients use")
-        if self.is_production and self.rate_limits == "loose":
-            problems.append("RATE_LIMITS is loose, which is for development; set it to strict or leave it out")
-        return problems
+            raise SettingsError("; ".join(missing + others) + hint)
 
     @property
     def has_push_account(self) -> bool:
         return None not in (self.firebase_project_id, self.firebase_client_email, self.firebase_private_key)
-
-    def _push_problems(self) -> list[str]:
-        """List what an account of Firebase lacks; without any, notifications appear in the app alone."""
-        names = ("firebase_project_id", "firebase_client_email", "firebase_private_key")
-        missing = [name.upper() for name in names if getattr(self, name) is None]
-        return [f"{name} is not set; pushes need it" for name in missing] if len(missing) < len(names) else []
-
-    def _payment_problems(self) -> list[str]:
-        """List what a provider lacks: one with a key needs the rest, and production needs PAYMENT_PROVIDER."""
-        accounts = {
-            "stripe": ("stripe_secret_key", "stripe_webhook_secret"),
-            "razorpay": ("razorpay_key_id", "razorpay_key_secret", "razorpay_webhook_secret"),
-        }
-        problems = []
-        for provider, names in accounts.items():
-            missing = [name.upper() for name in names if getattr(self, name) is None]
-            wanted = len(missing) < len(names) or (self.is_production and provider == self.payment_provider)
-            problems += [f"{name} is not set; payments by {provider} need it" for name in missing if wanted]
-        return problems
 
 
 def load(env_file: str | Path | None = ".env", **overrides: Any) -> Settings:

@@ -12,6 +12,7 @@ server may read at any moment. Writers hold `.lock`, one at a time.
 from __future__ import annotations
 
 import fcntl
+import hmac
 import logging
 import math
 import os
@@ -114,6 +115,10 @@ class KeyFiles:
             keys.append(PublishedKey(str(key.kid), key.kid == signing, retired_at))
         never = datetime.max.replace(tzinfo=UTC)
         return sorted(keys, key=lambda key: (key.signs, key.retired_at or never), reverse=True)
+
+    def derive_secret(self, purpose: str) -> bytes:
+        """Derive a secret for a purpose from the private key; a rotation changes it."""
+        return hmac.digest(_read(self.private_path), purpose.encode(), "sha256")
 
     def signing_key(self) -> RSAKey:
         # Read once: a rotation may replace the file before it could be read again under the old name.

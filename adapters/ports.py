@@ -89,6 +89,19 @@ class PushSender(Protocol):
     async def close(self) -> None: ...
 
 
+#: What is done with a picture: shown, refused, or kept for a person to decide.
+Verdict = Literal["allow", "refuse", "review"]
+
+
+class ImageScreen(Protocol):
+    """Screening of the pictures that learners upload."""
+
+    async def screen(self, picture: bytes) -> Verdict:
+        """Return the verdict about a WebP of 400 pixels; raise the cause if there is none."""
+
+    async def close(self) -> None: ...
+
+
 # --- Payments: requests to a provider, and the facts it reports ---------------------------------
 
 

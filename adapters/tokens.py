@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from joserfc import jwt
@@ -19,6 +19,8 @@ from adapters.keys import KeyRing
 LEEWAY_SECONDS = 30
 #: Kinds of tokens, in the header's `typ`.
 _ACCESS, _PLAYBACK, _DEVICE = "JWT", "playback", "device"
+#: The claim with the time of the second factor.
+_FACTOR = "second_factor_at"
 #: Lifetime of a device proof after the last login or refresh; pruning its signing key ends it sooner.
 DEVICE_PROOF_LIFETIME = timedelta(days=180)
 #: Maximum of cached verified tokens; the oldest are dropped first.
@@ -27,13 +29,17 @@ _CACHE_SIZE = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Claims of a verified access token. `family_id` is its login (claim `sid`)."""
+    """Claims of a verified access token. `family_id` is its login (claim `sid`).
+
+    `factor_proven_at` is when the login last proved its second factor (claim `second_factor_at`), in Unix seconds.
+    """
 
     user_id: str
     email: str
     role: str
     family_id: str
     issued_at: int
+    factor_proven_at: int | None = None
 
 
 class PublicKey(NamedTuple):
@@ -65,10 +71,14 @@ class AccessTokens:
         self._verified: dict[str, tuple[Identity, float]] = {}
         self._keys_seen = keys.version
 
-    def issue(self, *, user_id: str, email: str, role: str, family_id: str) -> str:
+    def issue(
+        self, *, user_id: str, email: str, role: str, family_id: str, factor_proven_at: datetime | None = None
+    ) -> str:
         """Sign a token that is valid for `lifetime`."""
         now = int(time.time())
-        claims = {"sub": user_id, "email": email, "role": role, "sid": family_id, "iat": now}
+        claims: dict[str, object] = {"sub": user_id, "email": email, "role": role, "sid": family_id, "iat": now}
+        if factor_proven_at is not None:
+            claims[_FACTOR] = int(factor_proven_at.timestamp())
         return self._sign(_ACCESS, self._audience, now + self.lifetime.total_seconds(), claims)
 
     def verify(self, token: str) -> Identity:
@@ -92,11 +102,14 @@ class AccessTokens:
     def _read(self, token: str) -> tuple[Identity, float]:
         claims = self._decode(_ACCESS, token, self._claims)
         try:
-            identity = Identity(claims["sub"], claims["email"], claims["role"], claims["sid"], claims["iat"])
+            identity = Identity(
+                claims["sub"], claims["email"], claims["role"], claims["sid"], claims["iat"], claims.get(_FACTOR)
+            )
         except KeyError:
             raise errors.Unauthenticated() from None
         words = (identity.user_id, identity.email, identity.role, identity.family_id)
-        if not all(isinstance(word, str) for word in words):
+        is_time = identity.factor_proven_at is None or type(identity.factor_proven_at) is int
+        if not (is_time and all(isinstance(word, str) for word in words)):
             raise errors.Unauthenticated()
         return identity, claims["exp"]
 

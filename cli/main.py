@@ -10,6 +10,7 @@ import typer
 import errors
 from cli import (
     admins,
+    appeals,
     audit,
     bucket,
     dev,
@@ -18,10 +19,15 @@ from cli import (
     migrations,
     notifications,
     payments,
+    pictures,
     refunds,
     reset,
+    review,
+    sanctions,
     seed,
     serve,
+    texts,
+    users,
     videos,
     worker,
 )
@@ -38,18 +44,24 @@ app = typer.Typer(
 )
 app.add_typer(keys.app, name="keys")
 app.add_typer(admins.app, name="admins")
+app.add_typer(appeals.app, name="appeals")
+app.add_typer(users.app, name="users")
 app.add_typer(audit.app, name="audit")
 app.add_typer(migrations.app, name="migrations")
+app.add_typer(sanctions.app, name="sanctions")
 app.add_typer(bucket.app, name="bucket")
 app.add_typer(refunds.app, name="refunds")
 app.add_typer(payments.app, name="payments")
 app.add_typer(notifications.app, name="notifications")
 app.add_typer(videos.app, name="videos")
+app.add_typer(texts.app, name="texts")
+app.add_typer(pictures.app, name="pictures")
 app.command("serve")(serve.serve)
 app.command("worker")(worker.worker)
 app.command("dev")(dev.dev)
 app.command("doctor")(doctor.doctor)
 app.command("seed")(seed.seed)
+app.command("review-partner")(review.review_partner)
 app.command("reset")(reset.reset)
 
 

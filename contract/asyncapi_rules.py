@@ -21,6 +21,7 @@ from contract.lint_rules import (
     is_object,
     property_rules,
     rate_limit_problems,
+    text_filter_problems,
     unused_components,
     walk,
 )
@@ -55,6 +56,7 @@ def _rules(document: Document) -> Iterator[Problem]:
     yield from _sequence_rules(document)
     yield from _unnamed_schemas(document)
     yield from property_rules(document)
+    yield from text_filter_problems(document)
     yield from input_rules(document, inputs)
     yield from unused_components(document)
     yield from false_examples(document)

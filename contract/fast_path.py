@@ -20,8 +20,10 @@ from connexion.middleware.abstract import RoutedAPI, SpecMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from contract import schemas
+from contract.entity_tags import NOT_MODIFIED
 from contract.http_limits import Limits
-from contract.operations import JSON_HEADERS, OPERATION, WHOLE, Answer, ContractError, Operation
+from contract.operation_calls import JSON_HEADERS, Answer
+from contract.operations import OPERATION, WHOLE, ContractError, Operation
 from contract.request_bodies import MAX_JSON_BYTES, replay
 from contract.security import OPTIONAL, Bearer
 
@@ -238,6 +240,9 @@ def _answer_check(operation: AbstractOperation, status: int) -> Callable[[Answer
     validator = schemas.compiled(schema, {}, check_texts=False) if schema else None
 
     def problem(answer: Answer) -> str | None:
+        if answer.status == NOT_MODIFIED:
+            is_declared = str(NOT_MODIFIED) in operation.responses
+            return None if is_declared and answer.body is None else "304 with a body, or where it is not described"
         if validator is None or answer.body is None:
             fits = validator is None and (answer.body is None) == (not has_content)
             return None if fits else "a body where none is described, or none"
@@ -332,6 +337,6 @@ def _raw_headers(answer: Answer) -> list[tuple[bytes, bytes]]:
     if answer.headers is JSON_HEADERS and answer.body is not None:
         return [_CONTENT_TYPE, (b"content-length", b"%d" % len(answer.body))]
     headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in answer.headers.items()]
-    if answer.status != 204:
+    if answer.status not in (204, NOT_MODIFIED):
         headers.append((b"content-length", b"%d" % len(answer.body or b"")))
     return headers

@@ -36,6 +36,7 @@ _FILES = (
     "docs/extending.md",
     "docs/deploying.md",
     "docs/operating.md",
+    "docs/stores.md",
     "docs/performance.md",
     "docs/reliability.md",
     "ARCHITECTURE.md",

@@ -18,7 +18,12 @@ from openapi_spec_validator import OpenAPIV30SpecValidator
 from openapi_spec_validator.schemas import schema_v30
 
 from contract.asyncapi_rules import asyncapi_problems as asyncapi_problems
-from contract.lint_refusals import address_problems, deprecation_problems, refusal_problems
+from contract.lint_refusals import (
+    address_problems,
+    deprecation_problems,
+    refusal_problems,
+    staff_problems,
+)
 from contract.lint_rules import Document as Document
 from contract.lint_rules import (
     Part,
@@ -93,6 +98,7 @@ def _openapi_rules(document: Document) -> Iterator[Problem]:
                     _operation_rules(operation, tags),
                     address_problems(path, method, operation),
                     refusal_problems(document, operation),
+                    staff_problems(operation),
                 ):
                     for below, message in rules:
                         yield (*place, *below), message

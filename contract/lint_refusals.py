@@ -1,4 +1,4 @@
-"""Rules of `contract/lint.py` for what an operation of openapi.yaml refuses: its codes, their statuses, and its end."""
+"""Rules of `contract/lint.py` for what an operation of openapi.yaml refuses: codes, statuses, roles, and its end."""
 
 from __future__ import annotations
 
@@ -61,13 +61,32 @@ def deprecation_problems(operation: Document) -> Iterator[Problem]:
         )
 
 
+#: Of operations of staff: who may call them, and how recently the login must have proven its second factor.
+_ROLES = (["admin"], ["moderator", "admin"])
+_AGE = re.compile("[1-9][0-9]*[smh]")
+
+
+def staff_problems(operation: Document) -> Iterator[Problem]:
+    """Check that an operation of staff says whose it is, and lists the codes with which it refuses others."""
+    codes, age = operation.get("x-codes", []), operation.get("x-second-factor")
+    is_staff = any("admin" in requirement for requirement in operation.get("security", []))
+    if (is_staff or age is not None) and "x-role" not in operation:
+        yield ("x-role",), "an operation of staff lists the roles that may call it"
+    if "x-role" in operation and (operation["x-role"] not in _ROLES or not operation.get("security")):
+        yield ("x-role",), "should be [admin] or [moderator, admin], of an operation that needs a token"
+    if age is not None and not (isinstance(age, str) and _AGE.fullmatch(age)):
+        yield ("x-second-factor",), "should be a number and a unit, such as 10m"
+    if "x-role" in operation and "forbidden" not in codes:
+        yield ("x-codes",), "lacks forbidden: only staff may call it"
+    if (is_staff or age is not None) and "second_factor_required" not in codes:
+        yield ("x-codes",), "lacks second_factor_required: it needs a second factor"
+
+
 def address_problems(path: str, method: str, operation: Document) -> Iterator[Problem]:
-    """Yield what an operation lacks, or has, against its address, its method and who may call it."""
+    """Yield what an operation lacks, or has, against its address and its method."""
     responses = operation["responses"]
     # OPTIONS is answered for any address, and a DELETE may succeed where nothing is left to delete.
     if "{" in path and method not in ("options", "delete") and "404" not in responses:
         yield ("responses",), "lacks 404: its address names something that may not exist"
-    if any("admin" in requirement for requirement in operation.get("security", [])) and "403" not in responses:
-        yield ("responses",), "lacks 403: only administrators may call it"
     if method == "delete" and "requestBody" in operation and not operation.get("deprecated"):
         yield ("requestBody",), "a DELETE has no body, which clients and proxies drop"

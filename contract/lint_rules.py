@@ -145,6 +145,19 @@ def false_examples(document: Document) -> Iterator[Problem]:
                 yield example_place, f"the example does not fit its own schema: {fault}"
 
 
+_UNFILTERED = "needs `x-text-filter`: true where a learner writes it for others, false where staff writes or reads it"
+
+
+def text_filter_problems(document: Document) -> Iterator[Problem]:
+    """Yield each text for others that does not say whether the deployment's word lists apply to it."""
+    for place, node in walk(document):
+        marked = node.get("x-text-filter")
+        if "x-text-filter" in node and not isinstance(marked, bool):
+            yield (*place, "x-text-filter"), "is true or false"
+        elif "x-text" in node and marked is None:
+            yield place, _UNFILTERED
+
+
 def rate_limit_problems(operation: Document) -> Iterator[Problem]:
     entries = operation.get("x-rate-limit", [])
     form = "`x-rate-limit` is a list of {limit: 5, window: 15m, per: ip | account[, counts: failures]}"

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from contract import examples, schemas
-from contract.lint_rules import Document, Problem, false_examples, property_rules, walk
+from contract.lint_rules import Document, Problem, false_examples, property_rules, text_filter_problems, walk
 
 
 def schema_problems(document: Document) -> Iterator[Problem]:
     """Yield each fault of the document's schemas and examples."""
     yield from _undescribed(document)
+    yield from text_filter_problems(document)
     yield from property_rules(document)
     yield from _unlimited_lists(document)
     false = list(false_examples(document))

@@ -46,7 +46,7 @@ _TUS_ANSWER = ("Tus-Version", "Tus-Extension", "Tus-Max-Size", "Upload-Expires")
 #: Headers of responses that pages of other origins may read.
 _EXPOSED = (
     *("X-Request-Id", "Retry-After", "RateLimit", "RateLimit-Policy", "Deprecation", "Sunset", "Link"),
-    *("Location", "Idempotent-Replayed", "Content-Disposition", "WWW-Authenticate"),
+    *("Location", "Idempotent-Replayed", "Content-Disposition", "WWW-Authenticate", "ETag"),
 )
 #: The name in uvicorn's state of `RequestMiddleware.record_refusal`, for `http_server.py`, and the name in a request's
 #: scope of the status with which it was refused while its app was running.

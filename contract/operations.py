@@ -4,7 +4,7 @@
 `services` (the container), the path and query parameters in snake_case, `body` if the operation has one, `identity` if
 it is secured, and `request` for headers, cookies and, without `body`, the raw bytes. It returns the body, or
 `(body, headers)`; bytes go out as they are, under the Content-Type of those headers. The status is the operation's only
-2xx answer.
+2xx answer, or 304 where `If-None-Match` has the ETag of those headers.
 """
 
 from __future__ import annotations
@@ -12,34 +12,27 @@ from __future__ import annotations
 import inspect
 import logging
 import pkgutil
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import combinations
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import inflection
-from starlette.requests import Request
 from starlette.routing import compile_path
-from starlette.types import Receive, Scope
 
 import errors
 import handlers
 import parlance
-from adapters.json_text import encode_json
-from contract import client_addresses, problems, rate_limits, schemas, text_fields
+from contract import problems, rate_limits, schemas, text_fields
+from contract.operation_calls import Answer, Call, call_handler, limit_calls, normalize_body, repeat_answers
 from contract.schemas import ContractError as ContractError
 
 if TYPE_CHECKING:
     from container import Container
-    from services.identity.logins import Identity
 
 log = logging.getLogger("parlance.contract")
 
 METHODS = ("get", "head", "put", "post", "delete", "patch", "options")
-
-JSON_HEADERS = {"Content-Type": "application/json"}
-#: The client of a request without one, as ASGI's (host, port).
-UNKNOWN_CLIENT = (client_addresses.UNKNOWN, 0)
 
 #: The name in a request's scope of a list with one item: the id of the operation that answers it, for metrics.
 OPERATION = "parlance.operation"
@@ -48,10 +41,6 @@ PEER = "parlance.peer"
 #: An ASGI extension, and its message: an answer's `status` and its `body` of JSON; `middleware.py` adds `head`, further
 #: header lines. One write in place of two, without uvicorn's checks of headers that are always the same.
 WHOLE = "parlance.response.whole"
-
-#: Caching of answers that differ for requests with a token: a shared cache keeps the anonymous one for a minute.
-_ANONYMOUS = {"Cache-Control": "public, max-age=60", "Vary": "Authorization"}
-_PERSONAL = {"Cache-Control": "private, no-cache", "Vary": "Authorization"}
 
 #: Codes that any operation can answer; `x-codes` lists the others of one operation.
 COMMON_CODES = frozenset(
@@ -72,17 +61,6 @@ COMMON_CODES = frozenset(
 
 #: Parameters of a handler besides those of its operation and the body.
 _INJECTED = ("services", "identity", "request")
-
-
-class Answer(NamedTuple):
-    """Answer of an operation, before ASGI or Connexion."""
-
-    status: int
-    headers: dict[str, str]
-    body: bytes | None
-
-
-Call: TypeAlias = "Callable[[Scope, Receive, Identity | None, dict[str, Any]], Awaitable[Answer]]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,10 +213,6 @@ def is_public(definition: dict[str, Any]) -> bool:
     return {} in definition.get("security", [])
 
 
-#: The header that makes a repeat of an operation with `x-idempotent` harmless, as ASGI has it.
-_IDEMPOTENCY_KEY = b"idempotency-key"
-
-
 def _bind(
     function: Callable[..., Any], services: Container, definition: dict[str, Any], body: _Body | None
 ) -> Operation:
@@ -248,14 +222,14 @@ def _bind(
     operation_id, idempotent = definition["operationId"], definition.get("x-idempotent", False)
     if idempotent and not ("identity" in names and status != 204):
         raise ContractError(f"openapi.yaml: {operation_id} is x-idempotent, but has no identity or no answer to repeat")
-    call = _answering(function, services, names, status, is_public=is_public(definition))
+    call = call_handler(function, services, names, status, is_public=is_public(definition))
     if idempotent:
-        call = _repeatable(call, services, operation_id, status)
+        call = repeat_answers(call, services, operation_id, status)
     if limits := rate_limits.read(definition):
         # Counted together with the operation that replaces it.
-        call = _limited(call, services, definition.get("x-successor", operation_id), limits)
+        call = limit_calls(call, services, definition.get("x-successor", operation_id), limits)
     if body:
-        call = _normalizing(call, body.normalize)
+        call = normalize_body(call, body.normalize)
     return Operation(
         operation_id,
         definition["path"],
@@ -268,76 +242,6 @@ def _bind(
         COMMON_CODES.union(definition.get("x-codes", ())),
         services.settings.app_env == "test",
     )
-
-
-def _answering(
-    function: Callable[..., Any], services: Container, names: list[str], status: int, *, is_public: bool
-) -> Call:
-    """Call the handler with its parameters, and encode its result."""
-    takes_identity, takes_request = "identity" in names, "request" in names
-
-    async def answer(scope: Scope, receive: Receive, identity: Identity | None, arguments: dict[str, Any]) -> Answer:
-        # Copied: a repeat is compared by the arguments without those of the request.
-        given = dict(arguments)
-        if takes_identity:
-            given["identity"] = identity
-        if takes_request:
-            given["request"] = Request(scope, receive)
-        result = await function(services, **given)
-        content, headers = result if isinstance(result, tuple) else (result, {})
-        if is_public:
-            headers = {**(_ANONYMOUS if identity is None else _PERSONAL), **headers}
-        if content is None:
-            return Answer(status, headers, None)
-        if isinstance(content, bytes):  # with the Content-Type of its headers
-            return Answer(status, headers, content)
-        return Answer(status, {**headers, **JSON_HEADERS} if headers else JSON_HEADERS, encode_json(content))
-
-    return answer
-
-
-def _repeatable(call: Call, services: Container, operation_id: str, status: int) -> Call:
-    """Handle a request with an `Idempotency-Key` once, and repeat its answer."""
-
-    async def answer(scope: Scope, receive: Receive, identity: Identity | None, arguments: dict[str, Any]) -> Answer:
-        key = dict(scope["headers"]).get(_IDEMPOTENCY_KEY)
-        if key is None:
-            return await call(scope, receive, identity, arguments)
-        assert identity is not None, "bind refuses a repeatable operation without an identity"
-        attempt = await services.idempotency.begin(identity.user_id, operation_id, key.decode("latin-1"), arguments)
-        if attempt.answer is not None:
-            return Answer(status, {**JSON_HEADERS, "Idempotent-Replayed": "true"}, attempt.answer.encode())
-        try:
-            answered = await call(scope, receive, identity, arguments)
-        except BaseException:
-            await services.idempotency.abandon(attempt)
-            raise
-        await services.idempotency.finish(attempt, (answered.body or b"").decode())
-        return answered
-
-    return answer
-
-
-def _limited(call: Call, services: Container, operation_id: str, limits: list[rate_limits.Limit]) -> Call:
-    policy = rate_limits.describe_policy(limits, services.rate_limiter.factor)
-
-    async def answer(scope: Scope, receive: Receive, identity: Identity | None, arguments: dict[str, Any]) -> Answer:
-        client, usage = (scope.get("client") or UNKNOWN_CLIENT)[0], rate_limits.Usage(policy)
-        body = arguments.get("body")
-        async with rate_limits.counted(services, operation_id, limits, usage, client, identity, body):
-            answered = await call(scope, receive, identity, arguments)
-        return answered._replace(headers={**answered.headers, **usage.headers})
-
-    return answer
-
-
-def _normalizing(call: Call, normalize: text_fields.Normalizer) -> Call:
-    async def answer(scope: Scope, receive: Receive, identity: Identity | None, arguments: dict[str, Any]) -> Answer:
-        if "body" in arguments:
-            arguments["body"] = normalize(arguments["body"])
-        return await call(scope, receive, identity, arguments)
-
-    return answer
 
 
 def failure(exception: Exception) -> Answer:

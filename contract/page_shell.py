@@ -1,4 +1,4 @@
-"""The shell of all documentation pages: head, header, footer, and the stylesheet with both color schemes."""
+"""The shell of all documentation pages and policy pages: head, header, footer, stylesheet with both color schemes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from contract.static_files import CSS, SVG, Files
 
 #: The folder of the pages' templates, stylesheets and scripts.
 FOLDER = Path(__file__).parent.parent / "web" / "pages"
-_LINKS = (("/docs", "REST"), ("/docs/events", "Events"), ("/docs/guide", "Guide"))
+Links = Sequence[tuple[str, str]]
+_LINKS: Links = (("/docs", "REST"), ("/docs/events", "Events"), ("/docs/guide", "Guide"))
+#: Links of the header on the pages of `policy_pages.py`.
+DOCUMENTS: Links = (("/terms", "Terms"), ("/privacy", "Privacy"), ("/safety", "Safety"), ("/contact", "Contact"))
 _TEMPLATES = jinja2.Environment(
     loader=jinja2.FileSystemLoader(FOLDER), autoescape=True, undefined=jinja2.StrictUndefined, auto_reload=False
 )
@@ -31,6 +34,8 @@ def render(
     content: str,
     *,
     current: str = "",
+    links: Links = _LINKS,
+    label: str = "Documentation",
     tools: str = "",
     has_own_main: bool = False,
     styles: Sequence[str] = (),
@@ -39,7 +44,8 @@ def render(
     """Render a page.
 
     `content` is the HTML of the page, with its own `main` where `has_own_main`; `tools` is that of the header's end.
-    `current` is the address of the page's link in the header. `styles` and `scripts` are addresses of further
+    `links` are those of the header, addresses with titles, `label` says what they are, and `current` is the address of
+    the page's own. `styles` and `scripts` are addresses of further
     stylesheets and of JavaScript modules.
     """
     return fill(
@@ -50,7 +56,8 @@ def render(
         tools=tools,
         has_own_main=has_own_main,
         icon=ICON,
-        links=_LINKS,
+        links=links,
+        label=label,
         styles=[_STYLE, *styles],
         scripts=scripts,
     )

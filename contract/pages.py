@@ -17,7 +17,7 @@ _JSON = ("application/json", "application/problem+json")
 
 
 class Pages:
-    """Routes of read-only pages, before the app.
+    """Routes of pages, before the app.
 
     An address that no page and no operation has is answered with a page to a browser; other clients get the app's
     problem.
@@ -51,7 +51,7 @@ class Pages:
             await route.handle(scope, receive, send)
             return
         body, headers = problems.problem_response(errors.MethodNotAllowed())
-        headers["Allow"] = ", ".join(_READING)
+        headers["Allow"] = ", ".join(sorted(route.methods or _READING))
         await Response(body, errors.MethodNotAllowed.status, headers)(scope, receive, send)
 
     def _is_unknown(self, scope: Scope) -> bool:

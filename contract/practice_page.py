@@ -12,11 +12,11 @@ from string import Template
 from starlette.routing import Route
 
 from contract import page_shell
-from contract.static_files import CSS, JAVASCRIPT, POLICY, Files
+from contract.static_files import CSS, JAVASCRIPT, POLICY, Files, allow_pictures
 
 _PAGE = Path(__file__).parent.parent / "web" / "practice"
 #: Linked from emails, `{APP_URL}/...?token=`, and from payments, `STRIPE_SUCCESS_URL` and its siblings.
-PATHS = ("/", "/reset-password", "/verify-email", "/payment/success", "/payment/cancel")
+PATHS = ("/", "/reset-password", "/verify-email", "/appeal", "/payment/success", "/payment/cancel")
 
 
 def routes(pictures: str, videos: str) -> list[Route]:
@@ -36,7 +36,6 @@ def routes(pictures: str, videos: str) -> list[Route]:
 
 def _policy(pictures: str, videos: str) -> str:
     """Extend the Content-Security-Policy by storage: pictures, and segments for scripts and the browser's player."""
-    policy = POLICY.replace("img-src 'self' data:", f"img-src 'self' data: {pictures}")
-    policy = policy.replace("connect-src 'self'", f"connect-src 'self' {videos}")
+    policy = allow_pictures(POLICY, pictures).replace("connect-src 'self'", f"connect-src 'self' {videos}")
     # hls.js plays through a blob: address. No page parses HTML, so no script may.
     return f"{policy}; media-src 'self' blob: {videos}; require-trusted-types-for 'script'; trusted-types 'none'"

@@ -21,7 +21,7 @@ TEXTS: dict[str, ProblemText] = {
         "Refresh the tokens with POST /auth/refresh and repeat the request once; if it fails, ask the user to log in.",
     ),
     "forbidden": ProblemText(
-        "The account is not allowed to do this: the operation is for administrators, or is refused for this account.",
+        "The account is not allowed to do this: the operation is for other roles, or is refused for this account.",
         "Do not repeat the request. Hide the action from accounts that lack the role.",
     ),
     "not_found": ProblemText(
@@ -79,7 +79,11 @@ TEXTS: dict[str, ProblemText] = {
     ),
     "account_banned": ProblemText(
         "An administrator has banned the account. The password was correct.",
-        "Show the reason to the user. Each login is refused until an administrator lifts the ban.",
+        "Show the reason and the appeal of `sanction` to the user. Each login is refused until the ban is lifted.",
+    ),
+    "account_suspended": ProblemText(
+        "An administrator has suspended the account for a time, which `sanction` of the login's response states.",
+        "Show the reason, the end and the appeal of `sanction` to the user. A login works again after the end.",
     ),
     "refresh_token_invalid": ProblemText(
         "The refresh token is unknown, has expired, or its login was revoked.",
@@ -101,9 +105,45 @@ TEXTS: dict[str, ProblemText] = {
         "The account is the only administrator, and the service needs one.",
         "Promote another account first, with `parlance admins promote`.",
     ),
+    "second_factor_required": ProblemText(
+        "The account has a second factor, or needs one, and this login has not proven it, or not recently enough.",
+        "At a login, ask for a code and send the login again with `secondFactorCode`. Elsewhere send a code to"
+        " POST /auth/second-factor/proof and repeat the request with the new access token; an account without a factor"
+        " enrolls one with POST /auth/second-factor first.",
+    ),
+    "second_factor_invalid": ProblemText(
+        "The code of the authenticator app is wrong, older than a minute or was used before, or the recovery code is"
+        " wrong or was used before.",
+        "Ask for the next code that the app shows. Check the clock of the phone if each code is refused.",
+    ),
+    "age_required": ProblemText(
+        "The account has no age yet, and this needs one.",
+        "Ask for the date of birth with a neutral question, and send it with PUT /users/me/age.",
+    ),
+    "too_young": ProblemText(
+        "The learner is below the minimum age of the service, or an older age was declared than the one known before.",
+        "Say that the account cannot be used for this, without the age that would be accepted. Do not ask again.",
+    ),
+    "terms_required": ProblemText(
+        "The account has not consented to the current version of each document.",
+        "Show the documents that GET /users/me/consents lists, and send POST /users/me/consents for each.",
+    ),
+    "email_unverified": ProblemText(
+        "The e-mail address of the account is not verified.",
+        "Ask the user to open the link in the e-mail, and offer to send it again.",
+    ),
     "username_taken": ProblemText(
         "Another account has this username. Upper and lower case make no difference.",
         "Ask for another username.",
+    ),
+    "text_refused": ProblemText(
+        "A username, display name, bio or topic has a word of the lists of this deployment, or a name reads like one of"
+        " the staff's. `detail` names the field; the word is not repeated.",
+        "Show which field it is, and let the user write it differently. A text that was stored before stays.",
+    ),
+    "picture_refused": ProblemText(
+        "The service that screens pictures for this deployment has refused the picture.",
+        "Let the user choose another picture; the earlier one stays.",
     ),
     # --- Calls and reports ---
     "already_rated": ProblemText(
@@ -117,6 +157,27 @@ TEXTS: dict[str, ProblemText] = {
     "already_reported": ProblemText(
         "The user has reported this call before, or has another pending report of the same learner.",
         "Show that the report is received; GET /reports/mine lists it.",
+    ),
+    "already_sanctioned": ProblemText(
+        "The account is banned, or its suspension has not ended. Two administrators may have acted at the same time.",
+        "Read the sanctions of the account, and lift the one in force before another is issued.",
+    ),
+    "sanction_lifted": ProblemText(
+        "Another administrator, or an appeal, has lifted the sanction before.",
+        "Read the sanctions of the account again. Nobody has to appeal any more.",
+    ),
+    "already_appealed": ProblemText(
+        "A sanction has one appeal, and this one has been submitted, maybe from another device.",
+        "Show its state, which `POST /appeals/sanction` returns; the decision is sent by e-mail.",
+    ),
+    "appeal_closed": ProblemText(
+        "The appeal was decided already, or closed because the sanction was lifted or the account deleted.",
+        "Read the appeal again, and show its outcome.",
+    ),
+    "picture_not_waiting": ProblemText(
+        "Another member of staff has decided about the picture, its reports were reviewed, or the learner has replaced"
+        " or removed it.",
+        "Read the list of pictures again. A new picture that waits is listed with its own address.",
     ),
     # --- Payments ---
     "course_is_free": ProblemText(
@@ -193,6 +254,10 @@ TEXTS: dict[str, ProblemText] = {
     "banned": ProblemText(
         "An administrator has banned the account, or it was deleted.",
         "Close the socket and show the reason to the user.",
+    ),
+    "pairing_on_hold": ProblemText(
+        "The account is not paired for at most a day, while the operators check a report that may concern safety.",
+        "Show the time in the message. The pause ends then, or earlier after the check; search again afterwards.",
     ),
     "profile_incomplete": ProblemText(
         "The profile has no username or no English level, which partners are matched by.",

@@ -68,6 +68,7 @@ def problem_response(error: errors.ProductError) -> tuple[bytes, dict[str, str]]
         "status": error.status,
         "detail": error.detail,
         "code": error.code,
+        **error.members,
     }
     headers = {"Content-Type": "application/problem+json", "Cache-Control": "no-store", **error.headers}
     if error.retry_after is not None:

@@ -82,8 +82,10 @@ def _point(node: Any, old: str, new: str) -> None:
 def _describe(operation: Document) -> str:
     """Return an operation's description with its access, limits and codes, as Markdown."""
     facts = [operation.get("description", "").strip()]
-    if any("admin" in each for each in operation.get("security", [])):
-        facts.append("**Access**: administrators.")
+    if roles := operation.get("x-role"):
+        facts.append(f"**Access**: {' and '.join(f'{each}s'.replace('admins', 'administrators') for each in roles)}.")
+    if age := operation.get("x-second-factor"):
+        facts.append(f"**Second factor**: proven in the last {_describe_duration(age)}, where the account has one.")
     if operation.get("x-idempotent"):
         facts.append("**Repeats**: send an `Idempotency-Key`, and a repeated request gets the first response again.")
     if limits := operation.get("x-rate-limit"):
@@ -95,6 +97,9 @@ def _describe(operation: Document) -> str:
 
 def _describe_limit(limit: Document) -> str:
     counted = "failures" if limit.get("counts") == "failures" else "requests"
-    count, unit = int(limit["window"][:-1]), _UNITS[limit["window"][-1]]
-    window = f"{count} {unit}" if count == 1 else f"{count} {unit}s"
-    return f"{limit['limit']} {counted} in {window} per {_SUBJECTS[limit['per']]}"
+    return f"{limit['limit']} {counted} in {_describe_duration(limit['window'])} per {_SUBJECTS[limit['per']]}"
+
+
+def _describe_duration(text: str) -> str:
+    count, unit = int(text[:-1]), _UNITS[text[-1]]
+    return f"{count} {unit}" if count == 1 else f"{count} {unit}s"

@@ -32,10 +32,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 import errors
 from contract import schemas, tus
 from contract.fast_path import FastPath
-from contract.operations import METHODS, OPERATION, Answer, Operation, bind, failure
+from contract.operation_calls import Answer
+from contract.operations import METHODS, OPERATION, Operation, bind, failure
 from contract.parameters import Parameters
 from contract.request_bodies import ContentType, JsonBody, Upload
-from contract.security import bearer_handler, with_optional_schemes
+from contract.security import bearer_handler, for_connexion
 
 if TYPE_CHECKING:
     from connexion.operations import AbstractOperation
@@ -132,7 +133,7 @@ def build(services: Container, document: dict[str, Any]) -> AsyncApp:
     with_body = {each.id for each in operations.values() if "requestBody" in each.definition}
     app.add_middleware(ContentType, position=MiddlewarePosition.BEFORE_VALIDATION, with_body=with_body)
     app.add_middleware(tus.Requests, position=MiddlewarePosition.BEFORE_VALIDATION, document=document)
-    app.add_api(with_optional_schemes(document))
+    app.add_api(for_connexion(document))
     on_error = _error_handler(document, operations)
     for kind in (errors.ProductError, ProblemException, HTTPException, Exception):
         app.add_error_handler(kind, on_error)

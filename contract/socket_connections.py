@@ -48,7 +48,8 @@ class Connections:
         try:
             identity = await lifecycle.connect(self._services, auth)
         except Exception as exception:
-            raise HandshakeRefused(problems.as_product_error(exception).code) from None
+            refusal = problems.as_product_error(exception)
+            raise HandshakeRefused(refusal.code, *([dict(refusal.members)] if refusal.members else [])) from None
         if socket_id in self._sockets:  # it may have disconnected meanwhile
             connection = SocketConnection(identity.user_id, identity.family_id, socket_id, self._emit)
             self._sockets[socket_id].event_connection = connection

@@ -47,6 +47,8 @@ def problems() -> Iterator[str]:
             for manifest in _render(chart, values):
                 label = f"{name}: {manifest['kind']} {manifest['metadata']['name']}"
                 yield from (f"{label}: {each}" for each in _manifest_problems(manifest))
+        if any("review-partner" in each["metadata"]["name"] for each in _render(chart, examples["minimal.yaml"])):
+            yield "minimal.yaml: the review partner runs although it is off"
         for change, word in REFUSED:
             yield from _acceptance(chart, examples["minimal.yaml"], change, word)
 

@@ -11,19 +11,25 @@ import errors
 from handlers import cookies, shapes
 from models import Platform
 from services.identity.logins import Identity, LoginTokens
+from services.safety.standings import SanctionNotice
 from wire import rest
 
 if TYPE_CHECKING:
     from container import Container
 
 _COOKIE, _COOKIE_PATH = "refresh_token", "/auth"
+_NO_STORE = {"Cache-Control": "no-store"}
 
 
 async def register(
     services: Container, request: Request, body: rest.RegisterRequest
 ) -> tuple[rest.AuthTokens, dict[str, str]]:
+    birth_date = body.get("birthDate")
+    consents = {each["document"]: each["version"] for each in body.get("consents", ())}
+    services.consents.require_current(consents)
+    age_band = await services.ages.check_new_account(birth_date, body["deviceId"]) if birth_date else None
     signed_in = await services.authentication.register(
-        body["email"], body["password"], body["deviceId"], body["platform"]
+        body["email"], body["password"], body["deviceId"], body["platform"], age_band=age_band, consents=consents
     )
     return _tokens(services, request, signed_in)
 
@@ -31,7 +37,14 @@ async def register(
 async def login(
     services: Container, request: Request, body: rest.LoginRequest
 ) -> tuple[rest.AuthTokens, dict[str, str]]:
-    signed_in = await services.authentication.login(body["email"], body["password"], body["deviceId"], body["platform"])
+    try:
+        signed_in = await services.authentication.login(
+            body["email"], body["password"], body["deviceId"], body["platform"], body.get("secondFactorCode")
+        )
+    except (errors.AccountBanned, errors.AccountSuspended) as refusal:
+        if isinstance(refusal.notice, SanctionNotice):
+            refusal.members = {"sanction": shapes.sanction_notice(refusal.notice)}
+        raise
     return _tokens(services, request, signed_in)
 
 
@@ -82,12 +95,44 @@ async def logout_device(services: Container, identity: Identity, device_id: str)
     await services.logins.end_device(identity.user_id, device_id)
 
 
+async def get_second_factor(services: Container, identity: Identity) -> rest.SecondFactor:
+    return shapes.second_factor(await services.second_factors.read(identity))
+
+
+async def create_second_factor(
+    services: Container, identity: Identity, body: rest.SecondFactorRequest
+) -> tuple[rest.SecondFactorSecret, dict[str, str]]:
+    secret = await services.second_factors.start(identity, body["password"], body.get("code"))
+    return shapes.second_factor_secret(secret), _NO_STORE
+
+
+async def delete_second_factor(services: Container, identity: Identity) -> None:
+    await services.second_factors.remove(identity)
+
+
+async def confirm_second_factor(
+    services: Container, identity: Identity, body: rest.SecondFactorProofRequest
+) -> tuple[rest.SecondFactorConfirmation, dict[str, str]]:
+    codes, token = await services.second_factors.confirm(identity, body["code"])
+    return {**shapes.access_token(token), "recoveryCodes": codes}, _NO_STORE
+
+
+async def prove_second_factor(
+    services: Container, identity: Identity, body: rest.SecondFactorProofRequest
+) -> tuple[rest.SecondFactorProof, dict[str, str]]:
+    return shapes.access_token(await services.second_factors.prove(identity, body["code"])), _NO_STORE
+
+
+async def create_recovery_codes(services: Container, identity: Identity) -> tuple[rest.RecoveryCodes, dict[str, str]]:
+    return {"recoveryCodes": await services.second_factors.replace_recovery_codes(identity)}, _NO_STORE
+
+
 async def get_jwks(services: Container) -> tuple[rest.JsonWebKeySet, dict[str, str]]:
     return shapes.json_web_key_set(services.authentication.list_public_keys()), {"Cache-Control": "public, max-age=300"}
 
 
 def _tokens(services: Container, request: Request, signed_in: LoginTokens) -> tuple[rest.AuthTokens, dict[str, str]]:
-    headers = {"Cache-Control": "no-store"}
+    headers = dict(_NO_STORE)
     if signed_in.platform is Platform.WEB:
         lifetime = services.settings.jwt_refresh_expiry
         headers["Set-Cookie"] = _refresh_cookie(services, request, signed_in.refresh_token, lifetime)

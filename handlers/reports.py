@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from starlette.requests import Request
+
 from handlers import shapes
 from services.identity.logins import Identity
 from wire import rest
@@ -12,9 +14,17 @@ if TYPE_CHECKING:
     from container import Container
 
 
-async def create_report(services: Container, identity: Identity, body: rest.ReportRequest) -> rest.Report:
+async def create_report(
+    services: Container, request: Request, identity: Identity, body: rest.ReportRequest
+) -> rest.Report:
     report = await services.reports.report(
-        identity.user_id, body["reportedId"], body.get("sessionId"), body["reason"], body.get("description")
+        identity,
+        body["reportedId"],
+        body.get("sessionId"),
+        body["reason"],
+        body.get("description"),
+        block=body.get("isBlocked", False),
+        address=request.client.host if request.client else "",
     )
     return shapes.report(report)
 

@@ -1,10 +1,9 @@
-"""Security schemes of openapi.yaml: each maps a bearer token to an identity."""
+"""Security schemes of openapi.yaml: each maps a bearer token to an identity. `contract/security.py` checks its role."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import errors
 from services.identity.logins import Identity
 
 if TYPE_CHECKING:
@@ -14,11 +13,3 @@ if TYPE_CHECKING:
 async def bearer(services: Container, token: str) -> Identity:
     """Return the identity of any logged-in account."""
     return services.logins.identify(token)
-
-
-async def admin(services: Container, token: str) -> Identity:
-    """Return the identity of an administrator; raise Forbidden for other accounts."""
-    identity = services.logins.identify(token)
-    if identity.role != "admin":
-        raise errors.Forbidden()
-    return identity

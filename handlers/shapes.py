@@ -10,8 +10,8 @@ import inflection
 
 from instants import format_instant, utc_now
 from models import (
+    Appeal,
     AuditEntry,
-    Block,
     CallSession,
     Dispute,
     Enrollment,
@@ -30,16 +30,27 @@ from models import (
 from services.calls.call_history import Call
 from services.identity.authentication import PublicKey
 from services.identity.data_export import DataExport
-from services.identity.logins import Device, LoginTokens
+from services.identity.logins import AccessToken, Device, LoginTokens
 from services.identity.profiles import Me
+from services.identity.second_factors import NewSecret, SecondFactorState
+from services.identity.staff import StaffAccount, StaffLogin
 from services.identity.user_directory import UserDetail, UserWithProfile
 from services.learning.courses import CourseListing
 from services.learning.lessons import AttachmentDownload
 from services.learning.playback import PlaybackLink
 from services.learning.progress import CourseEnrollment, CourseProgress
 from services.operations.dashboard import DashboardStats, TableCount
+from services.operations.retention_schedule import RetentionRule
 from services.pagination import Page
 from services.payments.orders import AdminOrder
+from services.safety.appeals import SubmittedAppeal
+from services.safety.blocks import BlockedUser
+from services.safety.consents import DocumentConsent
+from services.safety.pictures import WaitingPicture
+from services.safety.policies import ACCEPTED
+from services.safety.published_policy import ADDRESSES, CONTACT_ADDRESS, PublishedPolicy
+from services.safety.review_queue import ReviewItem, ReviewPage
+from services.safety.standings import SanctionNotice
 from wire import rest
 
 Row = TypeVar("Row")
@@ -88,6 +99,53 @@ def tokens(signed_in: LoginTokens) -> rest.AuthTokens:
     return shape
 
 
+def access_token(issued: AccessToken) -> rest.SecondFactorProof:
+    return {"accessToken": issued.token, "tokenType": "Bearer", "expiresInSeconds": issued.expires_in}
+
+
+def second_factor(state: SecondFactorState) -> rest.SecondFactor:
+    return {
+        "isEnrolled": state.enrolled_at is not None,
+        "isRequired": state.is_required,
+        "enrolledAt": format_instant(state.enrolled_at),
+        "provenAt": format_instant(state.proven_at),
+        "recoveryCodesLeft": state.recovery_codes_left,
+    }
+
+
+def second_factor_secret(made: NewSecret) -> rest.SecondFactorSecret:
+    return {
+        "secret": made.secret,
+        "otpauthUri": made.uri,
+        "qrCode": made.qr_code,
+        "expiresAt": format_instant(made.expires_at),
+    }
+
+
+def staff_account(account: StaffAccount) -> rest.StaffAccount:
+    return {
+        "id": str(account.user.id),
+        "email": account.user.email,
+        "role": account.user.role.value,
+        "isSecondFactorEnrolled": account.is_enrolled,
+        "logins": account.logins,
+        "lastUsedAt": format_instant(account.last_used_at),
+        "createdAt": format_instant(account.user.created_at),
+    }
+
+
+def staff_login(login: StaffLogin, current_id: str) -> rest.StaffLogin:
+    return {
+        "id": str(login.id),
+        "deviceId": login.device_id,
+        "platform": login.platform.value,
+        "loggedInAt": format_instant(login.logged_in_at),
+        "lastUsedAt": format_instant(login.last_used_at),
+        "factorProvenAt": format_instant(login.factor_proven_at),
+        "isCurrent": str(login.id) == current_id,
+    }
+
+
 def device(device: Device) -> rest.Device:
     return {
         "deviceId": device.device_id,
@@ -119,6 +177,18 @@ def me(row: Me) -> rest.Me:
         "lastCallAt": format_instant(row.last_session_at),
         "lastActiveAt": format_instant(row.last_active_at),
         "createdAt": format_instant(row.created_at),
+        "ageBand": row.age_band.value if row.age_band else None,
+        "missing": row.missing,
+    }
+
+
+def consent(row: DocumentConsent) -> rest.Consent:
+    return {
+        "document": row.policy.name,
+        "title": row.policy.title,
+        "version": row.policy.version,
+        "acceptedVersion": row.accepted_version,
+        "acceptedAt": format_instant(row.accepted_at),
     }
 
 
@@ -161,13 +231,13 @@ def public_profile(profile: Profile) -> rest.PublicProfile:
     }
 
 
-def block(row: tuple[Block, Profile]) -> rest.Block:
-    made, profile = row
+def block(row: BlockedUser) -> rest.Block:
+    made, profile, avatar_url = row
     return {
         "userId": str(made.blocked_id),
         "username": profile.username,
         "displayName": profile.display_name,
-        "avatarUrl": profile.avatar_url,
+        "avatarUrl": avatar_url,
         "blockedAt": format_instant(made.created_at),
     }
 
@@ -179,17 +249,119 @@ def report(row: Report) -> rest.Report:
         "sessionId": str(row.session_id) if row.session_id else None,
         "reason": row.reason.value,
         "description": row.description,
-        "status": row.status.value,
+        # Whether we acted is for the reporter; how is not.
+        "status": "pending" if row.outcome is None else "reviewed",
+        "outcome": row.outcome,
         "createdAt": format_instant(row.created_at),
     }
 
 
-def admin_report(row: Report) -> rest.AdminReport:
+def admin_report(item: ReviewItem) -> rest.AdminReport:
+    row, about = item.report, item.about
     return {
-        **report(row),
+        "id": str(row.id),
         "reporterId": str(row.reporter_id),
+        "reportedId": str(row.reported_id),
+        "sessionId": str(row.session_id) if row.session_id else None,
+        "reason": row.reason.value,
+        "description": row.description,
+        "status": row.status.value,
+        "createdAt": format_instant(row.created_at),
         "adminNote": row.admin_note,
         "actionedAt": format_instant(row.actioned_at),
+        "isUrgent": row.is_urgent,
+        "weight": row.weight,
+        "rank": row.rank,
+        "dueAt": format_instant(row.due_at),
+        "decidedAt": format_instant(row.decided_at),
+        "isBlocked": row.has_block,
+        "callSeconds": row.call_seconds,
+        "about": {
+            "pending": about.pending,
+            "actioned": about.actioned,
+            "reviewed": about.reviewed,
+            "dismissed": about.dismissed,
+            "heldUntil": format_instant(about.held_until),
+        },
+    }
+
+
+def admin_report_page(found: ReviewPage) -> rest.AdminReportPage:
+    counts = found.counts
+    return {
+        **page(found.page, admin_report),
+        "counts": {"open": counts.open, "urgent": counts.urgent, "overdue": counts.overdue},
+    }
+
+
+def appeal(row: Appeal) -> rest.Appeal:
+    return {
+        "id": str(row.id),
+        "text": row.text,
+        "status": row.status.value,
+        "createdAt": format_instant(row.created_at),
+        "decidedAt": format_instant(row.decided_at),
+        "decisionReason": row.decision_reason,
+    }
+
+
+def sanction(notice: SanctionNotice) -> rest.Sanction:
+    row = notice.sanction
+    return {
+        "id": str(row.id),
+        "kind": row.kind.value,
+        "ground": row.ground.value,
+        "facts": row.facts if row.shows_facts else None,
+        "startsAt": format_instant(row.starts_at),
+        "endsAt": format_instant(row.ends_at),
+        "appealUntil": format_instant(row.appeal_until),
+        "isAppealable": notice.is_appealable(utc_now()),
+        "liftedAt": format_instant(row.lifted_at),
+        "acknowledgedAt": format_instant(row.acknowledged_at),
+        "appeal": appeal(notice.appeal) if notice.appeal else None,
+    }
+
+
+def sanction_notice(notice: SanctionNotice) -> rest.SanctionInForce:
+    return {**sanction(notice), "appealToken": notice.token}
+
+
+def admin_sanction(notice: SanctionNotice) -> rest.AdminSanction:
+    row = notice.sanction
+    return {
+        **sanction(notice),
+        "userId": str(row.user_id),
+        "facts": row.facts,
+        "isInternal": not row.shows_facts,
+        "issuedBy": str(row.issued_by) if row.issued_by else None,
+        "reportId": str(row.report_id) if row.report_id else None,
+        "liftedBy": str(row.lifted_by) if row.lifted_by else None,
+        "liftReason": row.lift_reason,
+    }
+
+
+def admin_appeal(row: SubmittedAppeal) -> rest.AdminAppeal:
+    return {
+        **appeal(row.appeal),
+        "decidedBy": str(row.appeal.decided_by) if row.appeal.decided_by else None,
+        "displayName": row.profile.display_name,
+        "sanction": admin_sanction(SanctionNotice(row.sanction, row.appeal)),
+    }
+
+
+def admin_picture(row: WaitingPicture) -> rest.AdminPicture:
+    causes: list[tuple[rest.PictureCause, bool]] = [("screen", row.is_held), ("reports", row.is_reported)]
+    return {
+        "userId": str(row.user_id),
+        "username": row.username,
+        "displayName": row.display_name,
+        "avatarUrl": row.url,
+        "causes": [cause for cause, applies in causes if applies],
+        "reports": row.reports,
+        "weight": row.weight,
+        "waitingSince": format_instant(row.waiting_since),
+        "reviewedAt": format_instant(row.reviewed_at),
+        "reviewNote": row.note,
     }
 
 
@@ -201,6 +373,7 @@ def admin_user(row: UserWithProfile) -> rest.AdminUser:
         "displayName": profile.display_name,
         "avatarUrl": profile.avatar_url,
         "isBanned": user.is_banned,
+        "suspendedUntil": format_instant(user.suspended_until),
         "flaggedAt": format_instant(user.flagged_at),
         "totalPracticeMinutes": profile.total_practice_mins,
         "totalCalls": profile.total_sessions,
@@ -247,6 +420,11 @@ def admin_stats(row: DashboardStats) -> rest.AdminStats:
         "openReports": row.open_reports,
         "flaggedUsers": row.flagged_users,
         "openDisputes": row.open_disputes,
+        "appeals": {
+            "open": row.open_appeals,
+            "upheld": row.appeals_upheld,
+            "overturned": row.appeals_overturned,
+        },
         "live": {"searches": row.searches, "rooms": row.live_rooms, "calls": row.live_calls},
         "wait": {"medianSeconds": row.median_wait_seconds, "matches": row.waits},
         "hours": [{"since": format_instant(each.since), "matches": each.matches} for each in row.hours],
@@ -426,10 +604,19 @@ def course_enrollment(row: CourseEnrollment) -> rest.CourseEnrollment:
     }
 
 
+#: Of the file that a data export is.
+EXPORT_DISPOSITION = 'attachment; filename="parlance.json"'
+
+
 def data_export(export: DataExport) -> rest.DataExport:
     return {
         "exportedAt": format_instant(utc_now()),
         "me": me(export.me),
+        "age": _exported_age(export.account),
+        "consents": [
+            {"document": row.document, "version": row.version, "action": row.action.value, "at": format_instant(row.at)}
+            for row in export.consents
+        ],
         "logins": [_exported_login(row) for row in export.refresh_tokens],
         "calls": [_exported_call(row, export.me.id) for row in export.sessions],
         "ratings": [_exported_rating(row) for row in export.ratings],
@@ -447,6 +634,17 @@ def data_export(export: DataExport) -> rest.DataExport:
             for row in export.push_devices
         ],
         "progress": [progress(row) for row in export.progress],
+        "sanctions": [sanction(row) for row in export.sanctions],
+    }
+
+
+def _exported_age(user: User) -> rest.ExportedAge | None:
+    if user.age_band is None or user.age_source is None or user.age_declared_at is None:
+        return None
+    return {
+        "ageBand": user.age_band.value,
+        "source": user.age_source.value,
+        "setAt": format_instant(user.age_declared_at),
     }
 
 
@@ -500,3 +698,26 @@ def _exported_enrollment(row: Enrollment) -> rest.ExportedEnrollment:
         "orderId": str(row.order_id) if row.order_id else None,
         "enrolledAt": format_instant(row.enrolled_at),
     }
+
+
+def policy(published: PublishedPolicy, site: str) -> rest.Policy:
+    return {
+        "documents": [
+            {"name": name, "version": each.version, "title": each.title, "url": f"{site}{ADDRESSES[name]}"}
+            for name in ACCEPTED
+            for each in (published.texts[name],)
+        ],
+        "minimumAge": published.minimum_age,
+        "minorPools": "on" if published.minor_pools else "off",
+        "contact": {
+            "email": published.contact_email,
+            "address": published.contact_address,
+            "url": f"{site}{CONTACT_ADDRESS}",
+        },
+        "waysToMeet": [*published.ways_to_meet],
+        "retention": [_retention_rule(each) for each in published.retention],
+    }
+
+
+def _retention_rule(row: RetentionRule) -> rest.RetentionRule:
+    return {"name": row.name, "data": row.data, "days": row.days, "rule": row.rule}

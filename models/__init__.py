@@ -2,9 +2,13 @@
 
 from sqlmodel import SQLModel
 
+from models.age_refusal import AgeRefusal
+from models.appeal import Appeal, AppealStatus, AppealToken, AppealTokenSource
 from models.audit_entry import AuditEntry
+from models.barred_identifier import BarredIdentifier
 from models.block import Block
 from models.call_session import CallSession, EndedBy, Level
+from models.consent import Consent, ConsentAction
 from models.course import Course
 from models.device_token import DeviceToken
 from models.dispute import Dispute, DisputeStatus
@@ -13,25 +17,39 @@ from models.lesson import Lesson, VideoStatus
 from models.lesson_attachment import LessonAttachment
 from models.lesson_progress import LessonProgress
 from models.notification import Notification, NotificationType
-from models.one_time_token import EmailVerificationToken, PasswordResetToken
+from models.one_time_token import AccountDeletionToken, EmailVerificationToken, PasswordResetToken
 from models.order import Order, OrderStatus, ProviderName
 from models.payment_alert import AlertKind, PaymentAlert
 from models.profile import EnglishLevel, LearningGoal, Profile
 from models.refresh_token import Platform, RefreshToken
 from models.refund import Refund, RefundStatus
-from models.report import Report, ReportReason, ReportStatus
+from models.report import URGENT_REASONS, Report, ReportReason, ReportStatus
+from models.sanction import Sanction, SanctionGround, SanctionKind
+from models.second_factor import RecoveryCode, SecondFactor
 from models.session_rating import SessionRating
-from models.user import Role, User
+from models.user import AgeBand, AgeSource, Role, User
 from models.video_upload import VideoUpload
 from models.webhook_event import WebhookEvent
 
 metadata = SQLModel.metadata
 
 __all__ = [
+    "URGENT_REASONS",
+    "AccountDeletionToken",
+    "AgeBand",
+    "AgeRefusal",
+    "AgeSource",
     "AlertKind",
+    "Appeal",
+    "AppealStatus",
+    "AppealToken",
+    "AppealTokenSource",
     "AuditEntry",
+    "BarredIdentifier",
     "Block",
     "CallSession",
+    "Consent",
+    "ConsentAction",
     "Course",
     "DeviceToken",
     "Dispute",
@@ -54,6 +72,7 @@ __all__ = [
     "Platform",
     "Profile",
     "ProviderName",
+    "RecoveryCode",
     "RefreshToken",
     "Refund",
     "RefundStatus",
@@ -61,6 +80,10 @@ __all__ = [
     "ReportReason",
     "ReportStatus",
     "Role",
+    "Sanction",
+    "SanctionGround",
+    "SanctionKind",
+    "SecondFactor",
     "SessionRating",
     "User",
     "VideoStatus",

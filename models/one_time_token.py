@@ -1,4 +1,4 @@
-"""One-time tokens in mails: to set a new password, and to verify an address."""
+"""One-time tokens in mails: to set a new password, to verify an address, and to delete an account."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from sqlmodel import Field, SQLModel
 from models.columns import instant, primary_key
 
 
-class _OneTimeToken(SQLModel):
+class OneTimeToken(SQLModel):
+    """Columns of each kind of token."""
+
     id: uuid.UUID = primary_key()
     user_id: uuid.UUID = Field(foreign_key="users.id", ondelete="CASCADE", index=True)
     #: Hex of the SHA-256 of the token, which only the mail contains.
@@ -21,13 +23,19 @@ class _OneTimeToken(SQLModel):
     created_at: datetime = instant(default=True)
 
 
-class PasswordResetToken(_OneTimeToken, table=True):
+class PasswordResetToken(OneTimeToken, table=True):
     """Valid for an hour."""
 
     __tablename__ = "password_reset_tokens"
 
 
-class EmailVerificationToken(_OneTimeToken, table=True):
+class EmailVerificationToken(OneTimeToken, table=True):
     """Valid for a day."""
 
     __tablename__ = "email_verification_tokens"
+
+
+class AccountDeletionToken(OneTimeToken, table=True):
+    """Valid for an hour."""
+
+    __tablename__ = "account_deletion_tokens"

@@ -35,6 +35,13 @@ class Profile(SQLModel, table=True):
         sa.CheckConstraint(
             "total_practice_mins >= 0 AND total_sessions >= 0 AND streak_days >= 0", name="profiles_statistics_check"
         ),
+        sa.CheckConstraint("avatar_held_at IS NULL OR avatar_url IS NOT NULL", name="profiles_held_avatar_check"),
+        sa.Index(
+            "profiles_held_avatars_idx",
+            "avatar_held_at",
+            "user_id",
+            postgresql_where=sa.text("avatar_held_at IS NOT NULL"),
+        ),
         sa.Index("profiles_username_prefix_idx", sa.text("lower(username) text_pattern_ops")),
         sa.Index("profiles_active_idx", "last_active_at"),
     )
@@ -44,6 +51,11 @@ class Profile(SQLModel, table=True):
     username: str | None = Field(default=None, max_length=30)
     display_name: str | None = Field(default=None, max_length=60)
     avatar_url: str | None = Field(default=None, max_length=512)
+    #: Since when the picture waits for review, because the screen did not decide.
+    avatar_held_at: datetime | None = instant(nullable=True)
+    #: When staff last reviewed a picture of this learner, and their note. Reports from before hide no picture any more.
+    avatar_reviewed_at: datetime | None = instant(nullable=True)
+    avatar_review_note: str | None = Field(default=None, sa_type=sa.Text)
     bio: str | None = Field(default=None, sa_type=sa.Text)
     native_language: str | None = Field(default=None, max_length=35)
     english_level: EnglishLevel | None = Field(default=None, sa_type=native_enum(EnglishLevel, "english_level"))

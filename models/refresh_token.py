@@ -56,4 +56,6 @@ class RefreshToken(SQLModel, table=True):
     child_nonce: str | None = Field(default=None, max_length=64)
     revoked: bool = Field(default=False, sa_column_kwargs={"server_default": sa.false()})
     revoked_at: datetime | None = instant(nullable=True)
+    #: When this login last proved the second factor of its account; a child has its parent's.
+    factor_proven_at: datetime | None = instant(nullable=True)
     created_at: datetime = instant(default=True)

@@ -98,10 +98,11 @@ async def run(
             except Exception as error:  # probably an outage of Redis or PostgreSQL
                 log.warning("rooms_not_checked error=%r code=%s", error, classify(error).code)
 
-    async def handle_peer_change(outcome: Outcome) -> None:
+    async def handle_outcome(outcome: Outcome) -> None:
         await emit_outcome(services, emit_to, outcome)
 
-    services.signaling.on_peer_change(handle_peer_change)
+    services.signaling.on_peer_change(handle_outcome)
+    services.pairing_checks.on_outcome(handle_outcome)
     services.bus.on_process_lost(handle_process_lost)
     services.bus.on_data_lost(handle_data_lost)
     await asyncio.gather(restore_at_start(), poll_deadlines(), check_rooms())

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 async def connect(services: Container, auth: object) -> Identity:
-    """Return the identity whose access token the handshake carries; raise Unauthenticated or Banned."""
+    """Return the identity of the handshake's access token; raise Unauthenticated, Banned or AccountSuspended."""
     token = auth.get("token") if isinstance(auth, dict) else None
     return await services.authentication.authenticate_socket(token if isinstance(token, str) else "")
 
@@ -27,6 +27,6 @@ async def disconnect(services: Container, connection: SocketConnection) -> None:
     """Note that a socket is gone, and emit it to the partner; after an error it may be called again."""
     final_reason: Literal["banned", "disconnected"] | None = None
     if services.login_revocations.has_ended(connection.family_id):
-        final_reason = "banned" if await services.bans.is_banned(connection.user_id) else "disconnected"
+        final_reason = "banned" if await services.sanctions.is_banned(connection.user_id) else "disconnected"
     outcome = await services.signaling.disconnect(connection.user_id, connection.socket_id, final_reason=final_reason)
     await emit_outcome(services, connection.emit_to, outcome)

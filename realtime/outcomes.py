@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import errors
 from realtime import emit
@@ -19,11 +19,14 @@ from services.calls.outcomes import (
     Resync,
     SearchExpired,
     Searching,
+    SearchRefused,
     SocketReplaced,
 )
+from wire import events
 
 if TYPE_CHECKING:
     from container import Container
+    from wire import events
 
 log = logging.getLogger("parlance.events")
 
@@ -48,6 +51,11 @@ async def emit_outcome(services: Container, emit_to: EmitTo, outcome: Outcome | 
         case Searching(socket_id, estimated_wait_seconds):
             await emit_if_reachable(emit_to, socket_id, emit.searching(estimated_wait_seconds))
         case SearchExpired(socket_id):
+            await emit_if_reachable(emit_to, socket_id, emit.search_expired())
+        case SearchRefused(socket_id, error):
+            code = cast("events.ErrorCode", error.code)
+            await emit_if_reachable(emit_to, socket_id, emit.error(code, error.detail))
+            # Apps of earlier releases know this event as the end of a search.
             await emit_if_reachable(emit_to, socket_id, emit.search_expired())
         case PartnerCancelled(socket_id, then):
             await emit_if_reachable(emit_to, socket_id, emit.partner_cancelled())

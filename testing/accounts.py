@@ -7,6 +7,7 @@ import uuid
 import httpx
 
 from container import Container
+from models import Role
 from testing.servers import PASSWORD, Learner, address
 
 
@@ -26,11 +27,11 @@ def bearer(access_token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {access_token}"}
 
 
-async def make_admin(container: Container, http: httpx.AsyncClient) -> Learner:
-    """Make an administrator and sign them in on `http`."""
+async def make_admin(container: Container, http: httpx.AsyncClient, role: Role = Role.ADMIN) -> Learner:
+    """Make an administrator, or a moderator, and log them in on `http`."""
     name = f"a{uuid.uuid4().hex[:20]}"
     email = f"{name}@example.com"
-    user = await container.administrators.create(email, PASSWORD)
+    user = await container.administrators.create(email, PASSWORD, role)
     body = {"email": email, "password": PASSWORD, "deviceId": "desk", "platform": "ios"}
     answer = await http.post("/auth/login", json=body, headers={"X-Forwarded-For": address()})
     assert answer.status_code == 200, answer.text

@@ -14,6 +14,11 @@ def count_statuses(answers: Sequence[httpx.Response]) -> dict[int, int]:
     return {status: found.count(status) for status in dict.fromkeys(found)}
 
 
+def read_code(answer: httpx.Response) -> tuple[int, str | None]:
+    """The status of an answer, and the code of a problem."""
+    return answer.status_code, answer.json()["code"] if answer.status_code >= 400 else None
+
+
 async def read_all_pages(http: httpx.AsyncClient, path: str, *, limit: int = 2, **query: Any) -> list[dict[str, Any]]:
     """Read a list to its end, page by page."""
     items: list[dict[str, Any]] = []

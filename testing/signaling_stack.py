@@ -60,7 +60,9 @@ class SignalingStack:
         rooms, history = rooms or Rooms(container.scripts), history or container.call_history
         self.rooms = rooms
         rows = CallRecords(rooms, history)
-        matchmaking = MatchmakingService(self.bus, container.database, rooms, history, rows)
+        matchmaking = MatchmakingService(
+            self.bus, container.database, rooms, history, rows, container.gates, container.text_filter
+        )
         self.signaling = SignalingService(self.bus, rooms, rows, matchmaking)
         self.matchmaking = matchmaking
         self.checks = RoomChecks(self.bus, rooms, rows, history, matchmaking, self.signaling)

@@ -46,6 +46,8 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, 
             "SOCKET_EVENTS_PER_SECOND": "100000",
             "SOCKET_EVENT_BURST": "100000",
             "SOCKETS_PER_USER": "1000",
+            # Learners whom other tests hold.
+            "REPORT_RECORD_HOLDS": "1000000",
         }
         loaded = configuration.load(None, **{name.lower(): value for name, value in variables.items()})
         KeyFiles(loaded).generate()

@@ -35,6 +35,10 @@ LEGITIMATE = [
     ("services/calls/rooms.py", "heard:{userId}", "the same"),
     ("jobs.py", '"sign_ins.forget_expired"', "the name of a job, stored in rows of PostgreSQL"),
     ("services/identity/__init__.py", '"sign_ins.forget_expired"', "the same"),
+    ("Makefile", "crowd-kit", "the name of a library"),
+    ("bench/safety/dawid_skene.py", "crowd-kit", "the same"),
+    ("bench/safety/run.py", "crowd-kit", "the same"),
+    ("docs/decisions/0098-weights-of-reports.md", "crowd-kit", "the same"),
     ("web/practice/src/talk.ts", "hear your partner", "a learner hears audio"),
     ("tests/cli/test_worker.py", "worker_id", "an argument of procrastinate"),
 ]

@@ -70,6 +70,12 @@ class LocalCandidate(TypedDict):
 
 ErrorCode: TypeAlias = Literal[
     "banned",
+    "pairing_on_hold",
+    "account_suspended",
+    "email_unverified",
+    "age_required",
+    "too_young",
+    "terms_required",
     "profile_incomplete",
     "already_searching",
     "already_in_room",
@@ -78,6 +84,7 @@ ErrorCode: TypeAlias = Literal[
     "peer_not_ready",
     "bad_role",
     "room_closed",
+    "text_refused",
     "bad_payload",
     "rate_limited",
     "unavailable",

@@ -17,6 +17,12 @@ RoomId: TypeAlias = str
 ReportId: TypeAlias = str
 
 
+SanctionId: TypeAlias = str
+
+
+AppealId: TypeAlias = str
+
+
 OrderId: TypeAlias = str
 
 
@@ -65,15 +71,29 @@ ErrorCode: TypeAlias = Literal[
     "email_taken",
     "invalid_credentials",
     "account_banned",
+    "account_suspended",
     "refresh_token_invalid",
     "refresh_token_reused",
     "token_invalid",
     "password_too_common",
     "last_admin",
+    "second_factor_required",
+    "second_factor_invalid",
+    "age_required",
+    "too_young",
+    "terms_required",
+    "email_unverified",
     "username_taken",
+    "text_refused",
+    "picture_refused",
     "already_rated",
     "call_not_ended",
     "already_reported",
+    "already_sanctioned",
+    "sanction_lifted",
+    "already_appealed",
+    "appeal_closed",
+    "picture_not_waiting",
     "course_is_free",
     "already_enrolled",
     "payment_pending",
@@ -94,17 +114,32 @@ ErrorCode: TypeAlias = Literal[
 ]
 
 
-class Problem(TypedDict):
-    type: str
-    title: str
-    status: int
-    detail: str
-    code: ErrorCode
-
-
 class Health(TypedDict):
     status: Literal["ok"]
     timestamp: Time
+
+
+class PolicyDocument(TypedDict):
+    name: Literal["terms", "rules", "privacy"]
+    version: str
+    title: str
+    url: str
+
+
+class PolicyContact(TypedDict):
+    email: str | None
+    address: str | None
+    url: str
+
+
+WayToMeet: TypeAlias = Literal["random"]
+
+
+class RetentionRule(TypedDict):
+    name: str
+    data: str
+    days: int | None
+    rule: str
 
 
 class Check(TypedDict):
@@ -121,7 +156,7 @@ class JsonWebKey(TypedDict):
     e: str
 
 
-Role: TypeAlias = Literal["student", "admin"]
+Role: TypeAlias = Literal["student", "admin", "moderator"]
 
 
 Platform: TypeAlias = Literal["ios", "android", "web"]
@@ -151,21 +186,6 @@ EmailToken: TypeAlias = str
 RefreshToken: TypeAlias = str
 
 
-class RegisterRequest(TypedDict):
-    email: Email
-    password: Password
-    deviceId: DeviceId
-    platform: Platform
-
-
-class LoginRequest(TypedDict):
-    email: Email
-    password: Password
-    deviceId: DeviceId
-    platform: Platform
-    deviceProof: NotRequired[DeviceProof]
-
-
 class RefreshRequest(TypedDict):
     refreshToken: NotRequired[RefreshToken]
 
@@ -189,6 +209,56 @@ class Device(TypedDict):
     loggedInAt: Time
     lastUsedAt: Time
     isCurrent: bool
+
+
+SecondFactorCode: TypeAlias = str
+
+
+class SecondFactor(TypedDict):
+    isEnrolled: bool
+    isRequired: bool
+    enrolledAt: NullableTime | None
+    provenAt: NullableTime | None
+    recoveryCodesLeft: int
+
+
+class SecondFactorRequest(TypedDict):
+    password: str
+    code: NotRequired[SecondFactorCode]
+
+
+QrCodeItem: TypeAlias = str
+
+
+class SecondFactorSecret(TypedDict):
+    secret: str
+    otpauthUri: str
+    qrCode: list[QrCodeItem]
+    expiresAt: Time
+
+
+class SecondFactorProofRequest(TypedDict):
+    code: SecondFactorCode
+
+
+class SecondFactorProof(TypedDict):
+    accessToken: str
+    tokenType: Literal["Bearer"]
+    expiresInSeconds: int
+
+
+RecoveryCode: TypeAlias = str
+
+
+class SecondFactorConfirmation(TypedDict):
+    accessToken: str
+    tokenType: Literal["Bearer"]
+    expiresInSeconds: int
+    recoveryCodes: list[RecoveryCode]
+
+
+class RecoveryCodes(TypedDict):
+    recoveryCodes: list[RecoveryCode]
 
 
 class Account(TypedDict):
@@ -234,26 +304,27 @@ TotalCalls: TypeAlias = int
 StreakDays: TypeAlias = int
 
 
-class Me(TypedDict):
-    id: UserId
-    email: AccountEmail
-    role: Role
-    isVerified: IsVerified
-    username: Username | None
-    displayName: DisplayName | None
-    avatarUrl: AvatarUrl | None
-    bio: Bio | None
-    nativeLanguage: NativeLanguage | None
-    englishLevel: Level | None
-    learningGoal: LearningGoal | None
-    country: Country | None
-    timezone: Timezone | None
-    totalPracticeMinutes: TotalPracticeMinutes
-    totalCalls: TotalCalls
-    streakDays: StreakDays
-    lastCallAt: NullableTime | None
-    lastActiveAt: NullableTime | None
-    createdAt: Time
+MissingStep: TypeAlias = Literal[
+    "email_unverified", "age_required", "too_young", "terms_required", "profile_incomplete"
+]
+
+
+AgeBand: TypeAlias = Literal["under_13", "13_15", "16_17", "18_plus"]
+
+
+BirthDate: TypeAlias = str
+
+
+class AgeDeclaration(TypedDict):
+    birthDate: NotRequired[BirthDate]
+    ageBand: NotRequired[AgeBand]
+    source: NotRequired[Literal["apple", "google"]]
+
+
+DocumentName: TypeAlias = str
+
+
+DocumentVersion: TypeAlias = str
 
 
 class MeUpdate(TypedDict):
@@ -276,6 +347,7 @@ class AvatarUpload(TypedDict):
 
 
 class Avatar(TypedDict):
+    isUnderReview: bool
     avatarUrl: str
 
 
@@ -307,6 +379,19 @@ class BlockPage(TypedDict):
     nextCursor: NextCursor | None
 
 
+class ExportedAge(TypedDict):
+    ageBand: AgeBand
+    source: Literal["declared", "apple", "google", "operator"]
+    setAt: Time
+
+
+class ExportedConsent(TypedDict):
+    document: DocumentName
+    version: DocumentVersion
+    action: Literal["given", "withdrawn"]
+    at: Time
+
+
 DisputeStatus: TypeAlias = Literal["open", "won", "lost"]
 
 
@@ -330,10 +415,15 @@ class Rating(TypedDict):
     stars: Stars
 
 
-ReportReason: TypeAlias = Literal["harassment", "spam", "inappropriate", "hate_speech", "other"]
+ReportReason: TypeAlias = Literal[
+    "harassment", "spam", "inappropriate", "hate_speech", "other", "minor_safety", "threat"
+]
 
 
 ReportStatus: TypeAlias = Literal["pending", "reviewed", "actioned", "dismissed"]
+
+
+ReportOutcome: TypeAlias = Literal["acted", "no_action"]
 
 
 Comment: TypeAlias = str
@@ -344,6 +434,7 @@ class ReportRequest(TypedDict):
     sessionId: NotRequired[CallId]
     reason: ReportReason
     description: NotRequired[Comment]
+    isBlocked: NotRequired[bool]
 
 
 class Report(TypedDict):
@@ -353,6 +444,7 @@ class Report(TypedDict):
     reason: ReportReason
     description: Comment | None
     status: ReportStatus
+    outcome: ReportOutcome | None
     createdAt: Time
 
 
@@ -361,28 +453,51 @@ class ReportPage(TypedDict):
     nextCursor: NextCursor | None
 
 
-class AdminReport(TypedDict):
-    id: ReportId
-    reporterId: UserId
-    reportedId: UserId
-    sessionId: CallId | None
-    reason: ReportReason
-    description: Comment | None
-    status: ReportStatus
-    adminNote: Comment | None
-    actionedAt: NullableTime | None
-    createdAt: Time
+class ReportCounts(TypedDict):
+    pending: int
+    actioned: int
+    reviewed: int
+    dismissed: int
+    heldUntil: NullableTime | None
 
 
-class AdminReportPage(TypedDict):
-    items: list[AdminReport]
+class ReportQueueCounts(TypedDict):
+    open: int
+    urgent: int
+    overdue: int
+
+
+PictureCause: TypeAlias = Literal["screen", "reports"]
+
+
+PictureUrl: TypeAlias = str
+
+
+class AdminPicture(TypedDict):
+    userId: UserId
+    username: Username | None
+    displayName: DisplayName | None
+    avatarUrl: PictureUrl
+    causes: list[PictureCause]
+    reports: int
+    weight: float
+    waitingSince: Time
+    reviewedAt: NullableTime | None
+    reviewNote: Comment | None
+
+
+class AdminPicturePage(TypedDict):
+    items: list[AdminPicture]
     nextCursor: NextCursor | None
 
 
-class ReportReview(TypedDict):
-    status: NotRequired[ReportStatus]
-    adminNote: NotRequired[Comment]
-    isBanned: NotRequired[bool]
+PictureOutcome: TypeAlias = Literal["keep", "remove"]
+
+
+class PictureDecision(TypedDict):
+    avatarUrl: PictureUrl
+    outcome: PictureOutcome
+    note: NotRequired[Comment]
 
 
 BanReason: TypeAlias = str
@@ -430,6 +545,74 @@ class AdminDay(TypedDict):
     callMinutes: int
 
 
+SanctionKind: TypeAlias = Literal["warning", "suspension", "ban"]
+
+
+SanctionGround: TypeAlias = Literal[
+    "harassment", "spam", "inappropriate", "hate_speech", "minor_safety", "threat", "underage", "fraud", "other"
+]
+
+
+SanctionFacts: TypeAlias = str
+
+
+SuspensionDays: TypeAlias = int
+
+
+class SanctionRequest(TypedDict):
+    kind: SanctionKind
+    ground: SanctionGround
+    facts: SanctionFacts
+    days: NotRequired[SuspensionDays]
+    reportId: NotRequired[ReportId]
+
+
+class ReportSanction(TypedDict):
+    kind: SanctionKind
+    ground: NotRequired[SanctionGround]
+    facts: SanctionFacts
+    days: NotRequired[SuspensionDays]
+
+
+DecisionReason: TypeAlias = str
+
+
+AppealStatus: TypeAlias = Literal["open", "upheld", "overturned", "closed"]
+
+
+AppealOutcome: TypeAlias = Literal["upheld", "overturned"]
+
+
+AppealWords: TypeAlias = str
+
+
+class AppealText(TypedDict):
+    text: AppealWords
+
+
+AppealToken: TypeAlias = str
+
+
+class Appeal(TypedDict):
+    id: AppealId
+    text: str | None
+    status: AppealStatus
+    createdAt: Time
+    decidedAt: NullableTime | None
+    decisionReason: str | None
+
+
+class AppealDecision(TypedDict):
+    outcome: AppealOutcome
+    reason: DecisionReason
+
+
+class AdminAppealCounts(TypedDict):
+    open: int
+    upheld: int
+    overturned: int
+
+
 class AdminUser(TypedDict):
     id: UserId
     email: AccountEmail
@@ -439,6 +622,7 @@ class AdminUser(TypedDict):
     role: Role
     isVerified: IsVerified
     isBanned: bool
+    suspendedUntil: NullableTime | None
     flaggedAt: NullableTime | None
     totalPracticeMinutes: TotalPracticeMinutes
     totalCalls: TotalCalls
@@ -449,6 +633,31 @@ class AdminUser(TypedDict):
 class AdminUserPage(TypedDict):
     items: list[AdminUser]
     nextCursor: NextCursor | None
+
+
+class StaffAccount(TypedDict):
+    id: UserId
+    email: AccountEmail
+    role: Role
+    isSecondFactorEnrolled: bool
+    logins: int
+    lastUsedAt: NullableTime | None
+    createdAt: Time
+
+
+class StaffPage(TypedDict):
+    items: list[StaffAccount]
+    nextCursor: NextCursor | None
+
+
+class StaffLogin(TypedDict):
+    id: str
+    deviceId: DeviceId
+    platform: Platform
+    loggedInAt: Time
+    lastUsedAt: Time
+    factorProvenAt: NullableTime | None
+    isCurrent: bool
 
 
 AuditAction: TypeAlias = str
@@ -763,6 +972,15 @@ class VideoLink(TypedDict):
 Playlist: TypeAlias = str
 
 
+class Policy(TypedDict):
+    documents: list[PolicyDocument]
+    minimumAge: int
+    minorPools: Literal["off", "on"]
+    contact: PolicyContact
+    waysToMeet: list[WayToMeet]
+    retention: list[RetentionRule]
+
+
 class ReadinessChecks(TypedDict):
     database: Check
     redis: Check
@@ -771,6 +989,15 @@ class ReadinessChecks(TypedDict):
 
 class JsonWebKeySet(TypedDict):
     keys: list[JsonWebKey]
+
+
+class LoginRequest(TypedDict):
+    email: Email
+    password: Password
+    deviceId: DeviceId
+    platform: Platform
+    deviceProof: NotRequired[DeviceProof]
+    secondFactorCode: NotRequired[SecondFactorCode]
 
 
 class DeviceList(TypedDict):
@@ -784,6 +1011,43 @@ class AuthTokens(TypedDict):
     refreshToken: NotRequired[RefreshToken]
     deviceProof: NotRequired[DeviceProof]
     user: Account
+
+
+class Me(TypedDict):
+    id: UserId
+    email: AccountEmail
+    role: Role
+    isVerified: IsVerified
+    username: Username | None
+    displayName: DisplayName | None
+    avatarUrl: AvatarUrl | None
+    bio: Bio | None
+    nativeLanguage: NativeLanguage | None
+    englishLevel: Level | None
+    learningGoal: LearningGoal | None
+    country: Country | None
+    timezone: Timezone | None
+    totalPracticeMinutes: TotalPracticeMinutes
+    totalCalls: TotalCalls
+    streakDays: StreakDays
+    lastCallAt: NullableTime | None
+    lastActiveAt: NullableTime | None
+    createdAt: Time
+    ageBand: AgeBand | None
+    missing: list[MissingStep]
+
+
+class Consent(TypedDict):
+    document: DocumentName
+    title: str
+    version: DocumentVersion
+    acceptedVersion: DocumentVersion | None
+    acceptedAt: NullableTime | None
+
+
+class ConsentRequest(TypedDict):
+    document: DocumentName
+    version: DocumentVersion
 
 
 class ExportedDispute(TypedDict):
@@ -814,6 +1078,40 @@ class ExportedRating(TypedDict):
     createdAt: Time
 
 
+class AdminReport(TypedDict):
+    id: ReportId
+    reporterId: UserId
+    reportedId: UserId
+    sessionId: CallId | None
+    reason: ReportReason
+    description: Comment | None
+    status: ReportStatus
+    adminNote: Comment | None
+    actionedAt: NullableTime | None
+    createdAt: Time
+    isUrgent: bool
+    weight: float
+    rank: float
+    dueAt: Time
+    decidedAt: NullableTime | None
+    isBlocked: bool
+    callSeconds: int | None
+    about: ReportCounts
+
+
+class AdminReportPage(TypedDict):
+    items: list[AdminReport]
+    nextCursor: NextCursor | None
+    counts: ReportQueueCounts
+
+
+class ReportReview(TypedDict):
+    status: NotRequired[ReportStatus]
+    adminNote: NotRequired[Comment]
+    isBanned: NotRequired[bool]
+    sanction: NotRequired[ReportSanction]
+
+
 class AdminRevenue(TypedDict):
     currency: Currency
     isLive: bool
@@ -821,6 +1119,99 @@ class AdminRevenue(TypedDict):
     amount: int
     refunds: int
     amountRefunded: int
+
+
+class LiftRequest(TypedDict):
+    reason: DecisionReason
+
+
+class Sanction(TypedDict):
+    id: SanctionId
+    kind: SanctionKind
+    ground: SanctionGround
+    facts: str | None
+    startsAt: Time
+    endsAt: NullableTime | None
+    appealUntil: Time
+    isAppealable: bool
+    liftedAt: NullableTime | None
+    acknowledgedAt: NullableTime | None
+    appeal: Appeal | None
+
+
+class SanctionInForce(TypedDict):
+    id: SanctionId
+    kind: SanctionKind
+    ground: SanctionGround
+    facts: str | None
+    startsAt: Time
+    endsAt: NullableTime | None
+    appealUntil: Time
+    isAppealable: bool
+    liftedAt: NullableTime | None
+    acknowledgedAt: NullableTime | None
+    appeal: Appeal | None
+    appealToken: str | None
+
+
+class SanctionPage(TypedDict):
+    items: list[Sanction]
+    nextCursor: NextCursor | None
+
+
+class AdminSanction(TypedDict):
+    id: SanctionId
+    kind: SanctionKind
+    ground: SanctionGround
+    startsAt: Time
+    endsAt: NullableTime | None
+    appealUntil: Time
+    isAppealable: bool
+    liftedAt: NullableTime | None
+    acknowledgedAt: NullableTime | None
+    appeal: Appeal | None
+    userId: UserId
+    facts: str | None
+    isInternal: bool
+    issuedBy: UserId | None
+    reportId: ReportId | None
+    liftedBy: UserId | None
+    liftReason: str | None
+
+
+class AdminSanctionPage(TypedDict):
+    items: list[AdminSanction]
+    nextCursor: NextCursor | None
+
+
+class AppealRequest(TypedDict):
+    token: AppealToken
+    text: AppealWords
+
+
+class AppealTokenRequest(TypedDict):
+    token: AppealToken
+
+
+class AdminAppeal(TypedDict):
+    id: AppealId
+    text: str | None
+    status: AppealStatus
+    createdAt: Time
+    decidedAt: NullableTime | None
+    decisionReason: str | None
+    decidedBy: UserId | None
+    displayName: DisplayName | None
+    sanction: AdminSanction
+
+
+class AdminAppealPage(TypedDict):
+    items: list[AdminAppeal]
+    nextCursor: NextCursor | None
+
+
+class StaffLoginList(TypedDict):
+    items: list[StaffLogin]
 
 
 class Call(TypedDict):
@@ -912,14 +1303,38 @@ class LessonList(TypedDict):
     items: list[Lesson]
 
 
+class Problem(TypedDict):
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: ErrorCode
+    sanction: NotRequired[SanctionInForce]
+
+
 class Readiness(TypedDict):
     status: Literal["ok"]
     checks: ReadinessChecks
 
 
+class RegisterRequest(TypedDict):
+    email: Email
+    password: Password
+    deviceId: DeviceId
+    platform: Platform
+    birthDate: NotRequired[BirthDate]
+    consents: NotRequired[list[ConsentRequest]]
+
+
+class ConsentList(TypedDict):
+    items: list[Consent]
+
+
 class DataExport(TypedDict):
     exportedAt: Time
     me: Me
+    age: ExportedAge | None
+    consents: list[ExportedConsent]
     logins: list[ExportedLogin]
     calls: list[ExportedCall]
     ratings: list[ExportedRating]
@@ -932,6 +1347,7 @@ class DataExport(TypedDict):
     progress: list[LessonProgress]
     notifications: list[Notification]
     pushDevices: list[ExportedPushDevice]
+    sanctions: list[Sanction]
 
 
 class AdminStats(TypedDict):
@@ -942,6 +1358,7 @@ class AdminStats(TypedDict):
     openReports: int
     flaggedUsers: int
     openDisputes: int
+    appeals: AdminAppealCounts
     live: AdminLiveCounts
     wait: AdminQueueWait
     hours: list[AdminHour]
@@ -958,6 +1375,7 @@ class AdminUserDetail(TypedDict):
     role: Role
     isVerified: IsVerified
     isBanned: bool
+    suspendedUntil: NullableTime | None
     flaggedAt: NullableTime | None
     totalPracticeMinutes: TotalPracticeMinutes
     totalCalls: TotalCalls

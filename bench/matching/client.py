@@ -25,7 +25,15 @@ BARE = Path(__file__).parent / "bare"
 
 def make_entry(user: str, since: int, socket: str = "bench.socket") -> dict[str, Any]:
     card = {"displayName": "Ada", "avatarUrl": None, "level": "beginner"}
-    return {"userId": user, "socket": socket, "level": "all", "topic": "", "since": since, "card": card}
+    return {
+        "pool": "18_plus",
+        "userId": user,
+        "socket": socket,
+        "level": "all",
+        "topic": "",
+        "since": since,
+        "card": card,
+    }
 
 
 async def main() -> None:

@@ -21,6 +21,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import orjson
 import redis
 
 from bench import beside, figures
@@ -75,10 +76,11 @@ class Queue:
                 if not self._is_list:
                     entry = make_entry(user, self._since)
                     place = (entry["level"], entry["topic"], entry["socket"], str(self._since))
-                    held = "\n".join((*place, json.dumps(entry)))
+                    # As the product writes it: the script reads the pool at its beginning.
+                    held = "\n".join((*place, orjson.dumps(entry).decode()))
                 pipeline.set(f"{{match}}:searching:{user}", held, ex=600)
                 if not self._is_list:
-                    pipeline.zadd("{match}:queue:all", {user: self._since})
+                    pipeline.zadd("{match}:queue:18_plus:all", {user: self._since})
             if self._is_list:
                 pipeline.rpush("{match}:queue:all", *users)
             pipeline.execute()

@@ -20,16 +20,22 @@ from devtools.demo_data.courses import get_free_lesson, make_courses, make_enrol
 from devtools.demo_data.notifications import make_notifications
 from devtools.demo_data.orders import add_refunds, make_orders
 from devtools.demo_data.people import EMAIL_DOMAIN, make_people, sort_by_calls
-from devtools.demo_data.reports import ADMIN_NOTES, make_reports
+from devtools.demo_data.reports import ADMIN_NOTES, APPEAL_TEXT, WARNING_FACTS, make_reports
 from instants import utc_now
 from models import (
+    Appeal,
     Profile,
     Report,
     ReportStatus,
     Role,
+    SanctionGround,
+    SanctionKind,
     User,
 )
-from services.safety.reports import update_flag
+from services.safety.report_evidence import read_pending, store_weights
+from services.safety.report_weights import assess
+from services.safety.reports import set_flag
+from services.safety.sanctions import SanctionOrder
 from settings import Settings
 
 #: One seeding at a time.
@@ -63,7 +69,7 @@ class DemoData:
         self._settings = services.settings
         self._database = services.database
         self._audit = services.audit
-        self._bans = services.bans
+        self._sanctions = services.sanctions
         self._uploads = services.uploads
 
     async def fill(self, learners: int, seed: int) -> Demo:
@@ -103,7 +109,11 @@ class DemoData:
             await self._review_reports(db, admin, reports)
             await add_refunds(db, rng, orders, self._audit, admin)
             for reported in {each.reported_id for each in reports}:
-                await update_flag(db, await db.get_one(User, reported))
+                pending = await read_pending(db, reported)
+                assessment = assess(pending.evidence, pending.partners)
+                await store_weights(db, pending, assessment.rank)
+                is_flagged = assessment.total >= self._settings.report_flag_weight
+                await set_flag(db, await db.get_one(User, reported), is_flagged=is_flagged)
             lesson_id = get_free_lesson(courses, lessons).id  # free, so that every learner can watch it
         video = await self._upload_video(str(admin.id), str(lesson_id))
         most_active = sort_by_calls(people)[0]
@@ -155,10 +165,24 @@ class DemoData:
             if banned:
                 report.actioned_at = utc_now()
                 user = await db.get_one(User, report.reported_id)
-                await self._bans.ban_within(db, admin.id, user, report.admin_note)
+                order = SanctionOrder(
+                    SanctionKind.BAN, SanctionGround(report.reason.value), report.admin_note, report_id=report.id
+                )
+                await self._sanctions.ban_within(db, admin.id, user, order)
+            elif report.status is ReportStatus.REVIEWED:
+                await self._warn(db, admin, report)
             db.add(report)
             outcome = {"before": ReportStatus.PENDING.value, "after": report.status.value, "banned": banned}
             await self._audit.write(db, admin.id, "report.review", report.id, **outcome)
+
+    async def _warn(self, db: AsyncSession, admin: User, report: Report) -> None:
+        """Warn the reported learner, who appeals."""
+        user = await db.get_one(User, report.reported_id)
+        order = SanctionOrder(
+            SanctionKind.WARNING, SanctionGround(report.reason.value), WARNING_FACTS, report_id=report.id
+        )
+        warning, _ = await self._sanctions.issue_within(db, admin.id, user, order)
+        db.add(Appeal(sanction_id=warning.id, issued_by=admin.id, text=APPEAL_TEXT))
 
 
 async def _hash_password(settings: Settings, password: str) -> str:

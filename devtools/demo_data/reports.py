@@ -21,6 +21,8 @@ ADMIN_NOTES = {
     ReportStatus.ACTIONED: "Third time. Banned.",
     ReportStatus.DISMISSED: "A misunderstanding, says the reporter.",
 }
+WARNING_FACTS = "In one of your calls you went on after your partner had asked you to stop."
+APPEAL_TEXT = "My connection was bad, and I did not catch the question."
 _REPORT_DESCRIPTIONS = {
     ReportReason.HARASSMENT: "Shouted at me when I did not understand.",
     ReportReason.SPAM: "Tried to sell me a course for the whole call.",
@@ -60,6 +62,7 @@ def make_reports(rng: random.Random, calls: list[CallSession]) -> list[Report]:
                     reason=reason,
                     description=_REPORT_DESCRIPTIONS[reason],
                     status=status,
+                    call_seconds=call.duration_seconds,
                     created_at=(call.ended_at or utc_now()) + timedelta(minutes=2),
                 )
             )

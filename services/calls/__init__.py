@@ -26,4 +26,4 @@ EVENTS = (
     "error",
 )
 MODELS = (CallSession, SessionRating)
-JOBS = ("sessions.end_stale",)
+JOBS = ("sessions.end_stale", "calls.check_pairing")

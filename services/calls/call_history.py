@@ -10,16 +10,19 @@ from typing import Literal
 
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import aliased
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 import errors
 from adapters.database import Database
-from models import CallSession, EndedBy, EnglishLevel, Level, Profile, SessionRating
+from models import AgeBand, CallSession, EndedBy, EnglishLevel, Level, Profile, SessionRating, User
 from services.calls import streaks
 from services.calls.room_state import CallState
 from services.calls.rooms import ROOM_SECONDS
 from services.pagination import Page, read_page, seek
+from services.safety.gates import DEFAULT_BAND, Gates
+from services.safety.hidden_pictures import DEFAULT_MINIMUM_WEIGHT, shown_avatar
 
 #: Name shown for a learner whose account is deleted.
 FORMER_LEARNER = "Former learner"
@@ -38,9 +41,29 @@ class Call:
     my_rating: int | None
 
 
+#: Both rows are locked until the row of the call is there: who loses the right to meet others meanwhile is refused, or
+#: waits, and `PairingChecks` finds the call.
+_START = sa.text(f"""
+    WITH both_users AS MATERIALIZED (
+        SELECT * FROM users WHERE id IN (:user_a_id, :user_b_id) ORDER BY id FOR SHARE
+    )
+    INSERT INTO call_sessions (id, room_id, user_a_id, user_b_id, topic, level, waited_ms)
+    SELECT :id, :room_id, :user_a_id, :user_b_id, :topic, :level, CAST(:waited_ms AS integer)
+    WHERE 2 = (
+        SELECT count(*) FROM both_users
+        WHERE coalesce(age_band, '{DEFAULT_BAND}') = CAST(:pool AS age_band)
+            AND NOT is_banned AND deleted_at IS NULL AND coalesce(suspended_until <= now(), true)
+            AND coalesce(pairing_held_until <= now(), true) AND {Gates.CONDITION}
+    )
+    RETURNING id
+""")  # noqa: S608
+
+
 class CallHistoryService:
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, gates: Gates, picture_hide_weight: float = DEFAULT_MINIMUM_WEIGHT) -> None:
         self._database = database
+        self._gates = gates
+        self._picture_hide_weight = picture_hide_weight
 
     async def start(
         self,
@@ -51,20 +74,48 @@ class CallHistoryService:
         topic: str | None,
         level: Level,
         waited_ms: int | None,
-    ) -> None:
-        """Write the row of a match; `waited_ms` is how long `user_a` had searched, None where that is not known."""
+        pool: AgeBand,
+    ) -> bool:
+        """Write the row of a match, if both still may meet others, and each other; return whether it is written.
+
+        `pool` is that of the queue they were found in; `waited_ms` is how long `user_a` had searched, None where that
+        is not known.
+        """
+        values = {
+            "id": uuid.UUID(session_id),
+            "room_id": room_id,
+            "user_a_id": uuid.UUID(user_a_id),
+            "user_b_id": uuid.UUID(user_b_id),
+            "topic": topic,
+            "level": level,
+            "waited_ms": waited_ms,
+            "pool": pool.value,
+        }
         async with self._database.transaction() as db:
-            db.add(
-                CallSession(
-                    id=uuid.UUID(session_id),
-                    room_id=room_id,
-                    user_a_id=uuid.UUID(user_a_id),
-                    user_b_id=uuid.UUID(user_b_id),
-                    topic=topic,
-                    level=level,
-                    waited_ms=waited_ms,
-                )
+            written = await db.execute(_START, {**values, **self._gates.condition_parameters})
+            return written.first() is not None
+
+    async def list_forbidden_rooms(self, user_id: str) -> list[str]:
+        """List the rooms of a user's open calls whose two learners are of different age bands, or too young."""
+        one, other = aliased(User), aliased(User)
+        bands = [sa.func.coalesce(col(each.age_band), DEFAULT_BAND) for each in (one, other)]
+        is_forbidden: list[sa.ColumnElement[bool]] = [bands[0] != bands[1]]
+        if self._gates.is_age_required:
+            is_forbidden += [band.not_in(self._gates.allowed_bands) for band in bands]
+        me = uuid.UUID(user_id)
+        statement = (
+            sa.select(col(CallSession.room_id))
+            .join(one, col(one.id) == col(CallSession.user_a_id))
+            .join(other, col(other.id) == col(CallSession.user_b_id))
+            .where(
+                sa.or_(col(CallSession.user_a_id) == me, col(CallSession.user_b_id) == me),
+                col(CallSession.ended_at).is_(None),
+                col(CallSession.started_at) > sa.func.now() - timedelta(seconds=ROOM_SECONDS),
+                sa.or_(*is_forbidden),
             )
+        )
+        async with self._database.transaction() as db:
+            return list((await db.execute(statement)).scalars().all())
 
     async def connect(self, room_id: str, *, elapsed: timedelta = timedelta()) -> None:
         """Record that both joined `elapsed` ago; the duration counts from then."""
@@ -159,7 +210,7 @@ class CallHistoryService:
         me = uuid.UUID(user_id)
         try:
             async with self._database.transaction() as db:
-                call = await _read(db, me, session_id)
+                call = await self._read(db, me, session_id)
                 if call.session.ended_at is None:
                     raise errors.CallNotEnded()
                 if call.session.connected_at is None:
@@ -183,7 +234,7 @@ class CallHistoryService:
             ids = sa.select(col(CallSession.id), col(CallSession.started_at)).where(col(side) == me)
             sides.append(sa.select(seek(ids, key, limit=limit, cursor=cursor).subquery()))
         newest = sa.union_all(*sides).subquery()
-        statement = _select_calls(me).join(newest, newest.c.id == col(CallSession.id))
+        statement = _select_calls(me, self._picture_hide_weight).join(newest, newest.c.id == col(CallSession.id))
         async with self._database.transaction() as db:
             return await read_page(
                 db, statement, key, limit=limit, cursor=None, build=lambda *row: _build_call(row, me)
@@ -192,38 +243,37 @@ class CallHistoryService:
     async def read(self, user_id: str, session_id: str) -> Call:
         """Read one of the user's calls; raise NotFound, also for a call of other users."""
         async with self._database.transaction() as db:
-            return await _read(db, uuid.UUID(user_id), session_id)
+            return await self._read(db, uuid.UUID(user_id), session_id)
+
+    async def _read(self, db: AsyncSession, me: uuid.UUID, session_id: str) -> Call:
+        statement = _select_calls(me, self._picture_hide_weight).where(
+            col(CallSession.id) == uuid.UUID(session_id),
+            sa.or_(col(CallSession.user_a_id) == me, col(CallSession.user_b_id) == me),
+        )
+        row = (await db.execute(statement)).first()
+        if row is None:
+            raise errors.NotFound()
+        return _build_call(row, me)
 
 
-async def _read(db: AsyncSession, me: uuid.UUID, session_id: str) -> Call:
-    statement = _select_calls(me).where(
-        col(CallSession.id) == uuid.UUID(session_id),
-        sa.or_(col(CallSession.user_a_id) == me, col(CallSession.user_b_id) == me),
-    )
-    row = (await db.execute(statement)).first()
-    if row is None:
-        raise errors.NotFound()
-    return _build_call(row, me)
-
-
-def _select_calls(me: uuid.UUID) -> sa.Select[CallSession, Profile, int]:
-    """Select calls with the partner's profile and the user's rating."""
+def _select_calls(me: uuid.UUID, picture_hide_weight: float) -> sa.Select[CallSession, Profile, int, str | None]:
+    """Select calls with the partner's profile, the user's rating, and the partner's picture where others see it."""
     partner_id = sa.case(
         (col(CallSession.user_a_id) == me, col(CallSession.user_b_id)), else_=col(CallSession.user_a_id)
     )
     mine = sa.and_(col(SessionRating.session_id) == col(CallSession.id), col(SessionRating.rater_id) == me)
     return (
-        sa.select(CallSession, Profile, col(SessionRating.stars))
+        sa.select(CallSession, Profile, col(SessionRating.stars), shown_avatar(picture_hide_weight))
         .join(Profile, col(Profile.user_id) == partner_id)
         .outerjoin(SessionRating, mine)
     )
 
 
-def _build_call(row: tuple[CallSession, Profile, int | None], me: uuid.UUID) -> Call:
-    session, partner, my_rating = row
+def _build_call(row: tuple[CallSession, Profile, int | None, str | None], me: uuid.UUID) -> Call:
+    session, partner, my_rating, avatar_url = row
     name = partner.display_name or partner.username or FORMER_LEARNER
     ended_by = _ended_by(session, me)
-    return Call(session, partner.user_id, name, partner.avatar_url, partner.english_level, ended_by, my_rating)
+    return Call(session, partner.user_id, name, avatar_url, partner.english_level, ended_by, my_rating)
 
 
 def _ended_by(session: CallSession, me: uuid.UUID) -> Literal["me", "partner", "timeout", "error"] | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import uuid
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -16,38 +15,41 @@ from adapters.database import Database
 from adapters.ports import Bus
 from adapters.tasks import BackgroundTasks
 from models import Level
-from services.bus_messages import Message
 from services.calls.call_history import CallHistoryService
 from services.calls.call_records import CallRecords
-from services.calls.outcomes import Match, Partner, PartnerCancelled, SearchExpired, Searching
-from services.calls.room_messages import close_participants
-from services.calls.room_state import ClosedRoom, Paired, ParticipantRecord, Queued, QueueEntry
+from services.calls.outcomes import Match, Outcome, PartnerCancelled, SearchExpired, Searching, SearchRefused
+from services.calls.room_messages import MATCHED, SEARCH_CHECK, SEARCH_OVER, SEARCH_WAITS, close_participants
+from services.calls.room_state import ClosedRoom, Paired, Queued, QueueEntry
 from services.calls.rooms import Rooms
-from services.calls.seekers import read_seeker
+from services.calls.seekers import Seeker, build_entry, build_partner, read_seeker
+from services.calls.wait_estimates import WAIT_BUCKETS_SECONDS, estimate_wait_seconds
+from services.safety.gates import Gates
+from services.safety.hidden_pictures import DEFAULT_MINIMUM_WEIGHT
+from services.safety.text_filter import TextFilter
 
 log = logging.getLogger("parlance.matchmaking")
 
-#: Estimate for a level without a match in the last minutes.
-UNKNOWN_WAIT_SECONDS = 60
 #: Characters of the column `call_sessions.topic`.
 MAX_TOPIC_LENGTH = 60
 #: Searches restored at once.
 RESTORE_BATCH_SIZE = 50
-#: Buckets of the histogram of waits.
-WAIT_BUCKETS_SECONDS = (0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300)
-#: The search of a socket waits in the queue.
-SEARCH_WAITS: Message[[QueueEntry]] = Message("search_waits")
-#: The search of a socket has ended without a match.
-SEARCH_OVER: Message[[]] = Message("search_over")
-#: The search of a socket has ended with a match: user, the partner's name, room, session.
-MATCHED: Message[[str, str, str, str]] = Message("matched")
+#: Errors of a learner who may not be paired, which end a search.
+PAIRING_REFUSED = (errors.GateClosed, errors.PairingOnHold, errors.AccountSuspended)
 #: Takes a user, the name of their partner, the room and the session.
 MatchListener = Callable[[str, str, str, str], Awaitable[None]]
 
 
 class MatchmakingService:
     def __init__(
-        self, bus: Bus, database: Database, rooms: Rooms, history: CallHistoryService, records: CallRecords
+        self,
+        bus: Bus,
+        database: Database,
+        rooms: Rooms,
+        history: CallHistoryService,
+        records: CallRecords,
+        gates: Gates,
+        text_filter: TextFilter,
+        picture_hide_weight: float = DEFAULT_MINIMUM_WEIGHT,
     ) -> None:
         #: Matches made by this web process, and how long the waiting learners had waited, by level.
         self.matches: defaultdict[Level, int] = defaultdict(int)
@@ -57,6 +59,9 @@ class MatchmakingService:
         self._rooms = rooms
         self._history = history
         self._records = records
+        self._gates = gates
+        self._text_filter = text_filter
+        self._picture_hide_weight = picture_hide_weight
         #: The searches of this web process's sockets by socket id, to restore them where Redis has lost them.
         self._queue_entries: dict[str, QueueEntry] = {}
         #: Their spans, where tracing is on.
@@ -97,9 +102,10 @@ class MatchmakingService:
     ) -> Searching | Match | PartnerCancelled | None:
         """Match the user, or let them wait in the queue.
 
-        Raises Banned, ProfileIncomplete, AlreadySearching, AlreadyInRoom. Where the user's socket is gone by then,
-        returns None, or the outcome for the partner of the match.
+        Raises TextRefused, what `read_seeker` does, AlreadySearching or AlreadyInRoom. Where the user's socket is gone
+        by then, returns None, or the outcome for the partner of the match.
         """
+        self._text_filter.check("topic", topic)
         # Folding case can make a text longer than it was.
         topic = " ".join((topic or "").split()).casefold()[:MAX_TOPIC_LENGTH]
         outcome = await self._find_or_queue(user_id, socket_id, level, topic)
@@ -130,46 +136,46 @@ class MatchmakingService:
 
         `at_head`: the position was given at the head of the queue.
         """
-        seeker, avoid = await self._read_seeker(user_id, socket_id)
-        entry: QueueEntry = {
-            "userId": user_id,
-            "socket": socket_id,
-            "level": level,
-            "topic": topic,
-            "card": {"displayName": seeker.display_name, "avatarUrl": seeker.avatar_url, "level": seeker.level},
-        }
-        if at_head:
-            # Its position is older than its search, so its wait is unknown.
-            entry["atHead"] = True
         while True:
+            # Again after a match that was refused: this learner may be the one who may not meet the other any more.
+            seeker = await self._read_seeker(user_id, socket_id)
+            entry = build_entry(seeker, level, topic, at_head=at_head)
             room_id, session_id = str(uuid.uuid4()), str(uuid.uuid4())
-            outcome = await self._rooms.find_partner(entry, room_id, session_id, avoid, position=position)
+            outcome = await self._rooms.find_partner(entry, room_id, session_id, seeker.avoided, position=position)
             if isinstance(outcome, Queued):
                 try:
                     await SEARCH_WAITS.send(self._bus, socket_id, outcome.entry)
                 except errors.Unavailable:
                     # The entry of a dead web process, added after the removal of its searches.
                     await self._rooms.leave_queue(user_id, socket_id)
-                return Searching(socket_id, self._estimate_wait_seconds(outcome))
+                return Searching(socket_id, estimate_wait_seconds(outcome, self._rooms.search))
             with spans.span("match", call=room_id, is_root=True, attributes={"parlance.session_id": session_id}):
                 match = await self._start_match(outcome, room_id, session_id, seeker)
             if match is not None:
                 return match
 
-    async def _start_match(self, pair: Paired, room_id: str, session_id: str, seeker: Partner) -> Match | None:
-        """Write the call's row and publish the match; None where the waiting learner is gone."""
-        entry = pair.partner_entry
+    async def _start_match(self, pair: Paired, room_id: str, session_id: str, found_by: Seeker) -> Match | None:
+        """Write the call's row and publish the match; None where the two may not meet, or the waiting one is gone."""
+        entry, seeker = pair.partner_entry, found_by.profile
         waited_ms = None if entry.get("atHead") else pair.waited_ms
         try:
-            await self._history.start(
-                session_id, room_id, entry["userId"], seeker.user_id, pair.topic, pair.level, waited_ms
+            users = entry["userId"], seeker.user_id
+            is_started = await self._history.start(
+                session_id, room_id, *users, pair.topic, pair.level, waited_ms, found_by.pool
             )
         except BaseException:
             # Without a row no call: requeue the waiting learner, if they are still connected.
-            if closed := await self._rooms.close(room_id, seeker.user_id, by="error"):
-                await self._rooms.remove_deadline("end", *closed.end)
+            if await self._undo_match(room_id, seeker.user_id):
                 await self._rooms.requeue(entry)
             raise
+        if not is_started:
+            if await self._undo_match(room_id, seeker.user_id):
+                # Their web process restores the search at its position, if they may still meet others. Where two
+                # processes ask for different things, as in a rolling restart, each would find the other's learner
+                # over and over.
+                await self._rooms.keep_apart(*users)
+                await SEARCH_CHECK.send_if_there(self._bus, entry["socket"])
+            return None
         if not await self._rooms.announce(room_id):
             # The waiting learner left before there was a row to end.
             await self._history.end(room_id, ended_by=entry["userId"])
@@ -177,12 +183,20 @@ class MatchmakingService:
         self.matches[pair.level] += 1
         if waited_ms is not None:
             self.waits[pair.level].add(waited_ms / 1000)
-        waiting = _build_partner(entry)
+        waiting = build_partner(entry)
         # Each user's own web process knows whether the app is in the background. The seeker may be a search that was
         # resumed or restored.
         for me, partner in ((waiting, seeker), (seeker, waiting)):
             await MATCHED.send_if_there(self._bus, me.socket_id, me.user_id, partner.display_name, room_id, session_id)
         return Match(room_id, session_id, pair.level, pair.topic, waiting, seeker)
+
+    async def _undo_match(self, room_id: str, user_id: str) -> bool:
+        """Close the room of a match that has no row; return whether it was still there."""
+        closed = await self._rooms.close(room_id, user_id, by="error")
+        if closed is None:
+            return False
+        await self._rooms.remove_deadline("end", *closed.end)
+        return True
 
     # --- Ending -------------------------------------------------------------------------------------
 
@@ -226,7 +240,7 @@ class MatchmakingService:
         cancelled = []
         for participant in closed.participants:
             if participant.socket_id:
-                cancelled.append(await self._resume_search(participant))
+                cancelled.append(await self.resume_search(participant.socket_id, participant.queue_entry))
             elif participant.queue_entry:
                 cancelled.append(PartnerCancelled(participant.queue_entry["socket"], None))
         return cancelled
@@ -238,18 +252,20 @@ class MatchmakingService:
         peer = closed.get_peer(user_id)
         if not closed.announced and peer is closed.participants[1]:
             return None  # their own search has not come to an end yet
-        return await self._resume_search(peer) if peer.socket_id or peer.queue_entry else None
+        socket_id = peer.socket_id or (peer.queue_entry["socket"] if peer.queue_entry else "")
+        return await self.resume_search(socket_id, peer.queue_entry) if socket_id else None
 
-    async def _resume_search(self, participant: ParticipantRecord) -> PartnerCancelled:
-        """Requeue the remaining learner at the head of the queue."""
-        entry = participant.queue_entry
+    async def resume_search(self, socket_id: str, entry: QueueEntry | None) -> PartnerCancelled:
+        """Requeue a learner whose match is over at the head of the queue."""
         if entry is None:  # Redis has lost it
-            return PartnerCancelled(participant.socket_id, None)
-        user_id, socket_id = participant.user_id, participant.socket_id or entry["socket"]
+            return PartnerCancelled(socket_id, None)
+        user_id = entry["userId"]
         try:
             found = await self._find_or_queue(
                 user_id, socket_id, entry["level"], entry["topic"], position="head", at_head=True
             )
+        except PAIRING_REFUSED as error:
+            return PartnerCancelled(socket_id, SearchRefused(socket_id, error))
         except errors.ProductError as error:
             log.info("search_not_resumed user_id=%s socket_id=%s code=%s", user_id, socket_id, error.code)
             return PartnerCancelled(socket_id, None)
@@ -257,18 +273,18 @@ class MatchmakingService:
 
     # --- Restoring ----------------------------------------------------------------------------------
 
-    async def restore_searches(self) -> AsyncIterator[Match | PartnerCancelled]:
+    async def restore_searches(self) -> AsyncIterator[Match | PartnerCancelled | SearchRefused]:
         """Restore this web process's searches in a Redis that has lost them, where they may find a partner at once."""
         entries = sorted(self._queue_entries.values(), key=lambda entry: int(entry["since"]))
         for begin in range(0, len(entries), RESTORE_BATCH_SIZE):
             batch = entries[begin : begin + RESTORE_BATCH_SIZE]
             for outcome in await asyncio.gather(*map(self.restore_search, batch)):
-                if isinstance(outcome, Match | PartnerCancelled):
+                if isinstance(outcome, Match | PartnerCancelled | SearchRefused):
                     yield outcome
 
     async def restore_search(
         self, entry: QueueEntry, *, is_final: bool = False
-    ) -> Searching | Match | PartnerCancelled | SearchExpired | None:
+    ) -> Searching | Match | PartnerCancelled | SearchExpired | SearchRefused | None:
         """Search again at the old position; `is_final`: a search that is refused has expired."""
         user_id, socket_id, since = entry["userId"], entry["socket"], entry["since"]
         if self._queue_entries.get(socket_id) is not entry:
@@ -280,6 +296,9 @@ class MatchmakingService:
                 user_id, socket_id, entry["level"], entry["topic"], position=since, at_head=entry.get("atHead", False)
             )
             return await self._discard_if_disconnected(user_id, socket_id, found)
+        except PAIRING_REFUSED as error:
+            self._queue_entries.pop(socket_id, None)
+            return SearchRefused(socket_id, error)
         except (errors.AlreadySearching, errors.AlreadyInRoom, errors.Banned, errors.ProfileIncomplete) as error:
             log.info("search_not_restored user_id=%s socket_id=%s code=%s", user_id, socket_id, error.code)
             if is_final and self._queue_entries.pop(socket_id, None) is not None:
@@ -288,6 +307,11 @@ class MatchmakingService:
             log.warning("search_requeued user_id=%s socket_id=%s error=%r", user_id, socket_id, error)
             await self._rooms.requeue(entry)
         return None
+
+    async def check_search(self, socket_id: str) -> Outcome | None:
+        """Search again for a socket of this web process, whose learner or match may have been refused."""
+        entry = self._queue_entries.get(socket_id)
+        return None if entry is None else await self.restore_search(entry, is_final=True)
 
     # --- Messages of other web processes --------------------------------------------------------------
 
@@ -320,17 +344,5 @@ class MatchmakingService:
             except Exception as error:
                 log.warning("match_not_notified user_id=%s room_id=%s error=%r", user_id, room_id, error)
 
-    def _estimate_wait_seconds(self, queued: Queued) -> int:
-        """Estimate the wait in seconds from the queue position and the match rate of the last 5 minutes."""
-        longest = int(self._rooms.search.total_seconds())
-        if queued.recent_matches == 0:
-            return min(longest, UNKNOWN_WAIT_SECONDS)
-        return min(longest, max(1, math.ceil((queued.ahead + 1) * 300 / queued.recent_matches)))
-
-    async def _read_seeker(self, user_id: str, socket_id: str) -> tuple[Partner, list[str]]:
-        return await read_seeker(self._database, user_id, socket_id)
-
-
-def _build_partner(entry: QueueEntry) -> Partner:
-    card = entry["card"]
-    return Partner(entry["userId"], card["displayName"], card["avatarUrl"], card["level"], entry["socket"])
+    async def _read_seeker(self, user_id: str, socket_id: str) -> Seeker:
+        return await read_seeker(self._database, self._gates, user_id, socket_id, self._picture_hide_weight)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from errors import ProductError
 from models import Level
 from services.calls.room_state import PartnerLevel, Role
 
@@ -51,11 +52,19 @@ class SearchExpired:
 
 
 @dataclass(frozen=True, slots=True)
-class PartnerCancelled:
-    """A match that did not become a call, for the learner who is left; `then`: their search that continues."""
+class SearchRefused:
+    """A search that ended because its learner may not meet others any more; `error` says why."""
 
     socket_id: str
-    then: Searching | Match | None
+    error: ProductError
+
+
+@dataclass(frozen=True, slots=True)
+class PartnerCancelled:
+    """A match that did not become a call, for the learner who is left; `then`: their search that continues or ends."""
+
+    socket_id: str
+    then: Searching | Match | SearchRefused | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +121,7 @@ class PeerLeft:
 Outcome = (
     Searching
     | SearchExpired
+    | SearchRefused
     | Match
     | PartnerCancelled
     | PeerReconnecting

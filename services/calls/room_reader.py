@@ -10,7 +10,7 @@ from typing import get_args
 import orjson
 
 from adapters.redis_pipeline import RedisPipeline
-from models import Level
+from models import AgeBand, Level
 from services.calls.room_state import Binding, QueueEntry, RoomRecord
 
 #: The levels of a conversation, each with its queue.
@@ -59,8 +59,17 @@ class RoomReader:
 
     async def count_searches_by_level(self) -> dict[str, int]:
         """Count the searches in the queues, by level."""
-        queues = [self._pipeline.execute("ZCARD", f"{{match}}:queue:{level}", idempotent=True) for level in LEVELS]
-        return dict(zip(LEVELS, await asyncio.gather(*queues), strict=True))
+        places = [(level, pool) for level in LEVELS for pool in AgeBand]
+        counts = await asyncio.gather(
+            *(
+                self._pipeline.execute("ZCARD", f"{{match}}:queue:{pool}:{level}", idempotent=True)
+                for level, pool in places
+            )
+        )
+        found: dict[str, int] = dict.fromkeys(LEVELS, 0)
+        for (level, _), count in zip(places, counts, strict=True):
+            found[level] += count
+        return found
 
     async def iterate_searches(self) -> AsyncIterator[QueueEntry]:
         """Iterate over every search."""

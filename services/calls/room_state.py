@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal, NamedTuple, NotRequired, TypedDict
 
-from models import EndedBy, Level
+from models import AgeBand, EndedBy, Level
 
 #: The first to join is the caller.
 Role = Literal["caller", "receiver"]
@@ -27,6 +27,8 @@ class QueueEntry(TypedDict):
 
     userId: str
     socket: str
+    #: The learner's age band when the search began; a search of the release before pools has none.
+    pool: NotRequired[AgeBand]
     level: Level
     #: Empty for none.
     topic: str

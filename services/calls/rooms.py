@@ -2,12 +2,13 @@
 
 `{match}` is written as it stands, with its braces: a hash tag, which keeps these keys in one slot of a cluster.
 
-    {match}:queue:{level}           waiting users by id, scored by their start (µs)
-    {match}:queue:{level}:{topic}   the same, of searches with a topic
+    {match}:queue:{pool}:{level}    waiting users of a pool by id, scored by their start (µs)
+    {match}:queue:{pool}:{level}:{topic}    the same, of searches with a topic
     {match}:searching:{userId}      a search, for 5 minutes: level, topic, socket and start (µs), a line each, and the
-                                    queue entry: {userId, socket, level, topic, card}
-    {match}:rate:{level}:{minute}   matches made in that minute
-    {match}:recent:{a}:{b}          the room that two learners were in in the last ten minutes
+                                    queue entry: {pool, userId, socket, level, topic, card}, which begins with the pool
+    {match}:rate:{pool}:{level}:{minute}    matches made in that minute
+    {match}:recent:{a}:{b}          the room that two learners were in in the last ten minutes, or, for some seconds,
+                                    `refused`: their match was not allowed
     {match}:in_room:{userId}        the room a user is in and, a line below, the queue entry they came with
     {match}:room:{roomId}:users     its two participants
     {match}:room:{roomId}:meta      createdAt topic level sessionId userAId userBId caller announced connected, and of
@@ -20,6 +21,9 @@
                                     begin:{roomId}:{ms} grace:{roomId}:{userId} room:{roomId}
                                     end:{roomId}:{by}:{lasted ms, -1 for no call}:{ms}
     poll:{match}:{reader}           the number of a reader's last poll of the deadlines
+
+A pool is an age band. The release before this one has no pools: its searches are in `{match}:queue:{level}`, so that
+neither release finds those of the other, and each removes its own.
 
 The finds of one turn of the event loop are one run of their script, and so are the leaves.
 
@@ -38,6 +42,8 @@ import orjson
 
 import errors
 from adapters.redis_pipeline import RedisPipeline
+from models import AgeBand
+from services.calls.review_pool import choose_queue, read_level
 from services.calls.room_reader import RoomReader
 from services.calls.room_state import (
     CallEnd,
@@ -52,10 +58,13 @@ from services.calls.room_state import (
     RestoreResult,
     Role,
 )
+from services.safety.gates import DEFAULT_BAND
 
 ROOM_SECONDS = 2 * 60 * 60
 #: A deadline that was taken, and not removed, is taken again after this time; and how many are taken at once.
 DEADLINE_LEASE_MS, DEADLINE_BATCH_SIZE = 5000, 100
+#: How long two learners whose match was refused do not find each other.
+REFUSED_SECONDS = 5
 #: Scripts that may run twice, after a connection that broke before their answer.
 _IDEMPOTENT_SCRIPTS = {
     "requeue",
@@ -99,7 +108,9 @@ class Rooms(RoomReader):
         `position` in the queue: empty for its end, `head`, or the moment since which it waits (µs).
         Raises AlreadySearching or AlreadyInRoom.
         """
-        me = (entry["userId"], entry["level"], entry["topic"], entry["socket"], _serialize_entry(entry))
+        user_id = entry["userId"]
+        queue = f"{_get_pool(entry)}:{choose_queue(user_id, entry['level'])}"
+        me = (user_id, queue, entry["topic"], entry["socket"], _serialize_entry(entry))
         answer = await self._pipeline.call_together(
             "find_partner",
             ("{match}:due",),
@@ -111,7 +122,7 @@ class Rooms(RoomReader):
                 return Queued(int(ahead), int(recent), {**entry, "since": int(since)})
             case ["matched", partner, since, level, topic, waited]:
                 partner_entry: QueueEntry = orjson.loads(partner)
-                return Paired({**partner_entry, "since": int(since)}, level, topic or None, int(waited))
+                return Paired({**partner_entry, "since": int(since)}, read_level(level), topic or None, int(waited))
             case ["already_in_room"]:
                 raise errors.AlreadyInRoom()
             case _:
@@ -126,12 +137,18 @@ class Rooms(RoomReader):
         """Put an entry back at its old position in the queue, unless its user searches again or is in a room."""
         user_id = entry["userId"]
         keys = [f"{{match}}:searching:{user_id}", f"{{match}}:in_room:{user_id}", "{match}:due"]
-        search = (user_id, entry["level"], entry["topic"], entry["socket"], entry["since"])
+        queue = _get_pool(entry), choose_queue(user_id, entry["level"])
+        search = (user_id, *queue, entry["topic"], entry["socket"], entry["since"])
         await self._run("requeue", keys, *search, _serialize_entry(entry), self._search_ms)
 
     async def get_room_id(self, user_id: str) -> str | None:
         value: str | None = await self._pipeline.execute("GET", f"{{match}}:in_room:{user_id}", idempotent=True)
         return value.partition("\n")[0] if value else None
+
+    async def keep_apart(self, user_id: str, other_id: str) -> None:
+        """Let two learners whose match was refused not find each other for `REFUSED_SECONDS`."""
+        one, other = sorted((user_id, other_id))
+        await self._pipeline.execute("SET", f"{{match}}:recent:{one}:{other}", "refused", "EX", REFUSED_SECONDS)
 
     async def announce(self, room_id: str) -> bool:
         """Note that a match is about to be emitted; return whether both learners are still there."""
@@ -281,8 +298,19 @@ def _milliseconds(duration: timedelta) -> int:
 
 
 def _serialize_entry(entry: QueueEntry) -> bytes:
-    """Serialize an entry as Redis keeps it, which has its position in the queue beside it."""
-    return orjson.dumps({key: value for key, value in entry.items() if key != "since"})
+    """Serialize an entry as Redis keeps it: it begins with the pool, and has its position in the queue beside it."""
+    # The first of two equal keys keeps its position.
+    kept = {"pool": _get_pool(entry), **entry}
+    kept.pop("since", None)
+    return orjson.dumps(kept)
+
+
+def _get_pool(entry: QueueEntry) -> AgeBand:
+    """Return the pool of an entry; one of the release before pools is taken for a search of adults.
+
+    The row of a match decides, also for such an entry: `CallHistoryService.start`.
+    """
+    return entry.get("pool", DEFAULT_BAND)
 
 
 def _optional_milliseconds(duration: timedelta | None) -> int | str:

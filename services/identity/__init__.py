@@ -1,8 +1,32 @@
 """Accounts: registration, login, passwords, e-mail addresses, profiles, data export and deletion."""
 
-from models import EmailVerificationToken, PasswordResetToken, Profile, RefreshToken, User
+from models import (
+    AccountDeletionToken,
+    EmailVerificationToken,
+    PasswordResetToken,
+    Profile,
+    RecoveryCode,
+    RefreshToken,
+    SecondFactor,
+    User,
+)
 
 TAGS = ("auth", "users")
 EVENTS: tuple[str, ...] = ()
-MODELS = (EmailVerificationToken, PasswordResetToken, Profile, RefreshToken, User)
-JOBS = ("auth.send_password_reset", "auth.send_verification", "sign_ins.forget_expired")
+MODELS = (
+    AccountDeletionToken,
+    EmailVerificationToken,
+    PasswordResetToken,
+    Profile,
+    RecoveryCode,
+    RefreshToken,
+    SecondFactor,
+    User,
+)
+JOBS = (
+    "auth.send_deletion_link",
+    "auth.send_password_reset",
+    "auth.send_security_notice",
+    "auth.send_verification",
+    "sign_ins.forget_expired",
+)

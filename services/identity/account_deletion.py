@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import uuid
 
 import sqlalchemy as sa
@@ -15,6 +16,10 @@ from adapters.passwords import Passwords
 from adapters.storage import Storage
 from instants import utc_now
 from models import (
+    AccountDeletionToken,
+    AgeBand,
+    Appeal,
+    AppealToken,
     Block,
     EmailVerificationToken,
     LessonProgress,
@@ -23,11 +28,16 @@ from models import (
     Profile,
     RefreshToken,
     Report,
+    Sanction,
     User,
 )
 from services.identity.logins import LoginsService
 from services.identity.profiles import enqueue_avatar_deletion
-from services.identity.user_rows import lock_user_and_profile
+from services.identity.user_rows import lock_user, lock_user_and_profile
+from services.safety.barred_identifiers import BarredIdentifiers
+from services.safety.standings import close_appeal_within
+
+log = logging.getLogger("parlance.accounts")
 
 #: Columns of a profile that keep their values.
 _KEPT_COLUMNS = {"user_id", "created_at", "updated_at"}
@@ -35,45 +45,100 @@ _KEPT_COLUMNS = {"user_id", "created_at", "updated_at"}
 
 class AccountDeletionService:
     def __init__(
-        self, database: Database, passwords: Passwords, logins: LoginsService, jobs: Jobs, storage: Storage
+        self,
+        database: Database,
+        passwords: Passwords,
+        logins: LoginsService,
+        jobs: Jobs,
+        storage: Storage,
+        barred: BarredIdentifiers,
     ) -> None:
         self._database = database
         self._passwords = passwords
         self._logins = logins
         self._jobs = jobs
         self._storage = storage
+        self._barred = barred
 
     async def delete(self, user_id: str, password: str) -> None:
-        """Delete an account with its personal data; raise InvalidCredentials, or Forbidden for an administrator."""
+        """Delete an account with its personal data; raise InvalidCredentials, or Forbidden for an account of staff."""
         me = uuid.UUID(user_id)
         async with self._database.transaction() as db:
             found = await db.get(User, me)
         if found is None or not await self._passwords.matches(password, found.password_hash):
             raise errors.InvalidCredentials("The password is wrong.")
         async with self._database.transaction() as db:
-            user, profile = await lock_user_and_profile(db, me)
-            if user.role == "admin":
-                raise errors.Forbidden("an administrator cannot be deleted; demote the account first")
-            ended = await self._logins.end_all_within(db, me)
-            await enqueue_avatar_deletion(db, self._jobs, self._storage, profile)
-            await _delete_rows(db, me)
-            await self._jobs.forget(db, email=user.email_canonical, user_id=user_id)
-            for name in set(Profile.model_fields) - _KEPT_COLUMNS:
-                setattr(profile, name, Profile.model_fields[name].get_default(call_default_factory=True))
-            user.email = user.email_canonical = f"{user.id}@deleted.invalid"
-            user.password_hash = ""
-            user.is_verified, user.deleted_at = False, utc_now()
-            db.add(profile)
-            db.add(user)
+            ended = await self.delete_within(db, me)
         await self._logins.publish_ended(ended)
+
+    async def delete_child(self, user_id: str) -> None:
+        """Delete the account of a child (16 CFR 312.10), unless its age was corrected meanwhile or it is gone."""
+        async with self._database.transaction() as db:
+            user = await lock_user(db, uuid.UUID(user_id))
+            if user is None or user.deleted_at is not None or user.age_band is not AgeBand.UNDER_13:
+                return
+            if user.role.is_staff:
+                log.warning("child_account_kept user_id=%s reason=staff", user_id)
+                return
+            ended = await self.delete_within(db, user.id)
+        await self._logins.publish_ended(ended)
+        log.info("child_account_deleted user_id=%s", user_id)
+
+    async def delete_within(self, db: AsyncSession, user_id: uuid.UUID) -> list[str]:
+        """Delete an account inside the caller's transaction; return its logins, whose end is to be published.
+
+        Raises Unauthenticated where it is deleted already, and Forbidden for staff.
+        """
+        user, profile = await lock_user_and_profile(db, user_id)
+        if user.role.is_staff:
+            raise errors.Forbidden("an account of staff cannot be deleted; demote it first")
+        ended = await self._logins.end_all_within(db, user_id)
+        await self._barred.add_within(db, user)
+        await _delete_rows(db, user_id)
+        await self._jobs.forget(db, email=user.email_canonical, user_id=str(user_id))
+        await erase_profile(db, self._jobs, self._storage, profile)
+        user.email = user.email_canonical = f"{user.id}@deleted.invalid"
+        user.password_hash = ""
+        if user.ban_reason is not None:  # the words about a person, not that there is a ban
+            user.ban_reason = ""
+        user.age_band = user.age_source = user.age_declared_at = None
+        user.is_verified, user.deleted_at = False, utc_now()
+        db.add(user)
+        return ended
+
+
+async def erase_profile(db: AsyncSession, jobs: Jobs, storage: Storage, profile: Profile) -> None:
+    """Reset a profile whose row is locked, and enqueue the deletion of its avatar."""
+    await enqueue_avatar_deletion(db, jobs, storage, profile)
+    for name in set(Profile.model_fields) - _KEPT_COLUMNS:
+        setattr(profile, name, Profile.model_fields[name].get_default(call_default_factory=True))
+    db.add(profile)
 
 
 async def _delete_rows(db: AsyncSession, user_id: uuid.UUID) -> None:
     """Delete the rows about a user that nothing else refers to, and the personal columns of those that stay."""
     # Refresh tokens stay until they expire: they are why access tokens of the account no longer work.
     await db.execute(sa.update(RefreshToken).where(col(RefreshToken.user_id) == user_id).values(device_id="deleted"))
-    for table in (PasswordResetToken, EmailVerificationToken, LessonProgress):
+    for table in (PasswordResetToken, EmailVerificationToken, AccountDeletionToken, AppealToken, LessonProgress):
         await db.execute(sa.delete(table).where(col(table.user_id) == user_id))
     await db.execute(sa.delete(Notification).where(col(Notification.user_id) == user_id))
     await db.execute(sa.delete(Block).where(sa.or_(col(Block.blocker_id) == user_id, col(Block.blocked_id) == user_id)))
-    await db.execute(sa.update(Report).where(col(Report.reporter_id) == user_id).values(description=None))
+    # Reports stay, to be reviewed without the words and the traits of their reporter. Locked in the order in which
+    # they are locked where they are weighed.
+    mine = sa.select(col(Report.id)).where(col(Report.reporter_id) == user_id).order_by(col(Report.id))
+    await db.execute(mine.with_for_update())
+    await db.execute(
+        sa.update(Report)
+        .where(col(Report.reporter_id) == user_id)
+        .values(description=None, reporter_device=None, reporter_network=None)
+    )
+    await _erase_sanctions(db, user_id)
+
+
+async def _erase_sanctions(db: AsyncSession, user_id: uuid.UUID) -> None:
+    """Close open appeals, and erase every text about or by the user; the sanctions stay, without identity."""
+    mine = sa.select(col(Sanction.id)).where(col(Sanction.user_id) == user_id)
+    of_mine = col(Appeal.sanction_id).in_(mine)
+    await close_appeal_within(db, of_mine, "The account was deleted.")
+    await db.execute(sa.update(Appeal).where(of_mine).values(text=None, decision_reason=None))
+    await db.execute(sa.update(Sanction).where(col(Sanction.user_id) == user_id).values(facts=None, lift_reason=None))

@@ -1,9 +1,13 @@
-"""Administrators: created, promoted, demoted and listed."""
+"""Roles of staff: administrators and moderators are created, promoted, demoted and listed, and lose a lost factor."""
 
 from __future__ import annotations
 
+import uuid
+
+import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
-from sqlmodel import select
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
 
 import errors
 from adapters.database import Database
@@ -11,23 +15,35 @@ from adapters.passwords import Passwords
 from models import Profile, Role, User
 from services.identity.email_verification import require_deliverable
 from services.identity.logins import LoginsService
+from services.identity.second_factors import SecondFactorsService
+from services.identity.security_notices import SecurityNoticesService
 from services.identity.user_rows import find_user_by_email, lock_administrators, lock_user
 from services.operations.audit import AuditService
 
 
 class AdministratorsService:
-    def __init__(self, database: Database, passwords: Passwords, logins: LoginsService, audit: AuditService) -> None:
+    def __init__(
+        self,
+        database: Database,
+        passwords: Passwords,
+        logins: LoginsService,
+        second_factors: SecondFactorsService,
+        notices: SecurityNoticesService,
+        audit: AuditService,
+    ) -> None:
         self._database = database
         self._passwords = passwords
         self._logins = logins
+        self._second_factors = second_factors
+        self._notices = notices
         self._audit = audit
 
-    async def create(self, email: str, password: str) -> User:
-        """Create an administrator's account, verified; raise EmailTaken, PasswordTooCommon or RequestInvalid."""
+    async def create(self, email: str, password: str, role: Role = Role.ADMIN) -> User:
+        """Create an account of staff, verified; raise EmailTaken, PasswordTooCommon or RequestInvalid."""
         user = User(
             email=require_deliverable(email),
             password_hash=await self._passwords.hash_new(password, "password"),
-            role=Role.ADMIN,
+            role=role,
             is_verified=True,
         )
         try:
@@ -35,17 +51,17 @@ class AdministratorsService:
                 db.add(user)
                 await db.flush()
                 db.add(Profile(user_id=user.id))
-                await self._audit.write(db, None, "admin.create", user.id)
+                await self._audit.write(db, None, "admin.create", user.id, **_role_detail(role))
         except IntegrityError:
             raise errors.EmailTaken("an account with this address exists; promote it") from None
         return user
 
-    async def promote(self, email: str) -> User:
-        """Make an account an administrator's; raise NotFound."""
-        return await self._set_role(email, Role.ADMIN)
+    async def promote(self, email: str, role: Role = Role.ADMIN) -> User:
+        """Give an account a role of staff; raise NotFound, LastAdmin, or Forbidden where it is sanctioned."""
+        return await self._set_role(email, role)
 
     async def demote(self, email: str) -> User:
-        """Make an administrator a student again; raise NotFound, or LastAdmin."""
+        """Make an account of staff a student's again; raise NotFound, or LastAdmin."""
         return await self._set_role(email, Role.STUDENT)
 
     async def _set_role(self, email: str, role: Role) -> User:
@@ -58,16 +74,47 @@ class AdministratorsService:
             if user is None:
                 raise errors.NotFound(f"there is no account {email}")
             if user.role is not role:
-                if role is Role.STUDENT and len(administrators) == 1:
+                if user.role is Role.ADMIN and len(administrators) == 1:
                     raise errors.LastAdmin()
+                # No login gets it in, and yet it would be one of those who keep the last administrator from leaving.
+                if role is not Role.STUDENT and await _is_barred(db, user.id):
+                    raise errors.Forbidden("a ban or a suspension of this account is in force; lift it first")
                 user.role = role
                 db.add(user)
+                if role is Role.STUDENT:
+                    await self._second_factors.remove_within(db, user.id)
                 ended = await self._logins.end_all_within(db, user.id)
                 await self._audit.write(db, None, "admin.role", user.id, role=role.value)
         await self._logins.publish_ended(ended)
         return user
 
-    async def list(self) -> list[User]:
-        """Read every administrator, by address."""
+    async def reset_factor(self, email: str) -> User:
+        """Remove the second factor of an account and end its logins; raise NotFound where it has none."""
         async with self._database.transaction() as db:
-            return list((await db.exec(select(User).where(User.role == Role.ADMIN).order_by(User.email))).all())
+            found = await find_user_by_email(db, email)
+            user = await lock_user(db, found.id) if found else None
+            if user is None:
+                raise errors.NotFound(f"there is no account {email}")
+            if not await self._second_factors.remove_within(db, user.id):
+                raise errors.NotFound(f"{email} has no second factor")
+            ended = await self._logins.end_all_within(db, user.id)
+            await self._notices.record_change(db, None, user.id, "reset")
+        await self._logins.publish_ended(ended)
+        return user
+
+    async def list(self) -> list[User]:
+        """Read every account of staff, by address."""
+        async with self._database.transaction() as db:
+            return list((await db.exec(select(User).where(col(User.role) != Role.STUDENT).order_by(User.email))).all())
+
+
+async def _is_barred(db: AsyncSession, user_id: uuid.UUID) -> bool:
+    """Return whether a ban or a suspension is in force, by PostgreSQL's clock."""
+    is_suspended = sa.func.coalesce(col(User.suspended_until) > sa.func.now(), False)
+    statement = sa.select(sa.or_(col(User.is_banned), is_suspended)).where(col(User.id) == user_id)
+    return bool((await db.execute(statement)).scalar_one())
+
+
+def _role_detail(role: Role) -> dict[str, str]:
+    """Return what an entry says of a new account's role; one without it is of an administrator, as it always was."""
+    return {} if role is Role.ADMIN else {"role": role.value}

@@ -12,8 +12,10 @@ from sqlmodel import SQLModel, col, select
 
 from adapters.database import Database
 from models import (
+    Appeal,
     Block,
     CallSession,
+    Consent,
     DeviceToken,
     Dispute,
     Enrollment,
@@ -23,9 +25,12 @@ from models import (
     RefreshToken,
     Refund,
     Report,
+    Sanction,
     SessionRating,
+    User,
 )
 from services.identity.profiles import Me, ProfilesService
+from services.safety.standings import SanctionNotice
 
 T = TypeVar("T", bound=SQLModel)
 OrderBy: TypeAlias = sa.ColumnExpressionArgument[datetime] | sa.ColumnExpressionArgument[uuid.UUID]
@@ -36,6 +41,8 @@ class DataExport:
     """All data of one user."""
 
     me: Me
+    account: User
+    consents: list[Consent]
     refresh_tokens: list[RefreshToken]
     sessions: list[CallSession]
     ratings: list[SessionRating]
@@ -48,6 +55,7 @@ class DataExport:
     progress: list[LessonProgress]
     notifications: list[Notification]
     push_devices: list[DeviceToken]
+    sanctions: list[SanctionNotice]
 
 
 class DataExportService:
@@ -70,6 +78,8 @@ class DataExportService:
 
             return DataExport(
                 me=profile,
+                account=(await db.exec(select(User).where(User.id == me))).one(),
+                consents=await read(Consent, col(Consent.user_id) == me, col(Consent.at), col(Consent.id)),
                 refresh_tokens=await read(RefreshToken, col(RefreshToken.user_id) == me),
                 sessions=await read(CallSession, took_part, col(CallSession.started_at)),
                 ratings=await read(SessionRating, col(SessionRating.rater_id) == me),
@@ -82,4 +92,14 @@ class DataExportService:
                 progress=await read(LessonProgress, col(LessonProgress.user_id) == me),
                 notifications=await read(Notification, col(Notification.user_id) == me, *newest_first),
                 push_devices=await read(DeviceToken, col(DeviceToken.user_id) == me),
+                sanctions=[SanctionNotice(*row) for row in (await db.execute(_select_sanctions(me))).all()],
             )
+
+
+def _select_sanctions(user_id: uuid.UUID) -> sa.Select[Sanction, Appeal | None]:
+    return (
+        sa.select(Sanction, Appeal)
+        .join(Appeal, col(Appeal.sanction_id) == col(Sanction.id), isouter=True)
+        .where(col(Sanction.user_id) == user_id)
+        .order_by(col(Sanction.starts_at))
+    )

@@ -17,6 +17,7 @@ import secrets
 import uuid
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 import sqlalchemy as sa
 from sqlmodel import col, select
@@ -32,7 +33,7 @@ from models import DeviceToken, Platform, Profile, RefreshToken, User, email_add
 from services.identity.login_revocations import LoginRevocations
 from services.identity.user_rows import lock_user
 
-__all__ = ["Device", "Identity", "LoginTokens", "LoginsService"]
+__all__ = ["AccessToken", "Device", "Identity", "LoginTokens", "LoginsService"]
 
 #: How long an exchanged token still returns its child, as long as that child was not exchanged.
 LOST_RESPONSE_GRACE = timedelta(seconds=60)
@@ -53,6 +54,13 @@ class LoginTokens:
     user: User
 
 
+class AccessToken(NamedTuple):
+    """An access token, and its lifetime in seconds."""
+
+    token: str
+    expires_in: int
+
+
 @dataclass(frozen=True, slots=True)
 class Device:
     """A device with a login; `current` is the one that sends the request."""
@@ -66,12 +74,20 @@ class Device:
 
 class LoginsService:
     def __init__(
-        self, database: Database, tokens: AccessTokens, revocations: LoginRevocations, refresh_lifetime: timedelta
+        self,
+        database: Database,
+        tokens: AccessTokens,
+        revocations: LoginRevocations,
+        *,
+        refresh_lifetime: timedelta,
+        staff_lifetime: timedelta,
     ) -> None:
+        """Lifetimes are those of refresh tokens, of learners and of staff."""
         self._database = database
         self._tokens = tokens
         self._revocations = revocations
         self._refresh_lifetime = refresh_lifetime
+        self._staff_lifetime = min(staff_lifetime, refresh_lifetime)
 
     def identify(self, access_token: str) -> Identity:
         """Read an access token; raise Unauthenticated, also where its login has ended."""
@@ -80,17 +96,27 @@ class LoginsService:
         logs.user_id.set(identity.user_id)
         return identity
 
-    async def open(self, db: AsyncSession, user: User, device_id: str, platform: str) -> tuple[LoginTokens, list[str]]:
+    async def open(
+        self,
+        db: AsyncSession,
+        user: User,
+        device_id: str,
+        platform: str,
+        *,
+        factor_proven_at: datetime | None = None,
+    ) -> tuple[LoginTokens, list[str]]:
         """Open a login inside the caller's transaction, which holds the account's row; end the device's earlier one.
 
-        Returns its tokens and the ids of the logins that ended; pass the latter to `publish_ended` after the commit.
+        `factor_proven_at` is set where the login has proven the account's second factor. Returns its tokens and the ids
+        of the logins that ended; pass the latter to `publish_ended` after the commit.
         """
         family_id, refresh_token = uuid.uuid4(), secrets.token_urlsafe(32)
         earlier = sa.and_(col(RefreshToken.user_id) == user.id, col(RefreshToken.device_id) == device_id)
         # Before the insert: a unique index allows a device one token that can be used.
         ended = await self._end(db, earlier, successor=family_id)
-        db.add(self._build_row(user.id, family_id, refresh_token, device_id, Platform(platform)))
-        return self._issue_tokens(user, family_id, refresh_token, device_id, Platform(platform)), ended
+        row = self._build_row(user, family_id, refresh_token, device_id, Platform(platform), factor_proven_at)
+        db.add(row)
+        return self._issue_tokens(user, row, refresh_token), ended
 
     async def refresh(self, refresh_token: str) -> LoginTokens:
         """Exchange a refresh token for its child; raise RefreshTokenInvalid or RefreshTokenReused."""
@@ -108,7 +134,7 @@ class LoginsService:
                 outcome = await self._rotate(db, user, row, refresh_token)
             elif await self._is_retry_after_lost_response(db, row, refresh_token):
                 child = _derive_child(refresh_token, row.child_nonce)
-                outcome = self._issue_tokens(user, row.family_id, child, row.device_id, row.platform)
+                outcome = self._issue_tokens(user, row, child)
             else:
                 # This commits although the response is an error.
                 ended = await self._end(db, col(RefreshToken.family_id) == row.family_id)
@@ -127,9 +153,9 @@ class LoginsService:
             .where(col(RefreshToken.id) == row.id)
             .values(rotated_at=sa.func.now(), child_nonce=nonce)
         )
-        db.add(self._build_row(row.user_id, row.family_id, child, row.device_id, row.platform))
+        db.add(self._build_row(user, row.family_id, child, row.device_id, row.platform, row.factor_proven_at))
         await db.execute(sa.update(Profile).where(col(Profile.user_id) == user.id).values(last_active_at=utc_now()))
-        return self._issue_tokens(user, row.family_id, child, row.device_id, row.platform)
+        return self._issue_tokens(user, row, child)
 
     async def _is_retry_after_lost_response(self, db: AsyncSession, row: RefreshToken, refresh_token: str) -> bool:
         """Return whether this token's child is its family's newest token, and less than a minute old."""
@@ -143,26 +169,54 @@ class LoginsService:
         return (await db.exec(unused)).first() is not None
 
     def _build_row(
-        self, user_id: uuid.UUID, family_id: uuid.UUID, refresh_token: str, device_id: str, platform: Platform
+        self,
+        user: User,
+        family_id: uuid.UUID,
+        refresh_token: str,
+        device_id: str,
+        platform: Platform,
+        factor_proven_at: datetime | None,
     ) -> RefreshToken:
         return RefreshToken(
-            user_id=user_id,
+            user_id=user.id,
             family_id=family_id,
             token_hash=hash_token(refresh_token),
             device_id=device_id,
             platform=platform,
-            expires_at=utc_now() + self._refresh_lifetime,
+            expires_at=utc_now() + (self._staff_lifetime if user.role.is_staff else self._refresh_lifetime),
+            factor_proven_at=factor_proven_at,
         )
 
-    def _issue_tokens(
-        self, user: User, family_id: uuid.UUID, refresh_token: str, device_id: str, platform: Platform
-    ) -> LoginTokens:
-        access_token = self._tokens.issue(
-            user_id=str(user.id), email=user.email, role=user.role.value, family_id=str(family_id)
+    def _issue_tokens(self, user: User, row: RefreshToken, refresh_token: str) -> LoginTokens:
+        access_token = self._issue_access(user, str(row.family_id), row.factor_proven_at)
+        proof = self._tokens.issue_device_proof(email_addresses.account_key(user.email), row.device_id)
+        return LoginTokens(*access_token, refresh_token, proof, row.platform, user)
+
+    def _issue_access(self, user: User, family_id: str, factor_proven_at: datetime | None) -> AccessToken:
+        token = self._tokens.issue(
+            user_id=str(user.id),
+            email=user.email,
+            role=user.role.value,
+            family_id=family_id,
+            factor_proven_at=factor_proven_at,
         )
-        proof = self._tokens.issue_device_proof(email_addresses.account_key(user.email), device_id)
-        lifetime = int(self._tokens.lifetime.total_seconds())
-        return LoginTokens(access_token, lifetime, refresh_token, proof, platform, user)
+        return AccessToken(token, int(self._tokens.lifetime.total_seconds()))
+
+    async def record_factor_proof(self, db: AsyncSession, user: User, identity: Identity) -> AccessToken:
+        """Record inside the caller's transaction, which locks the account, that a login has just proven its factor.
+
+        Returns its next access token; raises Unauthenticated where the login has ended.
+        """
+        now = utc_now()
+        statement = sa.update(RefreshToken).where(_is_current(identity)).values(factor_proven_at=now)
+        if (await db.execute(statement.returning(col(RefreshToken.id)))).first() is None:
+            raise errors.Unauthenticated("This login has ended; log in again.")
+        return self._issue_access(user, identity.family_id, now)
+
+    @staticmethod
+    async def read_factor_proof(db: AsyncSession, identity: Identity) -> datetime | None:
+        """Read when a login last proved its factor."""
+        return (await db.exec(select(RefreshToken.factor_proven_at).where(_is_current(identity)))).first()
 
     def is_known_device(self, proof: str, email: str, device_id: str) -> bool:
         """Return whether a proof shows that this device has logged in to the account of this address."""
@@ -191,6 +245,15 @@ class LoginsService:
     async def end_all_within(self, db: AsyncSession, user_id: uuid.UUID) -> list[str]:
         """End every login of a user whose row is locked; pass the result to `publish_ended` after the commit."""
         return await self._end(db, col(RefreshToken.user_id) == user_id)
+
+    async def end_others_within(self, db: AsyncSession, identity: Identity) -> list[str]:
+        """End the other logins of an account whose row is locked; pass the result to `publish_ended`."""
+        of_user = col(RefreshToken.user_id) == uuid.UUID(identity.user_id)
+        return await self._end(db, of_user & (col(RefreshToken.family_id) != uuid.UUID(identity.family_id)))
+
+    async def end_login_within(self, db: AsyncSession, user_id: uuid.UUID, login_id: uuid.UUID) -> list[str]:
+        """End one login of a user whose row is locked; pass the result to `publish_ended`."""
+        return await self._end(db, (col(RefreshToken.user_id) == user_id) & (col(RefreshToken.family_id) == login_id))
 
     async def publish_ended(self, ended: list[str]) -> None:
         """Publish to all processes which logins have ended; call it after the commit."""
@@ -249,6 +312,16 @@ class LoginsService:
         )
         async with self._database.transaction() as db:
             return [Device(*row) for row in (await db.execute(devices)).all()]
+
+
+def _is_current(identity: Identity) -> sa.ColumnElement[bool]:
+    """Return the condition of the token that the login of a request exchanges next."""
+    return sa.and_(
+        col(RefreshToken.family_id) == uuid.UUID(identity.family_id),
+        col(RefreshToken.user_id) == uuid.UUID(identity.user_id),
+        col(RefreshToken.rotated_at).is_(None),
+        ~col(RefreshToken.revoked),
+    )
 
 
 def _derive_child(parent: str, nonce: str | None) -> str:

@@ -12,9 +12,9 @@ from sqlmodel import col
 
 from digests import hash_token
 from instants import utc_now
-from models import EmailVerificationToken, PasswordResetToken
+from models import AccountDeletionToken, EmailVerificationToken, PasswordResetToken
 
-Row = TypeVar("Row", PasswordResetToken, EmailVerificationToken)
+Row = TypeVar("Row", PasswordResetToken, EmailVerificationToken, AccountDeletionToken)
 
 
 def make_token(table: type[Row], user_id: uuid.UUID, lifetime: timedelta) -> tuple[str, Row]:
@@ -23,6 +23,8 @@ def make_token(table: type[Row], user_id: uuid.UUID, lifetime: timedelta) -> tup
     return token, table(user_id=user_id, token_hash=hash_token(token), expires_at=utc_now() + lifetime)
 
 
-def is_usable(table: type[PasswordResetToken] | type[EmailVerificationToken], token: str) -> sa.ColumnElement[bool]:
+def is_usable(
+    table: type[PasswordResetToken] | type[EmailVerificationToken] | type[AccountDeletionToken], token: str
+) -> sa.ColumnElement[bool]:
     """Return the condition of a token that is neither used nor expired, by PostgreSQL's clock."""
     return sa.and_(col(table.token_hash) == hash_token(token), ~col(table.used), col(table.expires_at) > sa.func.now())

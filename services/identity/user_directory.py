@@ -13,12 +13,13 @@ from sqlmodel import col, select
 
 import errors
 from adapters.database import Database, plan_by_values
-from models import AuditEntry, Profile, Report, Role, User, email_addresses
+from models import AuditEntry, Profile, Role, User, email_addresses
 from services.calls.call_history import Call, CallHistoryService
 from services.operations.audit import AuditService
 from services.pagination import Page, read_page, seek
 from services.payments.orders import AdminOrder, OrdersService
 from services.safety.reports import ReportsService
+from services.safety.review_queue import ReviewItem
 
 #: Calls, reports and orders that are read with an account, and entries of the audit log about bans.
 _RECENT_ROWS, _BAN_ENTRIES = 10, 100
@@ -40,8 +41,8 @@ class UserDetail:
     user: User
     profile: Profile
     calls: list[Call]
-    reports_about: list[Report]
-    reports_by: list[Report]
+    reports_about: list[ReviewItem]
+    reports_by: list[ReviewItem]
     orders: list[AdminOrder]
     bans: list[AuditEntry]
 
@@ -101,7 +102,7 @@ class UserDirectoryService:
             await plan_by_values(db)
             return await read_page(db, statement, key, limit=limit, cursor=None, build=UserWithProfile)
 
-    async def read(self, user_id: str) -> UserDetail:
+    async def read(self, user_id: str, *, with_orders: bool = True) -> UserDetail:
         """Read an account, also one that is deleted; raise NotFound."""
         statement = select(User, Profile).join(Profile, col(Profile.user_id) == col(User.id))
         async with self._database.transaction() as db:
@@ -111,9 +112,11 @@ class UserDirectoryService:
         calls = await self._call_history.list_calls(user_id, limit=_RECENT_ROWS, cursor=None)
         about = await self._reports.list_all(reported_id=user_id, limit=_RECENT_ROWS)
         by = await self._reports.list_all(reporter_id=user_id, limit=_RECENT_ROWS)
-        orders = await self._orders.list_all(user_id=user_id, limit=_RECENT_ROWS)
+        orders: list[AdminOrder] = []
+        if with_orders:
+            orders = (await self._orders.list_all(user_id=user_id, limit=_RECENT_ROWS)).items
         bans = await self._audit.list_all(target_id=user_id, actions=("user.ban", "user.unban"), limit=_BAN_ENTRIES)
-        return UserDetail(*found, calls.items, about.items, by.items, orders.items, bans.items)
+        return UserDetail(*found, calls.items, about.page.items, by.page.items, orders, bans.items)
 
 
 def _narrow_by_search(users: _Keys, search: str) -> list[_Keys]:

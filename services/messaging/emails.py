@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import jinja2
 
@@ -14,6 +15,8 @@ _TEMPLATES = jinja2.Environment(
     undefined=jinja2.StrictUndefined,
     trim_blocks=True,
 )
+
+_PAGES = (("Terms", "/terms"), ("Privacy", "/privacy"), ("Safety", "/safety"), ("Contact", "/contact"))
 
 
 def password_reset(to: str, link: str) -> Mail:
@@ -36,8 +39,68 @@ def verification(to: str, link: str) -> Mail:
     )
 
 
+def account_deletion(to: str, link: str) -> Mail:
+    return _mail(
+        to,
+        "Download your data or delete your account",
+        [
+            "A link to download your data or to delete your Parlance account was requested for this address.",
+            "The link opens a page that says what would be deleted, and asks you to confirm. It works for an hour.",
+        ],
+        ("Open the page", link),
+        "If you did not request it, ignore this mail: nothing is deleted. Do not pass the link on.",
+    )
+
+
+def security_notice(to: str, sentence: str, link: str) -> Mail:
+    return _mail(
+        to,
+        "A change to the second factor of your account",
+        [sentence],
+        ("Review your devices and second factor", link),
+        "If this was not you, another person has your password: log in, set a new one, and write to an administrator.",
+    )
+
+
+def sanction_statement(to: str, decision: str, reasons: list[str], link: str) -> Mail:
+    return _mail(
+        to,
+        "A decision about your account",
+        [decision, *reasons],
+        ("Read the decision and appeal", link),
+        "The link is for you alone. It works until the last day of the appeal.",
+    )
+
+
+def sanction_lifted(to: str, kind: str, sentences: list[str], link: str) -> Mail:
+    return _mail(
+        to,
+        f"Your {kind} was lifted",
+        sentences,
+        ("Go to Parlance", link),
+        "An appeal that you had submitted is closed by this.",
+    )
+
+
+def appeal_decision(to: str, sentences: list[str], link: str) -> Mail:
+    return _mail(
+        to,
+        "The decision about your appeal",
+        sentences,
+        ("Go to Parlance", link),
+        "A person has decided about your appeal, not the one who had taken the decision before.",
+    )
+
+
 def _mail(to: str, subject: str, sentences: list[str], action: tuple[str, str], closing: str) -> Mail:
-    words = {"subject": subject, "sentences": sentences, "label": action[0], "link": action[1], "closing": closing}
+    words: dict[str, object] = {
+        "subject": subject,
+        "sentences": sentences,
+        "label": action[0],
+        "link": action[1],
+        "closing": closing,
+    }
+    words["pages"] = _list_pages(action[1])
     return Mail(
         to=to,
         subject=subject,
@@ -45,3 +108,9 @@ def _mail(to: str, subject: str, sentences: list[str], action: tuple[str, str], 
         text=_TEMPLATES.get_template("mail.txt").render(words),
         link=action[1],
     )
+
+
+def _list_pages(link: str) -> list[tuple[str, str]]:
+    """Return titles and addresses of the pages that each mail links to, on the site of its link."""
+    parts = urlsplit(link)
+    return [(title, f"{parts.scheme}://{parts.netloc}{path}") for title, path in _PAGES]

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from models import Lesson, NotificationType, Order, Report
+from digests import compute_digest
+from models import Appeal, AppealStatus, Lesson, NotificationType, Order, Report, Sanction, SanctionKind
 from models.payment_alert import AlertKind
 
 _STREAK_WORDS = {3: "Three", 7: "Seven", 30: "Thirty", 100: "A hundred"}
@@ -113,10 +114,111 @@ def new_report(report: Report) -> NotificationTemplate:
     return _alert("A new report", f"A learner was reported for: {reason}.", data, f"report:{report.id}")
 
 
+def _redress(contact: str) -> str:
+    """How to answer a decision about reports and pictures (DSA, articles 16(5) and 17(3)(f))."""
+    return (
+        f"If you disagree, write to {contact}, free of charge: a person will answer. You can also turn to a certified"
+        " body for out-of-court dispute settlement, or to a court."
+    )
+
+
+def report_decided(report: Report, contact: str) -> NotificationTemplate:
+    """For the reporter: whether we acted, not how, and how to answer."""
+    outcome = report.outcome or "no_action"
+    found = {
+        "acted": "We have reviewed your report and acted on it.",
+        "no_action": "We have reviewed your report and found no reason to act.",
+    }[outcome]
+    return NotificationTemplate(
+        NotificationType.SYSTEM,
+        "Your report was reviewed",
+        f"{found} To protect everyone involved we do not share more. {_redress(contact)}",
+        {"kind": "report_decided", "reportId": str(report.id), "outcome": outcome},
+        f"report_decided:{report.id}:{outcome}",
+    )
+
+
+def report_overdue(report: Report) -> NotificationTemplate:
+    data = {"kind": "report_overdue", "reportId": str(report.id), "userId": str(report.reported_id)}
+    reason = report.reason.replace("_", " ")
+    body = f"A report for {reason} is not reviewed, and its time is over."
+    return _alert("A report is overdue", body, data, f"report_overdue:{report.id}")
+
+
+def pairing_held(user_id: uuid.UUID) -> NotificationTemplate:
+    data = {"kind": "pairing_held", "userId": str(user_id)}
+    body = "An urgent report keeps a learner from being paired, for up to a day. Review the report to end that."
+    # Without an occasion: a learner may be held again later.
+    return _alert("A learner is not paired", body, data, None)
+
+
 def user_flagged(user_id: uuid.UUID) -> NotificationTemplate:
     data = {"kind": "flagged", "userId": str(user_id)}
     # Without an occasion: a learner may be cleared, and be reported again.
-    return _alert("A learner needs review", "Several learners have reported the same one.", data, None)
+    return _alert("A learner needs review", "The pending reports of a learner weigh enough for a flag.", data, None)
+
+
+def picture_held(user_id: uuid.UUID, url: str) -> NotificationTemplate:
+    return _alert(
+        "A picture needs review",
+        "The screen did not decide about a learner's picture. It waits in the list of pictures at /admin-ui.",
+        {"kind": "picture", "userId": str(user_id)},
+        f"picture:{compute_digest(url)[:32]}",
+    )
+
+
+def picture_removed(url: str, contact: str) -> NotificationTemplate:
+    return NotificationTemplate(
+        NotificationType.SYSTEM,
+        "Your picture was removed",
+        "A person of our staff has looked at your profile picture and found that it breaks the rules of conduct. You"
+        f" can upload another one. {_redress(contact)}",
+        {"kind": "picture_removed"},
+        f"picture_removed:{compute_digest(url)[:32]}",
+    )
+
+
+def sanction_issued(sanction: Sanction) -> NotificationTemplate:
+    title = {
+        SanctionKind.WARNING: "You have received a warning",
+        SanctionKind.SUSPENSION: "Your account is suspended",
+        SanctionKind.BAN: "Your account is banned",
+    }[sanction.kind]
+    return NotificationTemplate(
+        NotificationType.SYSTEM,
+        title,
+        # Not the facts: a push is shown on locked screens.
+        "The e-mail about it says why, and how to appeal.",
+        {"kind": "sanction", "sanctionId": str(sanction.id)},
+        f"sanction:{sanction.id}",
+    )
+
+
+def sanction_lifted(sanction: Sanction) -> NotificationTemplate:
+    return NotificationTemplate(
+        NotificationType.SYSTEM,
+        f"Your {sanction.kind.value} was lifted",
+        "The e-mail about it says why.",
+        {"kind": "sanction", "sanctionId": str(sanction.id)},
+        f"sanction:{sanction.id}:lifted",
+    )
+
+
+def appeal_decided(appeal: Appeal, sanction: Sanction) -> NotificationTemplate:
+    kind = sanction.kind.value
+    outcome = f"The {kind} is lifted." if appeal.status is AppealStatus.OVERTURNED else f"The {kind} stays."
+    return NotificationTemplate(
+        NotificationType.SYSTEM,
+        "Your appeal was decided",
+        f"{outcome} The e-mail about it says why.",
+        {"kind": "appeal", "sanctionId": str(sanction.id)},
+        f"appeal:{appeal.id}",
+    )
+
+
+def new_appeal(appeal: Appeal, sanction: Sanction) -> NotificationTemplate:
+    data = {"kind": "appeal", "appealId": str(appeal.id), "userId": str(sanction.user_id)}
+    return _alert("A new appeal", f"A learner appeals against a {sanction.kind.value}.", data, f"appeal:{appeal.id}")
 
 
 def video_ready(lesson: Lesson) -> NotificationTemplate:

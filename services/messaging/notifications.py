@@ -49,6 +49,11 @@ async def notify_admins(db: AsyncSession, template: NotificationTemplate) -> Non
     await _notify(db, col(User.role) == Role.ADMIN, template)
 
 
+async def notify_staff(db: AsyncSession, template: NotificationTemplate) -> None:
+    """Notify every administrator and moderator inside the caller's transaction."""
+    await _notify(db, col(User.role) != Role.STUDENT, template)
+
+
 async def _notify(db: AsyncSession, condition: sa.ColumnElement[bool], template: NotificationTemplate) -> int:
     values = {
         "id": sa.func.gen_random_uuid(),

@@ -5,4 +5,4 @@ from models import AuditEntry
 TAGS = ("admin", "health", "metrics")
 EVENTS: tuple[str, ...] = ()
 MODELS = (AuditEntry,)
-JOBS = ("jobs.retry_stalled", "pruning.prune", "storage.delete", "storage.delete_all")
+JOBS = ("jobs.retry_stalled", "pruning.prune", "retention.erase", "storage.delete", "storage.delete_all")

@@ -42,7 +42,12 @@ _COUNTS = """
         (SELECT count(*) FROM users WHERE created_at >= :today) AS new_today,
         (SELECT count(*) FROM reports WHERE status = 'pending') AS open_reports,
         (SELECT count(*) FROM users WHERE flagged_at IS NOT NULL AND deleted_at IS NULL) AS flagged_users,
-        (SELECT count(*) FROM disputes WHERE status = 'open') AS open_disputes
+        (SELECT count(*) FROM disputes WHERE status = 'open') AS open_disputes,
+        (SELECT count(*) FROM appeals WHERE status = 'open') AS open_appeals
+"""
+_APPEALS = """
+    SELECT count(*) FILTER (WHERE status = 'upheld'), count(*) FILTER (WHERE status = 'overturned')
+    FROM appeals WHERE decided_at >= :since
 """
 _LIVE = "SELECT count(*), count(connected_at) FROM call_sessions WHERE ended_at IS NULL AND started_at > :since"
 _WAIT = """
@@ -118,6 +123,9 @@ class DashboardStats:
     open_reports: int
     flagged_users: int
     open_disputes: int
+    open_appeals: int
+    appeals_upheld: int
+    appeals_overturned: int
     searches: int | None
     live_rooms: int
     live_calls: int
@@ -173,6 +181,7 @@ class DashboardService:
 
             totals = await _read_totals(db)
             (counts,) = await ask(_COUNTS, today=today)
+            (appeals,) = await ask(_APPEALS, since=first_day)
             (live,) = await ask(_LIVE, since=at - timedelta(seconds=ROOM_SECONDS))
             (wait,) = await ask(_WAIT, since=at - timedelta(hours=1))
             by_hour = dict(map(tuple, await ask(_BY_HOUR, since=first_hour)))
@@ -188,6 +197,8 @@ class DashboardService:
             courses=totals["courses"],
             orders=totals["orders"],
             **counts._mapping,
+            appeals_upheld=appeals[0],
+            appeals_overturned=appeals[1],
             searches=searches,
             live_rooms=live[0],
             live_calls=live[1],

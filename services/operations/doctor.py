@@ -23,12 +23,16 @@ from instants import utc_now
 from services.operations import startup
 from services.operations.findings import Finding, NotOk, describe_error, fault, warning
 from services.operations.vendor_checks import VendorChecks
-from settings import Settings, SettingsError
+from services.safety import policies
+from services.safety.word_lists import WordListError, load_word_lists
+from settings import GATES, Settings, SettingsError
 
 #: Of each check.
 TIMEOUT_SECONDS = 6
 #: The oldest PostgreSQL that the product is tested on.
 _OLDEST_POSTGRES = 16
+#: Accounts that one line names.
+_MAX_LISTED_STAFF = 10
 #: Less than the leeway of access tokens.
 _MAX_CLOCK_SKEW_SECONDS = LEEWAY_SECONDS / 2
 
@@ -43,9 +47,16 @@ class DoctorService:
         #: Each returns a summary where all is well, and raises NotOk otherwise.
         self._checks: dict[str, Callable[[], Awaitable[str]]] = {
             "settings": self._check_settings,
+            "policy": self._check_policy,
+            "holds": self._check_holds,
+            "word lists": self._check_word_lists,
+            "gates": self._check_gates,
             "keys": self._check_keys,
+            "second factors": self._check_second_factors,
             "bus": self._check_bus_directory,
+            "identifier hashes": self._check_identifier_hashes,
             "database": self._check_database,
+            "staff": self._check_staff,
             "migrations": self._check_migrations,
             "redis": self._check_redis,
             "storage": self._check_storage,
@@ -84,6 +95,55 @@ class DoctorService:
         limits = "loose" if settings.rate_limit_factor > 1 else "strict"
         return f"APP_ENV={settings.app_env}, {settings.app_url}, rate limits {limits}"
 
+    async def _check_policy(self) -> str:
+        """Check documents and contact: an operator names a contact (DSA art. 11 and 12) and has texts of their own."""
+        settings, directory = self._settings, self._settings.policy_directory
+        try:
+            texts = policies.load_all(directory)
+        except policies.PolicyError as error:
+            raise fault(
+                str(error), "Correct the file, or leave POLICY_DIRECTORY empty for the texts that ship."
+            ) from None
+        if directory is not None and (unknown := policies.find_unknown_files(directory)):
+            fix = f"Name the files after documents: {', '.join(f'{name}.md' for name in texts)}."
+            raise warning(f"no document is replaced by {', '.join(unknown)} in {directory}", fix)
+        missing = [name for name in ("CONTACT_EMAIL", "CONTACT_ADDRESS") if getattr(settings, name.lower()) is None]
+        if settings.is_production and missing:
+            summary = f"{' and '.join(missing)} not set: nobody learns whom to write to"
+            raise fault(summary, "Set them to the operator's addresses, which /contact publishes (DSA art. 11 and 12).")
+        default = [name for name in policies.ACCEPTED if texts[name].is_default]
+        if settings.is_production and default:
+            summary = f"the texts that ship are in use for {', '.join(default)}"
+            raise warning(summary, "Have a lawyer write your own, and name their folder in POLICY_DIRECTORY.")
+        contact = settings.contact_email or "not set"
+        return f"{len(texts)} documents, minimum age {settings.minimum_age}, contact {contact}"
+
+    async def _check_holds(self) -> str:
+        """Check which reports hold pairing: a listed reason lets anybody hold a partner for a day."""
+        settings = self._settings
+        lasts = f"{settings.report_hold.total_seconds() / 3600:g} h"
+        if listed := ", ".join(settings.report_hold_reasons):
+            summary = f"one report by anybody for {listed} keeps a learner from being paired for up to {lasts}"
+            raise warning(summary, "Leave REPORT_HOLD_REASONS empty, unless your lawyer and trust team decided so.")
+        return f"up to {lasts}, by evidence, or by a record: {settings.report_record_holds} learners at one time"
+
+    async def _check_word_lists(self) -> str:
+        try:
+            lists = load_word_lists(self._settings.word_lists_directory)
+        except WordListError as error:
+            fix = "Correct the file, or leave WORD_LISTS_DIRECTORY empty for the lists that ship."
+            raise fault(str(error), fix) from None
+        if not lists.entries:
+            raise warning("no list has an entry: nothing is refused", "Add entries, or set TEXT_FILTER=off.")
+        return f"{len(lists.entries)} entries in {len(lists.languages)} languages"
+
+    async def _check_gates(self) -> str:
+        settings = self._settings
+        off = [gate.upper() for gate in GATES if not settings.is_on(gate)]
+        if off and settings.is_production:
+            raise fault(f"off: {', '.join(off)}", "Set each to on, or leave it out: unset is on in production.")
+        return f"off: {', '.join(off)}" if off else "all on"
+
     async def _check_keys(self) -> str:
         files = KeyFiles(self._settings)
         try:
@@ -97,6 +157,40 @@ class DoctorService:
             summary = f"{files.private_path} has mode {mode:04o}: other users of this machine may read it"
             raise fault(summary, f"Run `chmod 600 {files.private_path}`, and `parlance keys rotate` if they did.")
         return f"{key_id} signs, mode {mode:04o}, {len(published)} published"
+
+    async def _check_second_factors(self) -> str:
+        settings = self._settings
+        required = "required of staff" if settings.is_on("staff_second_factor") else "not required"
+        if settings.second_factor_keys is not None:
+            return f"{required}, secrets are encrypted"
+        summary = f"{required}, SECOND_FACTOR_KEYS is not set: their secrets are stored unencrypted"
+        if settings.is_production:
+            raise warning(summary, "Set it on all hosts to the output of `openssl rand -hex 32`; used secrets follow.")
+        return summary
+
+    async def _check_identifier_hashes(self) -> str:
+        if self._settings.identifier_hash_keys is not None:
+            return "IDENTIFIER_HASH_KEYS is set"
+        summary = "IDENTIFIER_HASH_KEYS is not set: a rotation of the signing key lets banned addresses in again"
+        if self._settings.is_production:
+            raise warning(summary, "Set it on all hosts to the output of `openssl rand -hex 32`, before the first ban.")
+        return summary
+
+    async def _check_staff(self) -> str:
+        """List staff without a second factor: with the password alone, who logs in first enrolls one."""
+        statement = (
+            "SELECT email FROM users LEFT JOIN second_factors ON user_id = id AND enrolled_at IS NOT NULL"
+            " WHERE role <> 'student' AND user_id IS NULL ORDER BY email"
+        )
+        async with self._database() as connection:
+            if await (await connection.execute("SELECT to_regclass('second_factors')")).fetchone() == (None,):
+                return "not examined: migrations are pending"
+            without = [row[0] for row in await (await connection.execute(statement)).fetchall()]
+        if without and self._settings.is_on("staff_second_factor"):
+            listed = ", ".join(without[:_MAX_LISTED_STAFF]) + (", and more" if len(without) > _MAX_LISTED_STAFF else "")
+            summary = f"{len(without)} without a second factor: {listed}"
+            raise warning(summary, "Let each log in at /admin-ui and set one up at once, or demote the account.")
+        return f"{len(without)} without a second factor"
 
     async def _check_bus_directory(self) -> str:
         startup.check_bus_directory(self._settings)

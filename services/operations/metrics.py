@@ -24,9 +24,10 @@ from adapters.ports import Bus
 from adapters.redis import UNAVAILABLE
 from adapters.tasks import BackgroundTasks
 from services.bus_messages import Message
-from services.calls.matchmaking import WAIT_BUCKETS_SECONDS, MatchmakingService
+from services.calls.matchmaking import MatchmakingService
 from services.calls.room_reader import LEVELS
 from services.calls.rooms import ROOM_SECONDS, Rooms
+from services.calls.wait_estimates import WAIT_BUCKETS_SECONDS
 from services.payments.webhooks import WebhooksService
 
 log = logging.getLogger("parlance.metrics")
@@ -45,6 +46,15 @@ _JOBS_QUERY = """
 _CALLS_QUERY = """
     SELECT count(*) - count(connected_at), count(connected_at) FROM call_sessions
     WHERE ended_at IS NULL AND started_at > now() - make_interval(secs => :longest)
+"""
+_APPEALS_QUERY = """
+    SELECT CAST(status AS text), count(*) FROM appeals
+    WHERE status = 'open' OR decided_at > now() - interval '30 days' GROUP BY 1
+"""
+
+_REPORTS_QUERY = """
+    SELECT is_urgent, count(*), count(*) FILTER (WHERE due_at < now()), extract(epoch FROM now() - min(created_at))
+    FROM reports WHERE status = 'pending' GROUP BY 1
 """
 
 Kind = Literal["counter", "gauge", "histogram"]
@@ -238,13 +248,21 @@ class MetricsService:
     async def _read_database(self) -> AsyncIterator[Metric]:
         async with self._database.engine.connect() as connection:
             jobs = (await connection.execute(sa.text(_JOBS_QUERY))).all()
+            reports = (await connection.execute(sa.text(_REPORTS_QUERY))).all()
             ((unjoined, joined),) = (await connection.execute(sa.text(_CALLS_QUERY), {"longest": ROOM_SECONDS})).all()
+            appeals: list[Sample] = [
+                ([status], count) for status, count in await connection.execute(sa.text(_APPEALS_QUERY))
+            ]
         counts: list[Sample] = [([task, status], count) for task, status, count, _ in jobs]
         ages: list[Sample] = [([task], max(0.0, float(age))) for task, _, _, age in jobs if age is not None]
         rooms: list[Sample] = [(["unjoined"], unjoined), (["joined"], joined)]
         yield Metric("parlance_jobs", "gauge", "Jobs that wait, run or have failed.", ("task", "status"), (), counts)
         yield Metric("parlance_job_age_seconds", "gauge", "Age of the oldest job to start.", ("task",), (), ages)
         yield Metric("parlance_rooms", "gauge", "Open rooms.", ("state",), (), rooms)
+        for metric in _build_report_metrics({row[0]: (row[1], row[2], row[3]) for row in reports}):
+            yield metric
+        help_text = "Open appeals, and those of the last 30 days by outcome."
+        yield Metric("parlance_appeals", "gauge", help_text, ("status",), (), appeals)
 
     async def _read_redis(self) -> AsyncIterator[Metric]:
         waiting = await self._rooms.count_searches_by_level()
@@ -253,6 +271,20 @@ class MetricsService:
 
     async def stop(self) -> None:
         await self._tasks.stop()
+
+
+def _build_report_metrics(found: dict[bool, tuple[int, int, float]]) -> list[Metric]:
+    """Build the metrics of the review queue: how many reports, how many overdue, the age of the oldest."""
+    rows = [(urgent, found.get(urgent == "yes", (0, 0, 0.0))) for urgent in ("yes", "no")]
+
+    def build(name: str, text: str, index: int) -> Metric:
+        return Metric(name, "gauge", text, ("urgent",), (), [([urgent], float(row[index])) for urgent, row in rows])
+
+    return [
+        build("parlance_reports_open", "Reports to review.", 0),
+        build("parlance_reports_overdue", "Reports to review whose deadline has passed.", 1),
+        build("parlance_report_age_seconds", "Age of the oldest report to review.", 2),
+    ]
 
 
 def _encode_histogram(histogram: Histogram) -> tuple[list[int], float]:

@@ -1,4 +1,4 @@
-"""Deletion of rows that are no longer needed: read notifications, tokens of mails, handled provider events.
+"""Deletion of rows that are no longer needed: read notifications, tokens of mails, age refusals, provider events.
 
 In bounded batches, each found by an index. Never deleted: achievements, whose row keeps one from being granted twice;
 unhandled events; refresh tokens, because a rotated one reveals a theft (`LoginsService.delete_expired` deletes expired
@@ -42,6 +42,10 @@ class PruningService:
             ("notifications", _NOTIFICATIONS, "read_at", notifications_after),
             ("password_reset_tokens", _TOKENS, "expires_at", mailed_tokens_after),
             ("email_verification_tokens", _TOKENS, "expires_at", mailed_tokens_after),
+            ("account_deletion_tokens", _TOKENS, "expires_at", mailed_tokens_after),
+            ("appeal_tokens", _TOKENS, "expires_at", mailed_tokens_after),
+            ("age_refusals", _TOKENS, "expires_at", timedelta()),
+            ("barred_identifiers", "until < :before", "until", timedelta()),
             ("webhook_events", _EVENTS, "handled_at", webhook_events_after),
         )
 

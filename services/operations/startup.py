@@ -25,6 +25,7 @@ from adapters import budgets, bus, mesh, postgresql, redis
 from adapters.keys import KeyFiles
 from adapters.redis_connection import CONNECT_TIMEOUT_SECONDS, NotPrimary
 from adapters.storage import Storage, StorageRefused
+from services.safety import policies
 from setting_values import RedisAddress, url_host
 from settings import Settings
 
@@ -101,8 +102,9 @@ async def wait_for(
 
 
 def check_files(settings: Settings) -> None:
-    """Check the key pair and BUS_DIRECTORY; raise KeyFileError or Misconfigured."""
+    """Check the key pair, the documents and BUS_DIRECTORY; raise KeyFileError, PolicyError or Misconfigured."""
     KeyFiles(settings).signing_key()
+    policies.load_all(settings.policy_directory)
     check_bus_directory(settings)
 
 

@@ -13,16 +13,19 @@ import errors
 from adapters.database import Database
 from models import Block, Profile, User
 from services.pagination import Page, read_page
+from services.safety.hidden_pictures import DEFAULT_MINIMUM_WEIGHT, shown_avatar
 
 
 class BlockedUser(NamedTuple):
     block: Block
     profile: Profile
+    avatar_url: str | None
 
 
 class BlocksService:
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, picture_hide_weight: float = DEFAULT_MINIMUM_WEIGHT) -> None:
         self._database = database
+        self._picture_hide_weight = picture_hide_weight
 
     async def block(self, user_id: str, other_id: str) -> None:
         """Block a user, where that is not so yet; raise NotFound, and RequestInvalid for the user's own account."""
@@ -49,7 +52,7 @@ class BlocksService:
     async def list_for_user(self, user_id: str, *, limit: int, cursor: str | None) -> Page[BlockedUser]:
         """Read a page of the users that a user has blocked, newest first."""
         statement = (
-            select(Block, Profile)
+            select(Block, Profile, shown_avatar(self._picture_hide_weight))
             .join(Profile, col(Profile.user_id) == col(Block.blocked_id))
             .where(Block.blocker_id == uuid.UUID(user_id))
         )

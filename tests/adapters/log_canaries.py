@@ -137,6 +137,8 @@ def deploy_with_canaries(
             "APP_ENV": app_env,
             **({"APP_URL": "https://parlance.example"} if production else {}),
             "LOG_LEVEL": "debug",
+            # Learners that have shown nothing write their profiles and talk.
+            **dict.fromkeys(("AGE_GATE", "TERMS_GATE", "EMAIL_GATE"), "off"),
             "BCRYPT_ROUNDS": "12" if production else "4",
             "REST_FAST_PATH": str(production).lower(),
             # Where nobody listens.

@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from joserfc import jwt
 from joserfc.jwk import RSAKey
+from pydantic import SecretStr
 
 from adapters.keys import KeyFiles
 from adapters.redis import connect
@@ -27,11 +28,16 @@ from cli.configured import operator_settings
 from cli.migrations import revisions, upgrade_to_head
 from devtools.embedded import EmbeddedServices
 from devtools.stand_ins import running
+from models import Role
 from services.operations.doctor import DoctorService
 from services.operations.findings import Finding
+from services.safety.word_lists import FOLDER
 from settings import Settings
+from testing.containers import running_container
+from testing.databases import own_database, query
 from testing.debian_programs import coturn
 from testing.ports import free_port
+from testing.servers import PASSWORD
 from testing.time_limits import limit
 from tests.cli.test_operators import parlance
 
@@ -104,7 +110,7 @@ def test_missing_services_are_named(tmp_path: Path) -> None:
     }
     result = parlance("doctor", **away, PARLANCE_ENV_FILE=str(tmp_path / "none"))
     assert result.returncode == 1 and "Traceback" not in result.stdout + result.stderr
-    assert result.stderr == "parlance: at fault: keys, database, migrations, redis, storage, stripe\n"
+    assert result.stderr == "parlance: at fault: keys, database, staff, migrations, redis, storage, stripe\n"
     lines = result.stdout.splitlines()
     for check in ("database", "redis", "storage", "stripe", "turn"):
         (at,) = (number for number, line in enumerate(lines) if line[9:].startswith(f"{check} "))
@@ -263,3 +269,71 @@ def test_commands_find_a_running_dev_and_env_keys(tmp_path: Path, monkeypatch: p
     for name, value in {"DB_HOST": "db", "REDIS_HOST": "redis", "STORAGE_ENDPOINT": "http://s3"}.items():
         monkeypatch.setenv(name, value)
     assert operator_settings().storage_endpoint == "http://s3"
+
+
+async def test_word_lists_are_read(settings: Settings, tmp_path: Path) -> None:
+    found = (await examined(settings))["word lists"]
+    assert found.verdict == "ok" and "18 languages" in found.summary
+    (tmp_path / "en.txt").write_text("good\na\n")
+    found = (await examined(settings, word_lists_directory=tmp_path))["word lists"]
+    assert found.verdict == "fault" and "en.txt, line 2: 'a' is too short" in found.summary
+    for path in FOLDER.glob("*.txt"):
+        (tmp_path / path.name).write_text("# none\n")
+    found = (await examined(settings, word_lists_directory=tmp_path))["word lists"]
+    assert found.verdict == "warning" and "no list has an entry" in found.summary
+
+
+async def test_policy_needs_a_contact_and_own_texts_in_production(settings: Settings, tmp_path: Path) -> None:
+    """Whom to write to (DSA art. 11 and 12) is a fault, texts that ship are a warning, and a broken one is named."""
+    assert (await examined(settings))["policy"].verdict == "ok"
+    production = {"app_env": "production", "app_url": "https://practice.example.com"}
+    found = (await examined(settings, **production, contact_email="contact@example.com"))["policy"]
+    assert found.verdict == "fault" and found.summary.startswith("CONTACT_ADDRESS not set")
+    known = {**production, "contact_email": "contact@example.com", "contact_address": "1 Example Street"}
+    found = (await examined(settings, **known))["policy"]
+    assert found.verdict == "warning" and "terms, rules, privacy" in found.summary
+    for name in ("terms", "rules", "privacy"):
+        (tmp_path / f"{name}.md").write_text(f"<!-- version: 1 -->\n# Our {name}\n")
+    found = (await examined(settings, **known, policy_directory=tmp_path))["policy"]
+    assert found.verdict == "ok" and "contact@example.com" in found.summary
+    (tmp_path / "term.md").write_text("")
+    found = (await examined(settings, **known, policy_directory=tmp_path))["policy"]
+    assert found.verdict == "warning" and "term.md" in found.summary
+    (tmp_path / "rules.md").write_text("# Our rules\n")
+    found = (await examined(settings, **known, policy_directory=tmp_path))["policy"]
+    assert found.verdict == "fault" and f"{tmp_path / 'rules.md'} has no version" in found.summary
+
+
+async def test_doctor_names_reasons_that_hold_at_once(settings: Settings) -> None:
+    assert (await examined(settings))["holds"].verdict == "ok"
+    found = (await examined(settings, report_hold_reasons=["threat", "minor_safety"]))["holds"]
+    assert found.verdict == "warning" and "threat, minor_safety" in found.summary and found.fix
+
+
+async def test_doctor_lists_staff_without_factor(settings: Settings) -> None:
+    """In production, where a factor is needed, and not one who has enrolled or is a learner."""
+    with own_database(settings) as own:
+        async with running_container(own) as services:
+            await services.administrators.create("with@example.com", PASSWORD)
+            await services.administrators.create("without@example.com", PASSWORD, Role.MODERATOR)
+            await services.authentication.register("learner@example.com", PASSWORD, "phone", "ios")
+            statement = (
+                "INSERT INTO second_factors (user_id, secret, enrolled_at) SELECT id, 'plain:x', now() FROM users"
+            )
+            await query(services, f"{statement} WHERE email = 'with@example.com'")
+        found = await examined(own, app_env="production")
+        assert found["staff"].verdict == "warning"
+        assert found["staff"].summary == "1 without a second factor: without@example.com"
+        assert found["identifier hashes"].verdict == "warning"
+        keys = SecretStr("5a" * 32)
+        found = await examined(own, app_env="production", staff_second_factor="off", identifier_hash_keys=keys)
+        assert found["staff"].verdict == found["identifier hashes"].verdict == "ok"
+
+
+async def test_doctor_lists_gates_that_are_off(settings: Settings) -> None:
+    """In production that is a fault; where they are not set they are on there."""
+    found = (await examined(settings))["gates"]
+    assert found.verdict == "ok" and "AGE_GATE" in found.summary and "EMAIL_GATE" in found.summary
+    found = (await examined(settings, app_env="production", terms_gate="off"))["gates"]
+    assert (found.verdict, found.summary) == ("fault", "off: TERMS_GATE")
+    assert (await examined(settings, app_env="production"))["gates"].verdict == "ok"

@@ -8,6 +8,7 @@ import re
 import stat
 import subprocess
 import sys
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -93,6 +94,60 @@ def test_last_administrator_cannot_be_removed(variables: dict[str, str]) -> None
     assert sorted(each.returncode for each in both) == [0, 1]
     (left,) = json.loads(parlance("admins", "list", "--json", **variables).stdout)
     assert left["email"] == names[[each.returncode for each in both].index(1)]
+
+
+def test_roles_of_staff_are_given_and_listed(variables: dict[str, str]) -> None:
+    for email, role in (("root@example.com", "admin"), ("mod@example.com", "moderator")):
+        made = parlance("admins", "create", email, "--role", role, stdin="correct horse\n", **variables)
+        assert made.returncode == 0 and f"{email} is a" in made.stdout, made.stderr
+    assert parlance("admins", "create", "x@example.com", "--role", "student", **variables).returncode == 2
+    listed = json.loads(parlance("admins", "list", "--json", **variables).stdout)
+    roles = {each["email"]: each["role"] for each in listed}
+    assert roles["root@example.com"] == "admin" and roles["mod@example.com"] == "moderator"
+    assert "mod@example.com  moderator\n" in parlance("admins", "list", **variables).stdout
+    for email in roles.keys() - {"root@example.com", "mod@example.com"}:
+        assert parlance("admins", "demote", email, **variables).returncode == 0
+    # An administrator who becomes a moderator is one less, too.
+    last = parlance("admins", "promote", "root@example.com", "--role", "moderator", **variables)
+    assert last.returncode == 1 and last.stderr.startswith("parlance: last_admin:")
+    raised = parlance("admins", "promote", "mod@example.com", **variables)
+    assert raised.stdout == "mod@example.com is an administrator\n"
+    lowered = parlance("admins", "promote", "root@example.com", "--role", "moderator", **variables)
+    assert lowered.stdout == "root@example.com is a moderator\n"
+    assert parlance("admins", "promote", "root@example.com", **variables).returncode == 0
+
+
+def test_logins_and_factors_of_staff_are_managed(variables: dict[str, str], settings: Settings) -> None:
+    email = "keeper@example.com"
+    parlance("admins", "create", email, "--role", "moderator", stdin="correct horse\n", **variables)
+    family = uuid.uuid4()
+    operators = settings.model_copy(update={"db_name": "operators"})
+    with psycopg.connect(operators.database_url, autocommit=True) as connection:
+        (user_id,) = connection.execute("SELECT id FROM users WHERE email = %s", [email]).fetchone() or ()
+        connection.execute(
+            "INSERT INTO refresh_tokens (id, user_id, family_id, token_hash, device_id, platform, expires_at)"
+            " VALUES (gen_random_uuid(), %s, %s, %s, 'desk', 'web', now() + interval '1 day')",
+            [user_id, family, "ab" * 32],
+        )
+        connection.execute(
+            "INSERT INTO second_factors (user_id, secret, enrolled_at) VALUES (%s, 'plain:JBSWY3DP', now())", [user_id]
+        )
+    (login,) = json.loads(parlance("admins", "logins", email, "--json", **variables).stdout)
+    assert (login["id"], login["deviceId"], login["factorProvenAt"]) == (str(family), "desk", None)
+    assert str(family) in parlance("admins", "logins", email, **variables).stdout
+    assert parlance("admins", "logins", email, "--end", str(uuid.uuid4()), **variables).returncode == 1
+    assert parlance("admins", "logins", email, "--end", str(family), **variables).returncode == 0
+    assert json.loads(parlance("admins", "logins", email, "--json", **variables).stdout) == []
+    assert parlance("admins", "logins", "nobody@example.com", **variables).stderr.startswith("parlance: not_found:")
+
+    assert parlance("admins", "reset-factor", email, **variables).returncode == 0
+    again = parlance("admins", "reset-factor", email, **variables)
+    assert again.returncode == 1 and "has no second factor" in again.stderr
+    with psycopg.connect(operators.database_url) as connection:
+        entries = connection.execute(
+            "SELECT action FROM audit_log WHERE subject_id = %s ORDER BY number", [user_id]
+        ).fetchall()
+    assert entries == [("admin.create",), ("staff.logout",), ("second_factor.reset",)]
 
 
 def test_short_password_is_refused(variables: dict[str, str]) -> None:
@@ -181,3 +236,12 @@ def test_bucket_refusal_is_one_sentence(variables: dict[str, str], setting: str,
     refused = parlance("bucket", "create", **{**variables, setting: value})
     assert (refused.returncode, refused.stdout) == (1, "")
     assert re.fullmatch(f"parlance: {sentence}\n", refused.stderr), refused.stderr
+
+
+def test_operator_sets_the_age_of_an_account(variables: dict[str, str]) -> None:
+    assert parlance("admins", "create", "minor@example.com", stdin="correct horse\n", **variables).returncode == 0
+    done = parlance("users", "set-age", "MINOR@example.com", "16_17", **variables)
+    assert (done.returncode, done.stdout) == (0, "minor@example.com is in the age band 16_17\n"), done.stderr
+    nobody = parlance("users", "set-age", "nobody@example.com", "18_plus", **variables)
+    assert nobody.returncode == 1 and nobody.stderr.startswith("parlance: not_found:")
+    assert parlance("users", "set-age", "minor@example.com", "19", **variables).returncode == 2

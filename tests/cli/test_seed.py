@@ -108,7 +108,15 @@ async def test_every_list_shows_something(seeded: tuple[Container, str], sign_in
     blocker = await value(
         container, "SELECT email FROM users JOIN blocks ON blocker_id = users.id WHERE NOT is_banned LIMIT 1"
     )
+    warned = await value(
+        container, "SELECT email FROM users JOIN sanctions ON user_id = users.id WHERE NOT is_banned LIMIT 1"
+    )
+    sanctioned = await value(container, "SELECT user_id FROM sanctions LIMIT 1")
     shown = {
+        "/users/me/sanctions": await sign_in(warned),
+        "/admin/users/{userId}/sanctions": admin,
+        "/admin/appeals": admin,
+        "/admin/staff": admin,
         "/sessions": ada,
         "/reports/mine": await sign_in(reporter),
         "/users/me/blocks": await sign_in(blocker),
@@ -123,7 +131,7 @@ async def test_every_list_shows_something(seeded: tuple[Container, str], sign_in
     }
     assert shown.keys() == lists(), "a list is missing here, and perhaps its demo data"
     for path, http in shown.items():
-        assert await read_all_pages(http, path, limit=100), path
+        assert await read_all_pages(http, path.format(userId=sanctioned), limit=100), path
     for status in ("pending", "reviewed", "actioned", "dismissed"):
         assert (await admin.get("/admin/reports", params={"status": status})).json()["items"], status
     for status in ("paid", "expired", "refunded"):

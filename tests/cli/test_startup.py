@@ -338,3 +338,12 @@ def test_signing_keys_that_cannot_sign_are_refused(tmp_path: Path, settings: Set
     files.private_path.mkdir()
     with pytest.raises(KeyFileError, match="cannot be read: Is a directory"):
         files.signing_key()
+
+
+@pytest.mark.parametrize("command", ["serve", "worker"])
+def test_unreadable_document_stops_the_start(environment: dict[str, str], tmp_path: Path, command: str) -> None:
+    (tmp_path / "terms.md").write_text("# Our terms\n")
+    sentence = refused(command, **{**environment, "POLICY_DIRECTORY": str(tmp_path)})
+    assert sentence.startswith(f"{tmp_path / 'terms.md'} has no version; its first line should be")
+    sentence = refused(command, **{**environment, "POLICY_DIRECTORY": str(tmp_path / "absent")})
+    assert sentence == f"POLICY_DIRECTORY {tmp_path / 'absent'} is not a folder"

@@ -24,7 +24,7 @@ SAMPLE = (
 )
 REAL = tuple(yaml.safe_load((ROOT / name).read_text()) for name in ("openapi.yaml", "asyncapi.yaml"))
 #: Of the header and the footer; the whole app serves them.
-OTHER_PAGES = ("/", "/docs/guide")
+OTHER_PAGES = ("/", "/docs/guide", "/terms", "/privacy", "/safety", "/contact", "/delete-account")
 PAGES = ("/docs", "/docs/events")
 SPECS = ("/openapi.json", "/asyncapi.json")
 

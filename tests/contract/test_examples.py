@@ -50,6 +50,10 @@ def test_part_without_an_example_is_named() -> None:
         examples.compose({"properties": {"pairs": {"type": "array", "items": named("Pair")}}}, PARTS)
 
 
+#: Fields of a problem that few codes have.
+OF_SOME_PROBLEMS = {"sanction"}
+
+
 def test_each_json_body_and_answer_has_an_example() -> None:
     """It fits the tree's schema, which is stricter than the served one, with every field that there is."""
     found = dict(examples.json_contents(SERVED))
@@ -61,7 +65,7 @@ def test_each_json_body_and_answer_has_an_example() -> None:
         for each in several or [content["example"]]:
             assert schemas.compiled(strict, TREE)(each) is None, place
             fields = schemas.resolve(strict, TREE).get("properties", {})
-            assert several or each.keys() >= fields.keys(), place
+            assert several or each.keys() >= fields.keys() - OF_SOME_PROBLEMS, place
 
 
 def test_examples_are_about_the_same_things() -> None:

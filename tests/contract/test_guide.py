@@ -22,6 +22,7 @@ def pages() -> guide.Guide:
 async def test_guide_links_lead_to_pages(pages: guide.Guide) -> None:
     routes = [*pages.routes, *page_shell.routes()]
     elsewhere = {"/", "/docs", "/docs/events", "/openapi.json", "/asyncapi.json"}
+    elsewhere |= {"/terms", "/privacy", "/safety", "/contact", "/delete-account"}
     transport = httpx.ASGITransport(Starlette(routes=routes))
     async with httpx.AsyncClient(transport=transport, base_url="http://docs.test") as http:
         texts = {route.path: (await http.get(route.path)).text for route in pages.routes if "assets" not in route.path}

@@ -325,7 +325,11 @@ def test_what_an_address_names_may_not_exist() -> None:
 def test_operation_of_administrators_refuses_others() -> None:
     document = changed(OPENAPI, f"{POST} | security", [{"admin": []}])
     document["components"]["securitySchemes"] = {"admin": {"type": "http", "scheme": "bearer"}}
-    assert "lacks 403: only" in " ".join(message for _, message in lint.openapi_problems(document))
+    found = " ".join(message for _, message in lint.openapi_problems(document))
+    assert "lists the roles that may call it" in found and "lacks second_factor_required" in found
+    wrong = changed(changed(document, f"{POST} | x-role", ["student"]), f"{POST} | x-second-factor", "soon")
+    found = " ".join(message for _, message in lint.openapi_problems(wrong))
+    assert "[admin] or [moderator, admin]" in found and "such as 10m" in found and "lacks forbidden" in found
 
 
 def test_delete_has_no_body() -> None:

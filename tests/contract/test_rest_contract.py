@@ -27,6 +27,7 @@ PUBLIC = {
     "checkReadiness",
     "getMetrics",
     "getJwks",
+    "getPolicy",
     "register",
     "login",
     "refreshTokens",
@@ -36,6 +37,9 @@ PUBLIC = {
     "receivePaymentWebhook",
     # Players send no headers: the token stands in the address.
     "getPlaylist",
+    # A banned account has no login: the token in the body stands for one sanction.
+    "readSanction",
+    "submitAppeal",
     # What a server offers of tus, which clients ask before they have anything to show.
     "describeUpload",
     "describeUploads",

@@ -23,6 +23,7 @@ Document = dict[str, Any]
 OPENAPI, ASYNCAPI = schemas.load(schemas.OPENAPI), schemas.load(schemas.ASYNCAPI)
 #: Lists of answers that get no new values, and why.
 CLOSED = {
+    ("off", "on"): "a setting that is on or off",
     ("ok",): "/health and /ready: another status is another HTTP status",
     ("Bearer",): "the one type that we issue (RFC 6750)",
     ("true",): "a header that is there or not",

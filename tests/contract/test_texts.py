@@ -88,6 +88,7 @@ BAD = {
 NOT_READ_BY_OTHERS = {
     ("RefreshRequest", "refreshToken"): "a secret of ours",
     ("DeleteMeRequest", "password"): "a secret, hashed or compared",
+    ("SecondFactorRequest", "password"): "a secret, hashed or compared",
     ("RegisterRequest", "password"): "a secret, hashed",
     ("ResetPasswordRequest", "newPassword"): "a secret, hashed",
     ("LocalDescription", "sdp"): "SDP has line breaks; browsers parse it and show nothing of it",
@@ -96,6 +97,7 @@ NOT_READ_BY_OTHERS = {
     ("LocalCandidate", "usernameFragment"): "ICE, which browsers parse",
     ("LoginRequest", "password"): "hashed",
     ("LoginRequest", "deviceProof"): "signed here, and checked",
+    ("PictureDecision", "avatarUrl"): "compared with the address of the picture, and not stored",
 }
 
 

@@ -37,7 +37,7 @@ def test_unit_is_valid_and_confined(unit: Path, tmp_path: Path) -> None:
 def test_units_set_known_settings() -> None:
     example = (DEPLOY.parent / ".env.example").read_text()
     known = {line.partition("=")[0] for line in example.splitlines()} | {"PYTHONUNBUFFERED", "PARLANCE_ENV_FILE"}
-    assert len(UNITS) == 2
+    assert len(UNITS) == 3
     for unit in UNITS:
         variables = " ".join(re.findall(r"^Environment=(.*)$", unit.read_text(), re.M)).split()
         assert variables and {each.partition("=")[0] for each in variables} <= known

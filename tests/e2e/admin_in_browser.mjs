@@ -1,5 +1,5 @@
 // Works on the admin page as an operator does; prints what it saw and every complaint of the browser as JSON.
-// Usage: admin_in_browser.mjs <JSON: base, chromium, admin, learner, password, banned, screenshots>
+// Usage: admin_in_browser.mjs <JSON: base, chromium, admin, learner, password, banned, screenshots, clip, storage, token, learnerId>
 import { chromium } from "playwright-core";
 
 const given = JSON.parse(process.argv[2]);
@@ -15,12 +15,14 @@ context.setDefaultTimeout(15_000);
 const page = await context.newPage();
 const complaints = [];
 page.on("console", (message) => {
-  // What is tried includes a refused login and a file that is no video, which the browser notes.
-  if (["error", "warning"].includes(message.type()) && !/status of (401|415)/.test(message.text())) complaints.push(message.text());
+  // What is tried includes a refused login, a file that is no video, a lost picture and a decided one, which the browser notes.
+  if (["error", "warning"].includes(message.type()) && !/status of (401|403|404|409|415)/.test(message.text())) complaints.push(message.text());
 });
 page.on("pageerror", (error) => complaints.push(error.message));
 page.on("request", (request) => {
-  if (new URL(request.url()).origin !== given.base) complaints.push(`${request.url()} is elsewhere`);
+  const { origin } = new URL(request.url());
+  const isPicture = origin === given.storage && request.resourceType() === "image";
+  if (origin !== given.base && !isPicture) complaints.push(`${request.url()} is elsewhere`);
 });
 const seen = {};
 const shot = (name) => page.screenshot({ path: `${given.screenshots}/admin-${name}.png` });
@@ -58,15 +60,26 @@ await page.waitForFunction(() => document.querySelectorAll("main tbody tr").leng
 await page.locator("td[data-label=E-mail]", { hasText: given.banned }).waitFor();
 seen.found = await page.locator("main tbody tr").count();
 await page.locator("main tbody tr a").first().click();
-await page.getByRole("button", { name: "Ban", exact: true }).click();
-await page.getByLabel("Reason").fill("shouts at everybody");
+await page.getByRole("button", { name: "Issue a sanction" }).click();
+await page.getByLabel("Kind").selectOption("suspension");
+await page.getByLabel("Days").fill("400");
+seen.tooLong = await page.getByLabel("Days").evaluate((input) => !input.checkValidity());
+await page.getByLabel("Kind").selectOption("ban");
+seen.banHasDays = await page.getByLabel("Days").isVisible();
+await page.getByLabel("What happened").fill("You shouted at <b>everybody</b>.");
 await shot("ban");
-await page.getByRole("dialog").getByRole("button", { name: "Ban", exact: true }).click();
-await status("is banned");
-await page.locator(".badge", { hasText: "banned" }).first().waitFor();
-await page.getByRole("button", { name: "Lift the ban" }).click();
-await status("no longer banned");
-await page.getByRole("button", { name: "Ban", exact: true }).waitFor();
+await page.getByRole("dialog").getByRole("button", { name: "Issue" }).click();
+await status("is issued");
+await page.locator("h1 ~ .badge", { hasText: "banned" }).waitFor();
+await page.getByRole("button", { name: "Lift", exact: true }).click();
+await page.getByLabel("Reason").fill("It was another learner.");
+await page.getByRole("dialog").getByRole("button", { name: "Lift" }).click();
+await status("is lifted");
+await page.locator("td[data-label=State] .badge", { hasText: "lifted" }).waitFor();
+await page.setViewportSize({ width: 360, height: 740 });
+seen.sanctionsTooWide = await page.evaluate(() => [...document.querySelectorAll("main *")].filter((each) => each.getBoundingClientRect().right > innerWidth).map((each) => each.outerHTML.slice(0, 80)));
+await shot("sanctions-phone");
+await page.setViewportSize({ width: 1280, height: 900 });
 
 await page.getByRole("link", { name: "Reports", exact: true }).click();
 await page.getByLabel("Status").selectOption("pending");
@@ -83,6 +96,38 @@ await page.waitForFunction(
   (before) => [...document.querySelectorAll("main button")].filter((each) => each.textContent === "Review").length < before,
   seen.pending,
 );
+
+await page.getByRole("link", { name: "Pictures", exact: true }).click();
+const photo = page.locator("img.photo");
+await page.locator("span.photo", { hasText: "cannot be loaded" }).waitFor();
+seen.photo = await photo.evaluate((image) => image.decode().then(() => image.naturalWidth));
+await shot("pictures");
+await page.setViewportSize({ width: 320, height: 640 });
+seen.picturesTooWide = await page.locator("main table").evaluate((table) => {
+  const edge = table.getBoundingClientRect().right;
+  return [table, ...table.querySelectorAll("tbody *")].filter((each) => each.getBoundingClientRect().right > Math.min(edge, innerWidth)).map((each) => each.outerHTML.slice(0, 80));
+});
+await shot("pictures-phone");
+const lost = page.locator("tbody tr", { has: page.locator("span.photo") });
+await lost.getByRole("button", { name: "Remove" }).click();
+await page.getByLabel("Note").fill("<b>no</b> such file");
+await shot("pictures-dialog");
+await page.getByRole("dialog").getByRole("button", { name: "Remove" }).click();
+await status("is removed");
+await lost.waitFor({ state: "detached" });
+await page.setViewportSize({ width: 1280, height: 900 });
+// Another administrator keeps what is about to be removed here.
+await page.getByRole("button", { name: "Remove" }).click();
+const kept = await fetch(`${given.base}/admin/pictures/${given.learnerId}/decision`, {
+  method: "POST",
+  headers: { Authorization: `Bearer ${given.token}`, "Content-Type": "application/json" },
+  body: JSON.stringify({ avatarUrl: await photo.getAttribute("src"), outcome: "keep" }),
+});
+seen.kept = kept.status;
+await page.getByRole("dialog").getByRole("button", { name: "Remove" }).click();
+await status("no longer waits");
+seen.conflict = await page.locator("#status").textContent();
+await page.locator("p.card", { hasText: "No picture waits" }).waitFor();
 
 await page.getByRole("link", { name: "Orders", exact: true }).click();
 for (const amount of ["100", ""]) {

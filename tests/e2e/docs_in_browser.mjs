@@ -1,8 +1,9 @@
 // Opens the documentation pages as a reader does; prints what they show and every complaint of the browser as JSON.
-// Usage: docs_in_browser.mjs <base address> <e-mail address> <password> <folder for screenshots> <Chromium> <its arguments>
+// Usage: docs_in_browser.mjs <base address> <e-mail address> <password> <address of staff, same password> <recovery code>
+//   <folder for screenshots> <Chromium> <its arguments>
 import { browse } from "./browsing.mjs";
 
-const [base, email, password, screenshots, chromium, ...args] = process.argv.slice(2);
+const [base, email, password, staff, recoveryCode, screenshots, chromium, ...args] = process.argv.slice(2);
 const { browser, complaints, violations, looked_at, person, look } = await browse(chromium, args, [base, "data:"]);
 const desktop = { width: 1280, height: 900 };
 const phone = { width: 390, height: 844 };
@@ -58,6 +59,20 @@ await page.locator("[data-do=drop]").click();
 await page.locator(".log .connected").nth(1).waitFor();
 seen.log = await page.locator(".log li b").allInnerTexts();
 await page.screenshot({ path: `${screenshots}/events.png` });
+
+// Staff with a second factor are asked for a code after the password.
+const desk = await person(desktop);
+await open(desk, "/docs");
+await desk.locator("#open-login").click();
+seen.hasCodeAtFirst = await desk.locator("#login-code").isVisible();
+await desk.locator("#login-email").fill(staff);
+await desk.locator("#login-password").fill(password);
+await desk.keyboard.press("Enter");
+await desk.locator("#login-code").waitFor();
+await desk.screenshot({ path: `${screenshots}/login-code.png` });
+await desk.keyboard.type(recoveryCode);
+await desk.keyboard.press("Enter");
+await desk.locator("#open-login", { hasText: staff }).waitFor();
 
 for (const [viewport, colorScheme] of [[desktop, "light"], [phone, "dark"]]) {
   const reader = await person(viewport);

@@ -166,11 +166,13 @@ const microphonesLeft = await Promise.all(both.map((page) => page.evaluate(() =>
 await look(phone, "afterwards");
 await button(phone, "4 of 5 stars").click();
 await phone.getByText("You gave 4 of 5 stars.").waitFor();
-await phone.getByText("Report Bo").click();
-await button(phone, "Report").click();
-await phone.getByText(/We will look at it/).waitFor();
-await button(phone, "Block Bo").click();
+await button(phone, "Report or block Bo").click();
+await look(phone, "report");
+await button(phone, "Block only").click();
 await phone.getByText("You will not be matched with Bo again.").waitFor();
+await button(phone, "Report or block Bo").click();
+await button(phone, "Send report").click();
+await phone.getByText(/We will look at it/).waitFor();
 await link(phone, "Calls").click();
 await phone.getByRole("listitem").first().waitFor();
 const history = await phone.getByRole("listitem").first().innerText();

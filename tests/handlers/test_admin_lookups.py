@@ -81,6 +81,7 @@ async def test_account_list_has_the_operator_fields(services: Container, admin: 
         "role": "student",
         "isVerified": True,
         "isBanned": False,
+        "suspendedUntil": None,
         "flaggedAt": "2026-03-14T12:00:00.123Z",
         "totalPracticeMinutes": 40,
         "totalCalls": 3,
@@ -365,12 +366,12 @@ async def test_admin_mutations_are_audited(services: Container, asgi: Any, learn
 async def test_audit_pages_are_stable_under_inserts(services: Container, admin: Learner) -> None:
     target = await add_account(services, f"{name()}@example.com")
     for _ in range(4):
-        await services.bans.ban(admin.id, target, "Spam.")
-        await services.bans.unban(admin.id, target)
+        await services.sanctions.ban(admin.id, target, "Spam.")
+        await services.sanctions.unban(admin.id, target)
     entries = await read_all_pages(admin.http, "/admin/audit", limit=100, targetId=target)
     assert [each["action"] for each in entries] == ["user.unban", "user.ban"] * 4
     first = (await admin.http.get("/admin/audit", params={"targetId": target, "limit": 3})).json()
-    await services.bans.ban(admin.id, target, "Spam.")
+    await services.sanctions.ban(admin.id, target, "Spam.")
     rest = await admin.http.get("/admin/audit", params={"targetId": target, "cursor": first["nextCursor"]})
     assert first["items"] + rest.json()["items"] == entries
     everything = await read_all_pages(admin.http, "/admin/audit", limit=5)

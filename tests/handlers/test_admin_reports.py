@@ -79,7 +79,8 @@ async def test_review_stores_a_note_and_settles(
     assert answer.json()["reporterId"] == ada.id and answer.json()["actionedAt"] is None
     settled = (await admin.http.patch(f"/admin/reports/{report}", json={"status": "actioned"})).json()
     assert settled["status"] == "actioned" and settled["actionedAt"] and settled["adminNote"] == "Asked both."
-    assert (await ada.http.get("/reports/mine")).json()["items"][0]["status"] == "actioned"
+    # The reporter sees that a decision was made, not which.
+    assert (await ada.http.get("/reports/mine")).json()["items"][0]["status"] == "reviewed"
     assert (await bob.http.get("/users/me")).status_code == 200
     assert await audited(container, report) == [("report.review", admin.id)] * 2
     assert (await admin.http.patch(f"/admin/reports/{report}", json={})).status_code == 400

@@ -104,6 +104,7 @@ async def test_stats_of_an_empty_deployment(admin: Learner) -> None:
         "openReports": 0,
         "flaggedUsers": 0,
         "openDisputes": 0,
+        "appeals": {"open": 0, "upheld": 0, "overturned": 0},
         "live": {"searches": 0, "rooms": 0, "calls": 0},
         "wait": {"medianSeconds": None, "matches": 0},
         "revenue": [],
@@ -306,4 +307,4 @@ async def test_large_table_is_estimated(services: Container) -> None:
     await rows(services, many.replace("number ||", "'x' || number ||"), count=150_000)
     await services.redis.delete("admin:stats")
     total = (await services.dashboard.read()).users
-    assert not total.exact and abs(total.count - 251_000) < 2_510
+    assert not total.exact and abs(total.count - 251_000) < 12_550, "within five in a hundred"

@@ -20,9 +20,10 @@ from contract import problems
 from models import EndedBy, Level
 from services.calls.call_history import CallHistoryService
 from services.calls.call_records import CallRecords
-from services.calls.matchmaking import UNKNOWN_WAIT_SECONDS, MatchmakingService
+from services.calls.matchmaking import MatchmakingService
 from services.calls.outcomes import Match, Searching
 from services.calls.rooms import LUA_DIRECTORY, Rooms
+from services.calls.wait_estimates import UNKNOWN_WAIT_SECONDS
 from testing.calls import LocalBus, MakePhone, Room, ban, call, call_row, ended_call_row, match
 from testing.polling import eventually
 from testing.ports import free_port
@@ -268,9 +269,9 @@ async def test_estimated_wait_follows_recent_matches(make_device: MakeDevice, co
 
     assert await estimated_wait("beginner") == UNKNOWN_WAIT_SECONDS
     minute = int(time.time() // 60)
-    await container.redis.set(f"{{match}}:rate:beginner:{minute - 10}", 100)  # long ago
+    await container.redis.set(f"{{match}}:rate:18_plus:beginner:{minute - 10}", 100)  # long ago
     assert await estimated_wait("beginner") == UNKNOWN_WAIT_SECONDS
-    await container.redis.set(f"{{match}}:rate:beginner:{minute - 3}", 7)
+    await container.redis.set(f"{{match}}:rate:18_plus:beginner:{minute - 3}", 7)
     for _ in range(3):
         ada, bob = await make_device(), await make_device()
         await ada.waits("beginner")
@@ -278,9 +279,9 @@ async def test_estimated_wait_follows_recent_matches(make_device: MakeDevice, co
     assert await estimated_wait("beginner") == 30  # ten matches in five minutes
     assert await estimated_wait("all") == 100  # three of them matched any level
     assert await estimated_wait("advanced") == UNKNOWN_WAIT_SECONDS
-    await container.redis.set(f"{{match}}:rate:advanced:{minute - 1}", 100_000)
+    await container.redis.set(f"{{match}}:rate:18_plus:advanced:{minute - 1}", 100_000)
     assert await estimated_wait("advanced") == 1
-    await container.redis.set(f"{{match}}:rate:advanced:{minute - 1}", 1)
+    await container.redis.set(f"{{match}}:rate:18_plus:advanced:{minute - 1}", 1)
     assert await estimated_wait("advanced") == 300
 
 
@@ -363,7 +364,15 @@ def matchmaking_with(
     """A service like the container's, but for its sessions or its Redis."""
     rooms = Rooms(scripts or container.scripts)
     rows = CallRecords(rooms, sessions)
-    return MatchmakingService(LocalBus(container.bus.process_id), container.database, rooms, sessions, rows)
+    return MatchmakingService(
+        LocalBus(container.bus.process_id),
+        container.database,
+        rooms,
+        sessions,
+        rows,
+        container.gates,
+        container.text_filter,
+    )
 
 
 # --- Where PostgreSQL fails -----------------------------------------------------------------------------
@@ -372,7 +381,7 @@ def matchmaking_with(
 class NoDatabase(CallHistoryService):
     """Sessions whose PostgreSQL is unavailable when a match should be written."""
 
-    async def start(self, *arguments: object) -> None:
+    async def start(self, *arguments: object) -> bool:
         raise sqlalchemy.exc.OperationalError("INSERT", {}, ConnectionError("away"))
 
 
@@ -380,7 +389,7 @@ async def test_failed_match_write_requeues_the_waiting_user(make_device: MakeDev
     first, second, seeker, later = [await make_device() for _ in range(4)]
     await first.waits("beginner", "cooking")
     await second.waits("advanced", "cooking")
-    broken = matchmaking_with(container, NoDatabase(container.database))
+    broken = matchmaking_with(container, NoDatabase(container.database, container.gates))
     with pytest.raises(sqlalchemy.exc.OperationalError) as failure:
         await broken.find_partner(seeker.user_id, seeker.socket, level="all", topic="cooking")
     assert problems.socket_problem(failure.value)["code"] == "unavailable"
@@ -396,18 +405,18 @@ class GoneMeanwhile(CallHistoryService):
     """Sessions that are slow to write the row of the first match: its waiting one has gone away by then."""
 
     def __init__(self, container: Container, waiting: Device, *, fails: bool) -> None:
-        super().__init__(container.database)
+        super().__init__(container.database, container.gates)
         self._goes = [waiting]
         self._services = container
         self._fails = fails
 
-    async def start(self, session_id: str, room_id: str, *facts: Any) -> None:
+    async def start(self, session_id: str, room_id: str, *facts: Any) -> bool:
         goes = self._goes.pop() if self._goes else None
         if goes:
             assert await self._services.signaling.disconnect(goes.user_id, goes.socket) is None
         if goes and self._fails:
             raise sqlalchemy.exc.OperationalError("INSERT", {}, ConnectionError("away"))
-        await super().start(session_id, room_id, *facts)
+        return await super().start(session_id, room_id, *facts)
 
 
 async def test_disconnect_during_match_write_cancels_the_match(make_device: MakeDevice, container: Container) -> None:

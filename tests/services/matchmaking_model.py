@@ -9,26 +9,47 @@ from __future__ import annotations
 import random
 import uuid
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Literal
+
+import orjson
 
 import errors
 from adapters.redis_pipeline import RedisPipeline
-from services.calls.outcomes import Match, PartnerCancelled, PeerLeft, SearchExpired, Searching, SocketReplaced
+from models import AgeBand, CallSession
+from services.calls.outcomes import (
+    Match,
+    PartnerCancelled,
+    PeerLeft,
+    SearchExpired,
+    Searching,
+    SearchRefused,
+    SocketReplaced,
+)
 from services.calls.room_reader import LEVELS
 from services.calls.rooms import Rooms
+from services.safety.gates import Gates, Standing
+from settings import Settings
 from testing.redis_copies import RedisCopy
 from tests.services.model_processes import Rows, Worker
 
 USERS, WORKERS = 48, 3
 TOPICS = ("", "", "food", "travel")
+#: Of those that may search; a few users are of none, or too young.
+BANDS = (AgeBand.FROM_13, AgeBand.FROM_16, AgeBand.ADULT)
+ALL_BANDS = (*BANDS * 6, AgeBand.UNDER_13, None)
+VERSIONS = {"terms": "2", "rules": "1"}
+#: Keys that expire within this time are removed: one that expired between a look and a find would change its result.
+ALMOST_OVER_MS = 1000
 
 
 @dataclass
 class Held:
     """What Redis holds."""
 
-    searching: dict[str, tuple[str, str, str, int]] = field(default_factory=dict)
+    searching: dict[str, tuple[str, str, str, int, str]] = field(default_factory=dict)
     in_room: dict[str, str] = field(default_factory=dict)
     rooms: dict[str, dict[str, str]] = field(default_factory=dict)
 
@@ -38,11 +59,17 @@ class Model:
 
     def __init__(self, scripts: RedisPipeline, seed: int, port: int) -> None:
         """`port` is that of the Redis of `scripts`."""
+        self.seed = seed
         self.random = random.Random(seed)
         self.scripts = scripts
         self.port = port
-        self.rooms = Rooms(scripts)
-        self.rows = Rows()
+        # Nothing is due by the clock of a slow machine: `time_passes` decides.
+        hour = timedelta(hours=1)
+        self.rooms = Rooms(scripts, join=hour, grace=hour, process_loss_grace=hour)
+        self.gates = Gates(
+            Settings(age_gate="on", terms_gate="on", email_gate="on", minimum_age=13, minor_pools="on"), VERSIONS
+        )
+        self.rows = Rows(self)
         self.workers: dict[str, Worker] = {}
         #: Those that Redis knows of.
         self.known: set[str] = set()
@@ -58,12 +85,24 @@ class Model:
             one, other = self.random.sample(self.users, 2)
             self.enemies[one].add(other)
             self.enemies[other].add(one)
+        self.standings = {user: self.a_standing() for user in self.users}
+        #: Users of whom a job is still to check what they do; as in PostgreSQL, nothing loses it.
+        self.jobs: list[str] = []
+        #: Searches that their web process is still to check or to resume.
+        self.pending_checks: list[Callable[[], Awaitable[None]]] = []
+        #: Changes a user between the choice of a partner and the row of the call.
+        self.change_before_row: Callable[[str, str], None] | None = None
         #: The sockets there are, and whose they are.
         self.sockets: dict[str, str] = {}
         #: What each socket believes: searching, or the room of its match.
         self.belief: dict[str, str] = {}
-        self.counts: Counter[str] = Counter()
+        #: The rooms in the order of their matches.
+        self.room_numbers: dict[str, int] = {}
+        #: The last two never rise: `check_match` fails instead.
+        self.counts: Counter[str] = Counter({"matches across bands": 0, "matches of refused learners": 0})
         self.numbers = 0
+        #: Whether the find that runs met a change of `change_before_row`.
+        self.is_changed = False
 
     async def begin(self) -> None:
         await self.scripts.execute("FLUSHALL")
@@ -93,6 +132,7 @@ class Model:
         match outcome:
             case Match() as found:
                 self.check_match(found)
+                self.room_numbers[found.room_id] = len(self.room_numbers) + 1
                 for side in (found.waiting, found.seeker):
                     if self.is_reachable(side.socket_id):
                         self.belief[side.socket_id] = found.room_id
@@ -100,6 +140,9 @@ class Model:
                 assert 0 < wait <= 300
                 if self.is_reachable(socket):
                     self.belief[socket] = "searching"
+            case SearchRefused(socket, _):
+                if self.is_reachable(socket):
+                    self.belief.pop(socket, None)
             case SearchExpired(socket) | PeerLeft(socket, _) | SocketReplaced(socket):
                 if self.is_reachable(socket):
                     self.belief.pop(socket, None)
@@ -107,7 +150,8 @@ class Model:
                 if self.is_reachable(socket):
                     self.belief.pop(socket, None)
                 self.apply(then)
-        self.counts[type(outcome).__name__] += outcome is not None
+        if outcome is not None:
+            self.counts[type(outcome).__name__] += 1
 
     def is_reachable(self, socket: str) -> bool:
         """Whether an event reaches a socket: a worker that is declared dead is sent nothing."""
@@ -117,6 +161,12 @@ class Model:
         one, other = found.waiting.user_id, found.seeker.user_id
         assert one != other, "met themselves"
         assert other not in self.enemies[one], "met whom they must not meet"
+        bands = {self.standings[user].age_band for user in (one, other)}
+        self.counts["matches across bands"] += len(bands) > 1
+        assert len(bands) == 1, f"met across bands: {bands}"
+        refusals = [code for user in (one, other) for code in self.gates.list_refusals(self.standings[user])]
+        self.counts["matches of refused learners"] += bool(refusals)
+        assert not refusals, f"met without what the gates ask for: {refusals}"
 
     # --- What happens ----------------------------------------------------------------------------------
 
@@ -145,40 +195,59 @@ class Model:
         if (socket := socket or self.a_socket()) is None:
             return
         user, level, topic = self.sockets[socket], self.random.choice(LEVELS), self.random.choice(TOPICS)
+        if self.random.random() < 0.1:
+            self.change_before_row = self.change_one_of
         # Levels and topics are compared with Redis: after a loss a process may put back an earlier search of a user.
         expected = await self.expected_partner(user, level, topic)
         try:
             outcome = await self.find_process(socket).matchmaking.find_partner(user, socket, level=level, topic=topic)
-        except (errors.AlreadySearching, errors.AlreadyInRoom) as refusal:
-            assert expected == refusal.code, (expected, refusal.code)
+        except (errors.AlreadySearching, errors.AlreadyInRoom, errors.GateClosed) as refusal:
+            assert expected == refusal.code or self.is_changed, (expected, refusal.code)
             return
+        finally:
+            is_changed, self.is_changed, self.change_before_row = self.is_changed, False, None
         found = outcome.waiting.user_id if isinstance(outcome, Match) else None
-        assert found == expected, f"{user} met {found} and should have met {expected}"
+        # Once a pair is refused, the find goes on with what is there then.
+        assert found == expected or is_changed, f"{user} met {found} and should have met {expected}"
         self.apply(outcome)
+        await self.handle_checks()
 
     async def expected_partner(self, user: str, level: str, topic: str, *, holding: Held | None = None) -> str | None:
         """Whom a search should find by the rules, or the code of its refusal; `holding`: one that waits already."""
         held = holding or await self.held()
+        refusal = next(self.gates.list_refusals(self.standings[user]), None)
+        if refusal is not None:
+            return refusal.code
         if user in held.in_room:
             return "already_in_room"
         if user in held.searching and not holding:
             return "already_searching"
         fits = [
             (since, other, their_topic)
-            for other, (their_level, their_topic, socket, since) in held.searching.items()
+            for other, (their_level, their_topic, socket, since, pool) in held.searching.items()
             if (level == their_level or "all" in (level, their_level))
             and other not in self.enemies[user]
+            and pool == self.standings[user].pool
+            # Whom a job is still to check is refused where the row is written, and the find goes on.
+            and self.standings[other].pool == pool
+            and not any(self.gates.list_refusals(self.standings[other]))
             and other != user
             and socket.partition(".")[0] in self.known
         ]
-        fits.sort()
+        recent = {other: await self.read_recent(user, other) for _, other, _ in fits}
+        fits = sorted(each for each in fits if recent[each[1]] != "refused")
         same = [other for _, other, their_topic in fits if topic and their_topic == topic]
-        met = {other for _, other, _ in fits if await self.have_met(user, other)}
+        met = {other for other, room in recent.items() if room}
         in_order = [*same, *(other for _, other, _ in fits)]
         return next((other for other in in_order if other not in met), in_order[0] if in_order else None)
 
-    async def have_met(self, one: str, other: str) -> bool:
-        return bool(await self.scripts.execute("EXISTS", f"{{match}}:recent:{min(one, other)}:{max(one, other)}"))
+    async def read_recent(self, user: str, other: str) -> str | None:
+        """Read the room in which two met a while ago, or that their match was refused."""
+        key = f"{{match}}:recent:{min(user, other)}:{max(user, other)}"
+        if 0 <= await self.scripts.execute("PTTL", key) < ALMOST_OVER_MS:
+            await self.forget_key(key)
+        room: str | None = await self.scripts.execute("GET", key)
+        return room
 
     async def cancel(self) -> None:
         if (socket := self.a_socket()) is None:
@@ -238,11 +307,66 @@ class Model:
             assert (await self.held()).in_room.get(user) != self.belief[socket]
         self.forget(user)
 
+    # --- Changes of what a user may do ---------------------------------------------------------------
+
+    def a_standing(self) -> Standing:
+        return Standing(
+            self.random.random() < 0.95,
+            self.random.choice(ALL_BANDS),
+            VERSIONS if self.random.random() < 0.95 else {**VERSIONS, "terms": "1"},
+        )
+
+    def change(self, user: str) -> None:
+        """Change the band, a consent or the address of a user; the job is written with it."""
+        before, after = self.standings[user], self.a_standing()
+        self.standings[user] = self.random.choice(
+            (
+                before._replace(age_band=after.age_band),
+                before._replace(accepted_versions={} if before.accepted_versions == VERSIONS else VERSIONS),
+                before._replace(is_verified=not before.is_verified),
+            )
+        )
+        if self.random.random() < 0.8:  # else most would end without the right to search
+            self.standings[user] = self.standings[user]._replace(is_verified=True, accepted_versions=VERSIONS)
+        self.jobs.append(user)
+        self.counts["users changed"] += 1
+
+    async def change_user(self) -> None:
+        """Change a user; half of the time one who searches."""
+        searching = sorted({self.sockets[socket] for socket, belief in self.belief.items() if belief == "searching"})
+        self.change(self.random.choice(searching if searching and self.random.random() < 0.5 else self.users))
+
+    def change_one_of(self, *users: str) -> None:
+        """Change one of a pair after its choice, and before its row."""
+        self.is_changed = True
+        self.change(self.random.choice(users))
+
+    def is_forbidden(self, call: CallSession) -> bool:
+        """Whether a call is of two bands, or of learners who are too young."""
+        bands = {self.standings[str(user)].pool for user in (call.user_a_id, call.user_b_id)}
+        return len(bands) > 1 or not bands <= set(self.gates.allowed_bands)
+
+    async def run_jobs(self) -> None:
+        """A job worker runs the oldest job; it is tried again where a process cannot be reached."""
+        if self.jobs:
+            user = self.jobs.pop(0)
+            try:
+                await self.any_worker().pairing_checks.check_user(user)
+            except errors.Unavailable:
+                await self.notice()
+                await self.resume_workers()
+                self.jobs.append(user)
+
+    async def handle_checks(self) -> None:
+        while self.pending_checks:
+            await self.pending_checks.pop(0)()
+
     async def time_passes(self) -> None:
         """Something that is to happen later is due now."""
         entries = await self.scripts.execute("ZRANGE", "{match}:due", 0, -1)
         if entries:
-            entry = self.random.choice(entries)
+            # In an order that the seed decides: that of Redis depends on the ids of rooms, and on the machine's speed.
+            entry = self.random.choice(sorted(entries, key=self.name_deadline))
             if entry.startswith("grace:"):
                 _, room, user = entry.split(":")
                 await self.scripts.execute("HSET", f"{{match}}:room:{room}:meta", f"away:{user}", "1")
@@ -251,6 +375,11 @@ class Model:
                 async for outcome in self.any_worker().recovery.handle_deadlines():
                     self.apply(outcome)
             self.counts[f"due {entry.partition(':')[0]}"] += 1
+
+    def name_deadline(self, entry: str) -> tuple[str, int, str]:
+        kind, name, *rest = entry.split(":")
+        number = self.room_numbers.get(name, 0)
+        return kind, number, rest[0] if number and rest else name
 
     async def kill_worker(self, process_id: str) -> None:
         """A worker dies with its sockets; no other process has noticed yet."""
@@ -365,10 +494,14 @@ class Model:
 
     async def step(self) -> None:
         happens = self.random.choices(
-            (self.connect, self.find, self.cancel, self.disconnect, self.join, self.hang_up, self.time_passes),
-            (14, 34, 5, 9, 24, 6, 7),
+            (
+                *(self.connect, self.find, self.cancel, self.disconnect, self.join, self.hang_up, self.time_passes),
+                *(self.change_user, self.run_jobs),
+            ),
+            (14, 34, 5, 9, 24, 6, 7, 4, 6),
         )[0]
         await happens()
+        await self.handle_checks()
         chance = self.random.random()
         if chance < 0.0015:
             await self.kill_worker(self.any_worker().id)
@@ -395,8 +528,8 @@ class Model:
         in_room = await self.scripts.execute("MGET", *(f"{{match}}:in_room:{user}" for user in self.users))
         for user, search, room in zip(self.users, searching, in_room, strict=True):
             if search:
-                level, topic, socket, since, _ = search.split("\n", 4)
-                held.searching[user] = level, topic, socket, int(since)
+                level, topic, socket, since, entry = search.split("\n", 4)
+                held.searching[user] = level, topic, socket, int(since), orjson.loads(entry)["pool"]
             if room:
                 held.in_room[user] = room.partition("\n")[0]
         return held
@@ -404,8 +537,15 @@ class Model:
     async def audit(self) -> None:
         await self.notice()
         await self.resume_workers()
+        while self.jobs:
+            await self.run_jobs()
+        await self.handle_checks()
         held = await self.held()
         assert not held.searching.keys() & held.in_room.keys(), "searches, and is in a room"
+        for user, (*_, pool) in held.searching.items():
+            assert pool == self.standings[user].pool, "searches in the pool of another band"
+            self.gates.require_all(self.standings[user])
+        assert not [call for call in self.rows.open.values() if self.is_forbidden(call)], "a call across bands"
         for room in set(held.in_room.values()):
             meta = await self.scripts.execute("HGETALL", f"{{match}}:room:{room}:meta")
             held.rooms[room] = dict(zip(meta[::2], meta[1::2], strict=True))
@@ -416,10 +556,11 @@ class Model:
         assert held.rooms.keys() == self.rows.open.keys(), "a room without an open row, or the other way round"
         assert not [room for room, times in self.rows.ends.items() if times > 1], "a call that ended twice"
         due = set()
-        for user, (level, topic, socket, _) in held.searching.items():
+        for user, (level, topic, socket, _, pool) in held.searching.items():
             due.add(f"search:{user}")
             assert socket in self.sockets, "a queue entry whose socket is gone"
-            queues = [f"{{match}}:queue:{level}", *([f"{{match}}:queue:{level}:{topic}"] if topic else [])]
+            queue = f"{{match}}:queue:{pool}:{level}"
+            queues = [queue, *([f"{queue}:{topic}"] if topic else [])]
             for queue in queues:
                 assert await self.scripts.execute("ZSCORE", queue, user) is not None, "a queue entry in no queue"
         for room, meta in held.rooms.items():
@@ -434,7 +575,9 @@ class Model:
             assert set(await self.scripts.execute("ZRANGE", key, 0, -1)) <= held.searching.keys(), "a ghost in a queue"
         for socket, belief in self.belief.items():
             if belief == "searching":
-                assert held.searching.get(self.sockets[socket], ("", "", ""))[2] == socket, "a search that was lost"
+                assert held.searching.get(self.sockets[socket], ("", "", "", 0, ""))[2] == socket, (
+                    "a search that was lost"
+                )
         self.check_participants(held)
         self.counts["audits"] += 1
 

@@ -6,20 +6,24 @@ import uuid
 from collections import Counter
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import errors
-from models import CallSession, EndedBy, Level
+from models import AgeBand, CallSession, EndedBy, Level
 from services.calls.call_history import CallHistoryService
 from services.calls.call_records import CallRecords
 from services.calls.matchmaking import MatchmakingService
-from services.calls.outcomes import Partner, PeerReconnected, PeerReconnecting
+from services.calls.outcomes import Outcome, Partner, PeerReconnected, PeerReconnecting
+from services.calls.pairing_checks import PairingChecks
 from services.calls.reconciliation import Reconciliation
 from services.calls.recovery import RecoveryService
 from services.calls.room_checks import RoomChecks
-from services.calls.room_state import CallState
+from services.calls.room_state import CallState, QueueEntry
 from services.calls.rooms import Rooms
+from services.calls.seekers import Seeker
 from services.calls.signaling import SignalingService
+from services.safety.text_filter import TextFilter
 from testing.calls import LocalBus
 
 if TYPE_CHECKING:
@@ -29,19 +33,48 @@ if TYPE_CHECKING:
 class Rows(CallHistoryService):
     """The rows of calls, as PostgreSQL would keep them."""
 
-    def __init__(self) -> None:
+    def __init__(self, model: Model) -> None:
+        self._model = model
         self.open: dict[str, CallSession] = {}
         self.ended: dict[str, CallSession] = {}
         self.ends: Counter[str] = Counter()
 
     async def start(
-        self, session_id: str, room_id: str, a: str, b: str, topic: str | None, level: Level, waited_ms: int | None
-    ) -> None:
+        self,
+        session_id: str,
+        room_id: str,
+        user_a_id: str,
+        user_b_id: str,
+        topic: str | None,
+        level: Level,
+        waited_ms: int | None,
+        pool: AgeBand,
+    ) -> bool:
+        if (change := self._model.change_before_row) is not None:
+            self._model.change_before_row = None
+            change(user_a_id, user_b_id)
+        standings = [self._model.standings[user_id] for user_id in (user_a_id, user_b_id)]
+        refusals = [refusal for each in standings for refusal in self._model.gates.list_refusals(each)]
+        if refusals or {each.pool for each in standings} != {pool}:
+            self._model.counts["pairs refused"] += 1
+            return False
         call = CallSession(
-            id=uuid.UUID(session_id), room_id=room_id, user_a_id=uuid.UUID(a), user_b_id=uuid.UUID(b), level=level
+            id=uuid.UUID(session_id),
+            room_id=room_id,
+            user_a_id=uuid.UUID(user_a_id),
+            user_b_id=uuid.UUID(user_b_id),
+            level=level,
         )
         call.started_at = datetime.now(UTC)
         self.open[room_id] = call
+        return True
+
+    async def list_forbidden_rooms(self, user_id: str) -> list[str]:
+        return [
+            room_id
+            for room_id, call in self.open.items()
+            if user_id in (str(call.user_a_id), str(call.user_b_id)) and self._model.is_forbidden(call)
+        ]
 
     async def connect(self, room_id: str, **_: Any) -> None:
         if room_id in self.open:
@@ -74,11 +107,29 @@ class Matchmaking(MatchmakingService):
     """Matchmaking that asks the model, not PostgreSQL, who searches and whom they must not meet."""
 
     def __init__(self, model: Model, bus: LocalBus, rooms: Rooms, rows: CallRecords) -> None:
-        super().__init__(bus, None, rooms, model.rows, rows)  # type: ignore[arg-type]
+        gates, texts = model.gates, TextFilter(is_on=False)
+        super().__init__(bus, None, rooms, model.rows, rows, gates, texts)  # type: ignore[arg-type]
         self._model = model
 
-    async def _read_seeker(self, user_id: str, socket: str) -> tuple[Partner, list[str]]:
-        return Partner(user_id, "Ada", None, "beginner", socket), sorted(self._model.enemies[user_id])
+    async def _read_seeker(self, user_id: str, socket_id: str) -> Seeker:
+        standing = self._model.standings[user_id]
+        self._model.gates.require_all(standing)
+        profile = Partner(user_id, "Ada", None, "beginner", socket_id)
+        return Seeker(profile, sorted(self._model.enemies[user_id]), standing.pool)
+
+
+class Checks(PairingChecks):
+    """Checks whose messages wait until the model handles them: they are tasks of their own in a web process."""
+
+    def __init__(self, model: Model, bus: LocalBus, rows: CallRecords, matchmaking: Matchmaking) -> None:
+        super().__init__(bus, model.rooms, rows, model.rows, matchmaking)
+        self._model = model
+
+    async def _handle_search_check(self, socket_id: str) -> None:
+        self._model.pending_checks.append(partial(self._check_search, socket_id))
+
+    async def _handle_match_refused(self, socket_id: str, entry: QueueEntry | None) -> None:
+        self._model.pending_checks.append(partial(self._resume_search, socket_id, entry))
 
 
 class Network(LocalBus):
@@ -107,6 +158,8 @@ class Worker:
         self.signaling = SignalingService(self.bus, model.rooms, rows, self.matchmaking)
         self.signaling.on_peer_change(self._move)
         self._apply = model.apply
+        self.pairing_checks = Checks(model, self.bus, rows, self.matchmaking)
+        self.pairing_checks.on_outcome(self._finish)
         self.checks = RoomChecks(self.bus, model.rooms, rows, model.rows, self.matchmaking, self.signaling)
         reconciliation = Reconciliation(
             model.rooms, model.rows, self.matchmaking, self.signaling, self.checks, process_id
@@ -116,6 +169,9 @@ class Worker:
         )
 
     async def _emit(self, socket: str, name: str, payload: Any) -> None: ...
+
+    async def _finish(self, outcome: Outcome) -> None:
+        self._apply(outcome)
 
     async def _move(self, moved: PeerReconnecting | PeerReconnected) -> None:
         self._apply(moved)

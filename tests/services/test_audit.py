@@ -47,7 +47,7 @@ async def test_every_admin_mutation_writes_one_entry(
         )
         return [(action, str(actor) if actor else None, str(subject)) for action, actor, subject in found]
 
-    bans, reports, admins = container.bans, container.reports, container.administrators
+    bans, reports, admins = container.sanctions, container.reports, container.administrators
     note = {"status": "reviewed", "admin_note": "Seen.", "ban": False}
     assert await written(reports.review(admin.id, report, **note)) == [("report.review", admin.id, report)]  # type: ignore[arg-type]
     assert await written(bans.ban(admin.id, bob.id, "Spam.")) == [("user.ban", admin.id, bob.id)]
@@ -74,9 +74,9 @@ async def test_rolled_back_mutation_writes_no_entry(
     bob = await make_learner()
     before = await value(container, ENTRIES)
     with pytest.raises(sqlalchemy.exc.IntegrityError):  # no account has that id
-        await container.bans.ban(str(uuid.uuid4()), bob.id, "By nobody.")
+        await container.sanctions.ban(str(uuid.uuid4()), bob.id, "By nobody.")
     with pytest.raises(errors.Forbidden):
-        await container.bans.ban(admin.id, admin.id, "Own account.")
+        await container.sanctions.ban(admin.id, admin.id, "Own account.")
     with pytest.raises(RuntimeError):
         async with container.database.transaction() as db:
             await container.audit.write(db, uuid.UUID(admin.id), "test.broken", uuid.UUID(bob.id))
@@ -84,7 +84,7 @@ async def test_rolled_back_mutation_writes_no_entry(
             raise RuntimeError
     assert await value(container, ENTRIES) == before
     assert (await bob.http.get("/users/me")).status_code == 200
-    await container.bans.ban(admin.id, bob.id, "Spam.")
+    await container.sanctions.ban(admin.id, bob.id, "Spam.")
     assert (await container.audit.verify()).broken_at is None
 
 

@@ -26,9 +26,9 @@ from testing.signaling_stack import SignalingStack, answer, offer
 class OwnHistory(CallHistoryService):
     """Call history in which only the calls of one test are open."""
 
-    async def start(self, session_id: str, room_id: str, *arguments: Any) -> None:
+    async def start(self, session_id: str, room_id: str, *arguments: Any) -> bool:
         self.room_ids.add(room_id)
-        await super().start(session_id, room_id, *arguments)
+        return await super().start(session_id, room_id, *arguments)
 
     room_ids: set[str]
 
@@ -65,7 +65,7 @@ class Deployment:
     def __init__(self, container: Container, port: int) -> None:
         self.container = container
         self.port = port
-        self.history = OwnHistory(container.database)
+        self.history = OwnHistory(container.database, container.gates)
         self.history.room_ids = set()
         self.links: dict[str, Link] = {}
         self.processes: dict[str, SignalingStack] = {}
@@ -251,7 +251,7 @@ async def test_search_since_the_copy_waits_or_expires(deployment: Deployment, us
     # Also where no process has noticed a loss.
     await copy.restore()
     assert [type(each) for each in await deployment.check()] == [Searching]
-    assert await deployment.container.redis.zrange("{match}:queue:all", 0, -1) == [ada]
+    assert await deployment.container.redis.zrange("{match}:queue:18_plus:all", 0, -1) == [ada]
     # Where the user's other device is in a call by now, the search is over, and its client informed.
     await copy.restore()
     for process_id in deployment.processes:

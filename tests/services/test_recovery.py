@@ -62,7 +62,15 @@ def make_entry(user_id: str, socket: str) -> QueueEntry:
 async def test_outcomes_are_emitted_as_they_happen(container: Container) -> None:
     rooms, bus = Rooms(container.scripts), LocalBus()
     rows = CallRecords(rooms, container.call_history)
-    matchmaking = MatchmakingService(bus, container.database, rooms, container.call_history, rows)
+    matchmaking = MatchmakingService(
+        bus,
+        container.database,
+        rooms,
+        container.call_history,
+        rows,
+        container.gates,
+        container.text_filter,
+    )
     signaling = Patient(bus, rooms, rows, matchmaking)
     checks = RoomChecks(bus, rooms, rows, container.call_history, matchmaking, signaling)
     reconciliation = Reconciliation(rooms, container.call_history, matchmaking, signaling, checks, bus.process_id)
@@ -84,7 +92,15 @@ async def test_lost_searches_match_when_restored(container: Container, make_lear
     learners = [(await make_learner()).id for _ in range(3)]
     workers = []
     for process_id in ("one", "two"):
-        worker = MatchmakingService(LocalBus(process_id), container.database, rooms, container.call_history, rows)
+        worker = MatchmakingService(
+            LocalBus(process_id),
+            container.database,
+            rooms,
+            container.call_history,
+            rows,
+            container.gates,
+            container.text_filter,
+        )
         workers.append(worker)
 
     async def lose_all() -> None:
@@ -119,7 +135,15 @@ async def test_lost_searches_match_when_restored(container: Container, make_lear
 async def test_cancelled_search_is_not_restored(container: Container, make_learner: Any) -> None:
     rooms = Rooms(container.scripts)
     rows = CallRecords(rooms, container.call_history)
-    matchmaking = MatchmakingService(LocalBus(), container.database, rooms, container.call_history, rows)
+    matchmaking = MatchmakingService(
+        LocalBus(),
+        container.database,
+        rooms,
+        container.call_history,
+        rows,
+        container.gates,
+        container.text_filter,
+    )
     user_id = (await make_learner()).id
     matchmaking.connect("w.one")
     await matchmaking.find_partner(user_id, "w.one", level="all", topic=None)
@@ -134,7 +158,15 @@ async def test_cancelled_search_is_not_restored(container: Container, make_learn
 async def test_search_of_a_dead_process_leaves_no_entry(container: Container, make_learner: Any) -> None:
     rooms, bus = Rooms(container.scripts), NobodyThere()
     rows = CallRecords(rooms, container.call_history)
-    matchmaking = MatchmakingService(bus, container.database, rooms, container.call_history, rows)
+    matchmaking = MatchmakingService(
+        bus,
+        container.database,
+        rooms,
+        container.call_history,
+        rows,
+        container.gates,
+        container.text_filter,
+    )
     user_id = (await make_learner()).id
     await matchmaking.find_partner(user_id, "dead.one", level="all", topic=None)
     assert [each async for each in rooms.iterate_searches()] == []

@@ -2,8 +2,12 @@
 
 const SIGNED_IN = "parlance.admin.signedIn";
 const DEVICE = "parlance.admin.device";
+const STAFF = ["admin", "moderator"];
 let token = null;
+let role = null;
+let userId = null;
 let onEnd = () => {};
+let onFactor = async () => false;
 
 /** An error of the API: a problem of RFC 9457. */
 export class Problem extends Error {
@@ -14,7 +18,7 @@ export class Problem extends Error {
   }
 }
 
-export class NotAnAdministrator extends Error {}
+export class NotStaff extends Error {}
 
 /** Send a request whose body is JSON, a form or a part of a file; return the response. */
 async function ask(method, path, body, headers = {}) {
@@ -46,8 +50,10 @@ async function renew() {
 }
 
 function take(tokens) {
-  if (tokens.user.role !== "admin") throw new NotAnAdministrator(`${tokens.user.email} is not an administrator.`);
+  if (!STAFF.includes(tokens.user.role)) throw new NotStaff(`${tokens.user.email} is not an administrator or a moderator.`);
   token = tokens.accessToken;
+  role = tokens.user.role;
+  userId = tokens.user.id;
   localStorage.setItem(SIGNED_IN, tokens.user.email);
 }
 
@@ -68,7 +74,15 @@ async function authorized(...request) {
   return ask(...request);
 }
 
-const call = async (...request) => read(await authorized(...request));
+/** Send a request; if it needs a newer proof of the second factor, ask for one and send it once more. */
+async function call(...request) {
+  try {
+    return await read(await authorized(...request));
+  } catch (problem) {
+    if (problem.code !== "second_factor_required" || !(await onFactor())) throw problem;
+  }
+  return read(await authorized(...request));
+}
 
 function forget() {
   token = null;
@@ -81,6 +95,10 @@ function query(parameters) {
 }
 
 export const whenItEnds = (listener) => (onEnd = listener);
+/** `listener` asks for a code, and returns whether one was proven. */
+export const whenItNeedsFactor = (listener) => (onFactor = listener);
+export const isAdmin = () => role === "admin";
+export const ownId = () => userId;
 export const signedInAs = () => localStorage.getItem(SIGNED_IN);
 
 /** Resume the login of an earlier visit; return whether there is one. */
@@ -95,10 +113,12 @@ export async function resume() {
   }
 }
 
-export async function signIn(email, password) {
+export async function signIn(email, password, code) {
   let deviceId = localStorage.getItem(DEVICE);
   if (!deviceId) localStorage.setItem(DEVICE, (deviceId = `admin-${crypto.getRandomValues(new Uint32Array(2)).join("-")}`));
-  const tokens = await send("POST", "/auth/login", { email, password, deviceId, platform: "web" });
+  const tokens = await send("POST", "/auth/login", {
+    email, password, deviceId, platform: "web", secondFactorCode: code || undefined,
+  });
   try {
     take(tokens);
   } catch (refusal) {
@@ -114,13 +134,36 @@ export async function signOut() {
   forget();
 }
 
+function keep(issued) {
+  token = issued.accessToken;
+  return issued;
+}
+
+export const factor = () => call("GET", "/auth/second-factor");
+// Without `call`: a code that is missing here is entered in the same form.
+export const startFactor = async (password, code) => read(await authorized("POST", "/auth/second-factor", { password, code }));
+export const confirmFactor = async (code) => keep(await call("POST", "/auth/second-factor/confirmation", { code }));
+export const proveFactor = async (code) => keep(await call("POST", "/auth/second-factor/proof", { code }));
+export const newRecoveryCodes = () => call("POST", "/auth/second-factor/recovery-codes");
+export const removeFactor = () => call("DELETE", "/auth/second-factor");
+export const devices = () => call("GET", "/auth/devices");
+export const endDevice = (id) => call("DELETE", `/auth/devices/${encodeURIComponent(id)}`);
+export const staff = (which) => call("GET", `/admin/staff${query(which)}`);
+export const staffLogins = (id) => call("GET", `/admin/staff/${id}/logins`);
+export const endStaffLogin = (id, loginId) => call("DELETE", `/admin/staff/${id}/logins/${loginId}`);
+
 export const stats = () => call("GET", "/admin/stats");
 export const users = (which) => call("GET", `/admin/users${query(which)}`);
 export const user = (id) => call("GET", `/admin/users/${id}`);
-export const ban = (id, reason) => call("PATCH", `/admin/users/${id}/ban`, { reason });
-export const unban = (id) => call("PATCH", `/admin/users/${id}/unban`);
+export const sanctions = (id) => call("GET", `/admin/users/${id}/sanctions?limit=100`);
+export const issueSanction = (id, body, key) => call("POST", `/admin/users/${id}/sanctions`, body, { "Idempotency-Key": key });
+export const liftSanction = (id, reason) => call("POST", `/admin/sanctions/${id}/lift`, { reason });
+export const appeals = (which) => call("GET", `/admin/appeals${query(which)}`);
+export const decideAppeal = (id, decision) => call("POST", `/admin/appeals/${id}/decision`, decision);
 export const reports = (which) => call("GET", `/admin/reports${query(which)}`);
 export const review = (id, verdict) => call("PATCH", `/admin/reports/${id}`, verdict);
+export const pictures = (which) => call("GET", `/admin/pictures${query(which)}`);
+export const decidePicture = (id, decision) => call("POST", `/admin/pictures/${id}/decision`, decision);
 export const orders = (which) => call("GET", `/admin/orders${query(which)}`);
 export const refund = (id, body, key) => call("POST", `/admin/orders/${id}/refund`, body, { "Idempotency-Key": key });
 export const audit = (which) => call("GET", `/admin/audit${query(which)}`);

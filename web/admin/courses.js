@@ -1,7 +1,7 @@
 // Courses: list, editing, lessons and video uploads.
 
 import * as api from "./api.js";
-import { act, heading, list } from "./pages.js";
+import { act, finish, heading, list } from "./pages.js";
 import { ask, badge, digits, field, h, money, number, say, select, table } from "./dom.js";
 
 const LEVELS = ["beginner", "intermediate", "advanced"].map((each) => [each, each]);
@@ -12,10 +12,10 @@ const VIDEO = { ready: "good", processing: "warn", failed: "bad" };
 const cost = (course) => (course.price ? money(course.price, course.currency) : "free");
 const published = (course) => badge(course.isPublished ? "published" : "draft", course.isPublished ? "good" : "");
 
-/** The fields of a course; returns what was entered, or null. */
-async function askCourse(title, course, action) {
+/** Ask for the fields of a course, and send them; return whether they were accepted. */
+function askCourse(title, course, action, send) {
   const currency = course?.currency ?? "usd";
-  const answer = await ask(
+  return ask(
     title,
     [
       field("Title", h("input", { name: "title", required: true, maxlength: 200, value: course?.title })),
@@ -26,10 +26,8 @@ async function askCourse(title, course, action) {
     ],
     action,
     "primary",
+    (answer) => send({ ...answer, currency: answer.currency.toLowerCase(), price: Math.round(Number(answer.price) * 10 ** digits(answer.currency)) }),
   );
-  if (!answer) return null;
-  const unit = 10 ** digits(answer.currency);
-  return { ...answer, currency: answer.currency.toLowerCase(), price: Math.round(Number(answer.price) * unit) };
 }
 
 export async function courses(which, again) {
@@ -48,8 +46,9 @@ export async function courses(which, again) {
       ),
   );
   const make = async () => {
-    const draft = await askCourse("A new course", null, "Create");
-    if (draft) await act(async () => (location.hash = `#/courses/${(await api.makeCourse(draft)).id}`), "The course is a draft.", () => {});
+    let made;
+    const isMade = await askCourse("A new course", null, "Create", async (draft) => (made = await api.makeCourse(draft)));
+    if (isMade) location.hash = `#/courses/${made.id}`;
   };
   return [heading("Courses", h("button", { class: "primary", onclick: make }, "New course")), found];
 }
@@ -57,8 +56,7 @@ export async function courses(which, again) {
 export async function course(id, again) {
   const [found, lessons] = await Promise.all([api.course(id), api.lessons(id)]);
   const change = async () => {
-    const entered = await askCourse("Change the course", found, "Save");
-    if (entered) await act(() => api.changeCourse(id, entered), "The course is changed.", again);
+    if (await askCourse("Change the course", found, "Save", (entered) => api.changeCourse(id, entered))) finish("The course is changed.", again);
   };
   const publish = () =>
     act(() => api.changeCourse(id, { isPublished: !found.isPublished }), found.isPublished ? "The course is no longer for sale; enrolled learners keep it." : "The course is published.", again);
@@ -67,8 +65,7 @@ export async function course(id, again) {
     if (sure) await act(async () => { await api.removeCourse(id); location.hash = "#/courses"; }, "The course is deleted.", () => {});
   };
   const addLesson = async () => {
-    const entered = await askLesson("A new lesson", null, "Add");
-    if (entered) await act(() => api.addLesson(id, entered), "The lesson is added.", again);
+    if (await askLesson("A new lesson", null, "Add", (entered) => api.addLesson(id, entered))) finish("The lesson is added.", again);
   };
   const picture = h("input", {
     type: "file",
@@ -98,8 +95,8 @@ export async function course(id, again) {
   ];
 }
 
-async function askLesson(title, lesson, action) {
-  const answer = await ask(
+function askLesson(title, lesson, action, send) {
+  return ask(
     title,
     [
       field("Title", h("input", { name: "title", required: true, maxlength: 200, value: lesson?.title })),
@@ -108,8 +105,8 @@ async function askLesson(title, lesson, action) {
     ],
     action,
     "primary",
+    (answer) => send({ ...answer, isFree: Boolean(answer.isFree) }),
   );
-  return answer && { ...answer, isFree: Boolean(answer.isFree) };
 }
 
 function lessonTable(courseId, rows, again) {
@@ -119,8 +116,7 @@ function lessonTable(courseId, rows, again) {
     return act(() => api.orderLessons(courseId, ids), "The lessons are reordered.", again);
   };
   const change = async (row) => {
-    const entered = await askLesson("Change the lesson", row, "Save");
-    if (entered) await act(() => api.changeLesson(row.id, entered), "The lesson is changed.", again);
+    if (await askLesson("Change the lesson", row, "Save", (entered) => api.changeLesson(row.id, entered))) finish("The lesson is changed.", again);
   };
   const remove = async (row) => {
     const sure = await ask(`Delete ${row.title}?`, [h("p", null, "Its files and its video are deleted too.")], "Delete");

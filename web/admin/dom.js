@@ -53,34 +53,53 @@ export function table(caption, columns, rows) {
   );
 }
 
-/** A form in a dialog; returns what was entered, or null. `fields` are elements with a name. */
-export function ask(title, fields, action, kind = "danger") {
+let dialogs = 0;
+
+/**
+ * A form in a dialog; returns what was entered, or null. `fields` are elements with a name. `send` does what the form is for:
+ * where it is refused, the dialog says why and keeps what was entered.
+ */
+export function ask(title, fields, action, kind = "danger", send = async () => {}) {
+  const id = `dialog-title-${++dialogs}`;
   return new Promise((resolve) => {
-    const dialog = h(
-      "dialog",
-      { "aria-labelledby": "dialog-title", onclose: () => done(null) },
-      h(
-        "form",
-        {
-          onsubmit: (event) => {
-            event.preventDefault();
-            done(Object.fromEntries(new FormData(event.target)));
-          },
-        },
-        h("h2", { id: "dialog-title" }, title),
-        fields,
-        h(
-          "div",
-          { class: "row end" },
-          h("button", { type: "button", onclick: () => done(null) }, "Cancel"),
-          h("button", { class: kind }, action),
-        ),
-      ),
+    const refusal = h("p", { role: "alert", class: "refusal" });
+    const submit = h("button", { class: kind }, action);
+    const form = h(
+      "form",
+      { onsubmit },
+      h("h2", { id }, title),
+      fields,
+      h("div", { class: "row end" }, h("button", { type: "button", onclick: () => done(null) }, "Cancel"), submit),
     );
+    const dialog = h("dialog", { "aria-labelledby": id, onclose: () => done(null) }, form);
+    async function onsubmit(event) {
+      event.preventDefault();
+      if (submit.getAttribute("aria-disabled")) return;
+      // Not `disabled`, which would lose the focus.
+      submit.setAttribute("aria-disabled", "true");
+      refusal.remove();
+      const answer = Object.fromEntries(new FormData(form));
+      try {
+        await send(answer);
+        done(answer);
+      } catch (problem) {
+        form.lastElementChild.before(refusal);
+        refusal.textContent = problem.message;
+        refusal.scrollIntoView({ block: "nearest" });
+      } finally {
+        submit.removeAttribute("aria-disabled");
+      }
+    }
+    // Another page is opened, for example the one that sets up a second factor.
+    const leave = () => done(null);
     function done(answer) {
+      removeEventListener("hashchange", leave);
       resolve(answer);
+      // It returns the focus to where it was.
+      dialog.close();
       dialog.remove();
     }
+    addEventListener("hashchange", leave);
     document.body.append(dialog);
     dialog.showModal();
   });

@@ -4,8 +4,16 @@ import * as api from "./api.js";
 import { course, courses } from "./courses.js";
 import { field, h, say } from "./dom.js";
 import * as pages from "./pages.js";
+import { pictures } from "./pictures.js";
+import { queue } from "./queue.js";
+import { codeInput, security, stepUp } from "./security.js";
+import { staff, staffMember } from "./staff.js";
 
-const PAGES = [["", "Overview"], ["users", "Accounts"], ["reports", "Reports"], ["orders", "Orders"], ["courses", "Courses"], ["audit", "Audit"]];
+// Address, title, and whether it is for administrators alone.
+const PAGES = [
+  ["", "Overview", true], ["users", "Accounts"], ["queue", "Review queue"], ["reports", "Reports"], ["pictures", "Pictures"], ["appeals", "Appeals", true], ["orders", "Orders", true], ["courses", "Courses", true],
+  ["staff", "Staff", true], ["audit", "Audit"], ["security", "Security"],
+];
 const ICON = new URL("icon.svg", import.meta.url).pathname;
 const main = document.getElementById("main");
 const bar = document.getElementById("top");
@@ -18,33 +26,43 @@ function place() {
 }
 
 async function show({ keepsFocus = false } = {}) {
+  const mayOpen = PAGES.filter(([, , isForAdmins]) => api.isAdmin() || !isForAdmins);
   const { name, id, which } = place();
+  if (!mayOpen.some(([path]) => path === name)) return void location.replace(`#/${api.isAdmin() ? "" : "queue"}`);
   const turn = ++shown;
   const again = () => show({ keepsFocus: true });
   bar.replaceChildren(
     h("a", { class: "brand", href: "#/" }, h("img", { src: ICON, alt: "", width: 24, height: 24 }), "Parlance"),
-    h("nav", { "aria-label": "Pages" }, PAGES.map(([path, text]) => h("a", { href: `#/${path}`, "aria-current": path === name ? "page" : null }, text))),
+    h("nav", { "aria-label": "Pages" }, mayOpen.map(([path, text]) => h("a", { href: `#/${path}`, "aria-current": path === name ? "page" : null }, text))),
     h("button", { class: "quiet", title: api.signedInAs(), onclick: leave }, "Sign out"),
   );
   main.setAttribute("aria-busy", "true");
   let content;
   try {
     if (name === "users" && id) content = await pages.user(id, again);
+    else if (name === "security") content = await security(again);
+    else if (name === "staff") content = await (id ? staffMember(id, again) : staff());
     else if (name === "courses") content = await (id ? course(id, again) : courses(which, again));
-    else if (["users", "reports", "orders", "audit"].includes(name)) content = await pages[name](which, again);
+    else if (name === "queue") content = await queue(which, again);
+    else if (name === "pictures") content = await pictures(again);
+    else if (["users", "reports", "appeals", "orders", "audit"].includes(name)) content = await pages[name](which, again);
     else content = await pages.overview();
   } catch (problem) {
-    if (problem.status === 401) return;
+    if (problem.status === 401 || turn !== shown) return;
+    if (problem.code === "second_factor_required" && place().name !== name) return; // the page that sets one up opens
     content = [h("h1", null, "That did not work"), h("p", { role: "alert" }, problem.message), h("button", { onclick: again }, "Try again")];
   }
   if (turn !== shown) return; // another page was opened meanwhile
   main.removeAttribute("aria-busy");
-  main.replaceChildren(...content);
+  main.replaceChildren(...content.flat());
   document.title = `${main.querySelector("h1").textContent} · Parlance admin`;
   if (!keepsFocus) {
     say("");
     main.focus({ preventScroll: true });
     scrollTo(0, 0);
+  } else if (document.activeElement === document.body) {
+    // What had the focus is gone.
+    main.focus({ preventScroll: true });
   }
 }
 
@@ -55,6 +73,7 @@ function signIn(message) {
   document.title = "Sign in · Parlance admin";
   const refusal = h("p", { role: "alert", class: "refusal" }, message ?? "");
   const button = h("button", { class: "primary" }, "Sign in");
+  const code = field("Code of your authenticator app, or a recovery code", codeInput());
   const email = h("input", { name: "email", type: "email", autocomplete: "username", required: true });
   const form = h(
     "form",
@@ -62,15 +81,18 @@ function signIn(message) {
       class: "card login",
       onsubmit: async (event) => {
         event.preventDefault();
-        const { email: address, password } = Object.fromEntries(new FormData(form));
+        const { email: address, password, code: given } = Object.fromEntries(new FormData(form));
         button.disabled = true;
         refusal.textContent = "";
         try {
-          await api.signIn(address, password);
+          await api.signIn(address, password, given);
           say("");
           await show();
         } catch (problem) {
-          refusal.textContent = problem.message;
+          const needsCode = problem.code === "second_factor_required";
+          refusal.textContent = needsCode ? "" : problem.message;
+          if (needsCode) refusal.before(code);
+          if (needsCode || problem.code === "second_factor_invalid") code.querySelector("input").select();
         } finally {
           button.disabled = false;
         }
@@ -93,6 +115,7 @@ async function leave() {
 }
 
 api.whenItEnds(signIn);
+api.whenItNeedsFactor(stepUp);
 addEventListener("hashchange", () => api.signedInAs() && show());
 if (await api.resume()) await show();
 else signIn();

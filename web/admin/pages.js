@@ -3,9 +3,10 @@
 import * as api from "./api.js";
 import { chart } from "./charts.js";
 import { ask, badge, digits, field, h, money, number, say, select, table, when } from "./dom.js";
+import { appealTable, fields, readSanction, sanctionsOf } from "./sanctions.js";
 
 const short = (id) => id.slice(0, 8);
-const person = (id) => (id ? h("a", { href: `#/users/${id}`, class: "id" }, short(id)) : "the command line");
+export const person = (id) => (id ? h("a", { href: `#/users/${id}`, class: "id" }, short(id)) : "the command line");
 export const heading = (text, ...more) => h("div", { class: "row" }, h("h1", null, text), ...more);
 
 /** Do something and reload the page; show the API's refusal. */
@@ -17,6 +18,12 @@ export async function act(work, message, again) {
   } catch (problem) {
     say(problem.message);
   }
+}
+
+/** Show that something was done, and reload the page. */
+export function finish(message, again) {
+  say(message);
+  again();
 }
 
 /** A list with more pages: `read(cursor)` returns a page, `draw(rows)` shows all rows so far. */
@@ -37,7 +44,7 @@ export async function list(read, draw) {
 }
 
 /** Filters whose values are in the address, so that a page can be bookmarked. */
-function filters(path, ...controls) {
+export function filters(path, ...controls) {
   const go = (event) => {
     event.preventDefault();
     const chosen = [...new FormData(event.currentTarget.closest("form"))].filter(([, value]) => value);
@@ -64,8 +71,10 @@ export async function overview() {
       tile("active today", number(now.activeToday)),
       tile("new today", number(now.newToday)),
       tile("median wait", now.wait.medianSeconds === null ? "none" : `${now.wait.medianSeconds.toFixed(1)} s`),
-      tile("open reports", number(now.openReports), "#/reports?status=pending"),
+      tile("open reports", number(now.openReports), "#/queue"),
       tile("flagged accounts", number(now.flaggedUsers), "#/users?isFlagged=true"),
+      tile("open appeals", number(now.appeals.open), "#/appeals?status=open"),
+      tile("appeals overturned in 30 days", `${number(now.appeals.overturned)} of ${number(now.appeals.upheld + now.appeals.overturned)}`),
       tile("open disputes", number(now.openDisputes), "#/orders?isDisputed=true"),
       tile("accounts", total(now.totals.users), "#/users"),
       tile("calls in total", total(now.totals.calls)),
@@ -98,8 +107,9 @@ export async function overview() {
 
 const standing = (user) => [
   user.isBanned ? badge("banned", "bad") : null,
+  !user.isBanned && new Date(user.suspendedUntil ?? 0) > new Date() ? badge("suspended", "bad") : null,
   user.flaggedAt ? badge("flagged", "warn") : null,
-  user.role === "admin" ? badge("admin", "good") : null,
+  user.role === "student" ? null : badge(user.role, "good"),
   user.isVerified ? null : badge("not verified"),
 ];
 
@@ -127,7 +137,7 @@ export async function users(which) {
       field("Begins with", h("input", { type: "search", name: "search", value: which.search, placeholder: "e-mail, username or id" })),
       field("Banned", select({ name: "isBanned" }, yes, which.isBanned)),
       field("Flagged", select({ name: "isFlagged" }, yes, which.isFlagged)),
-      field("Role", select({ name: "role" }, any(["student", "admin"]), which.role)),
+      field("Role", select({ name: "role" }, any(["student", "moderator", "admin"]), which.role)),
     ),
     found,
   ];
@@ -136,20 +146,12 @@ export async function users(which) {
 export async function user(id, again) {
   const found = await api.user(id);
   const name = found.displayName ?? found.username ?? found.email;
-  const banIt = async () => {
-    const reason = h("textarea", { name: "reason", required: true, minlength: 3, maxlength: 500, rows: 3 });
-    const answer = await ask(`Ban ${name}?`, [h("p", null, "Their logins and calls end at once."), field("Reason", reason)], "Ban");
-    if (answer) await act(() => api.ban(id, answer.reason), `${name} is banned.`, again);
-  };
   const fact = (label, value) => [h("dt", null, label), h("dd", null, value ?? "none")];
   return [
     heading(name, ...standing(found)),
     h(
       "div",
       { class: "row" },
-      found.isBanned
-        ? h("button", { class: "primary", onclick: () => act(() => api.unban(id), `${name} is no longer banned.`, again) }, "Lift the ban")
-        : h("button", { class: "danger", onclick: banIt }, "Ban"),
       h("a", { class: "button", href: `#/audit?targetId=${id}` }, "Audit log"),
     ),
     h(
@@ -163,15 +165,16 @@ export async function user(id, again) {
       fact("Last active", when(found.lastActiveAt)),
       fact("Registered", when(found.createdAt)),
       found.isBanned ? fact("Banned", [when(found.bannedAt), " by ", person(found.bannedBy), `: ${found.banReason}`]) : [],
+      !found.isBanned && new Date(found.suspendedUntil ?? 0) > new Date() ? fact("Suspended until", when(found.suspendedUntil)) : [],
       found.deletedAt ? fact("Deleted", when(found.deletedAt)) : [],
       fact("Id", h("code", null, found.id)),
     ),
+    ...(await sanctionsOf(found, name, again)),
     h("h2", null, "Reports about this account"),
     reportTable(found.reportsAbout, again),
     h("h2", null, "Reports by this account"),
     reportTable(found.reportsBy, again),
-    h("h2", null, "Orders"),
-    orderTable(found.orders, again),
+    api.isAdmin() ? [h("h2", null, "Orders"), orderTable(found.orders, again)] : [],
     h("h2", null, "Calls"),
     table(
       "Calls",
@@ -187,25 +190,37 @@ export async function user(id, again) {
 }
 
 const VERDICTS = { pending: "warn", actioned: "bad", reviewed: "good", dismissed: "" };
+const VERDICT_CHOICES = [["reviewed", "reviewed: true, but no measure"], ["actioned", "actioned: true, with a measure"], ["dismissed", "dismissed: nothing to it"]];
+
+export async function review(row, again) {
+  const status = select({ name: "status" }, VERDICT_CHOICES, row.status);
+  const sanction = fields(row.reason, "none", (kind) => {
+    // The report of a sanctioned learner is `actioned` in any case.
+    if (kind) status.value = "actioned";
+    for (const option of status.options) option.disabled = Boolean(kind) && option.value !== "actioned";
+  });
+  const send = async (answer) => {
+    const verdict = { status: answer.status, sanction: readSanction(answer) };
+    if (answer.adminNote.trim()) verdict.adminNote = answer.adminNote.trim();
+    await api.review(row.id, verdict);
+  };
+  const answer = await ask(
+    "Review the report",
+    [
+      h("p", null, "About ", person(row.reportedId), `: ${row.reason.replaceAll("_", " ")}`),
+      h("p", { class: "text" }, row.description ?? "no description"),
+      field("Verdict", status),
+      field("Note, for staff", h("textarea", { name: "adminNote", maxlength: 2000, rows: 3 }, row.adminNote ?? "")),
+      ...sanction,
+    ],
+    "Review",
+    "primary",
+    send,
+  );
+  if (answer) finish("The report is reviewed.", again);
+}
 
 function reportTable(rows, again) {
-  const review = async (row) => {
-    const answer = await ask(
-      "Review the report",
-      [
-        h("p", null, `${row.reason.replaceAll("_", " ")}: ${row.description ?? "no description"}`),
-        field("Verdict", select({ name: "status" }, [["reviewed", "reviewed"], ["actioned", "actioned"], ["dismissed", "dismissed"]])),
-        field("Note", h("textarea", { name: "adminNote", maxlength: 2000, rows: 3 })),
-        h("label", { class: "check" }, h("input", { type: "checkbox", name: "ban" }), h("span", null, "Also ban the reported account")),
-      ],
-      "Review",
-      "primary",
-    );
-    if (!answer) return;
-    const verdict = { status: answer.ban ? "actioned" : answer.status, isBanned: answer.ban ? true : undefined };
-    if (answer.adminNote.trim()) verdict.adminNote = answer.adminNote.trim();
-    await act(() => api.review(row.id, verdict), "The report is reviewed.", again);
-  };
   return table(
     "Reports",
     [
@@ -215,7 +230,7 @@ function reportTable(rows, again) {
       ["Reason", (row) => row.reason.replaceAll("_", " ")],
       ["Description", (row) => row.description ?? "no description"],
       ["Status", (row) => [badge(row.status, VERDICTS[row.status]), row.adminNote ? h("small", null, ` ${row.adminNote}`) : null]],
-      ["", (row) => h("button", { onclick: () => review(row) }, row.status === "pending" ? "Review" : "Change")],
+      ["", (row) => h("button", { onclick: () => review(row, again) }, row.status === "pending" ? "Review" : "Change")],
     ],
     rows,
   );
@@ -227,6 +242,12 @@ export async function reports(which, again) {
   return [heading("Reports"), filters("reports", field("Status", select({ name: "status" }, statuses, which.status))), found];
 }
 
+export async function appeals(which, again) {
+  const found = await list((cursor) => api.appeals({ ...which, limit: 25, cursor }), (rows) => appealTable(rows, again));
+  const statuses = any(["open", "upheld", "overturned", "closed"]);
+  return [heading("Appeals"), filters("appeals", field("Status", select({ name: "status" }, statuses, which.status))), found];
+}
+
 const PAID = { paid: "good", processing: "warn", refunded: "warn", failed: "bad" };
 
 function orderTable(rows, again) {
@@ -234,6 +255,12 @@ function orderTable(rows, again) {
     const left = row.amount - row.amountRefunded;
     const unit = 10 ** digits(row.currency);
     const key = `admin-${crypto.getRandomValues(new Uint32Array(4)).join("-")}`;
+    const send = async (answer) => {
+      const body = {};
+      if (answer.amount) body.amount = Math.round(Number(answer.amount) * unit);
+      if (answer.reason.trim()) body.reason = answer.reason.trim();
+      await api.refund(row.id, body, key);
+    };
     const answer = await ask(
       `Refund ${money(left, row.currency)}?`,
       [
@@ -245,12 +272,10 @@ function orderTable(rows, again) {
         field("Reason", h("input", { name: "reason", maxlength: 500 })),
       ],
       "Refund",
+      "danger",
+      send,
     );
-    if (!answer) return;
-    const body = {};
-    if (answer.amount) body.amount = Math.round(Number(answer.amount) * unit);
-    if (answer.reason.trim()) body.reason = answer.reason.trim();
-    await act(() => api.refund(row.id, body, key), "The refund is on its way.", again);
+    if (answer) finish("The refund is on its way.", again);
   };
   return table(
     "Orders",
@@ -304,7 +329,7 @@ export async function audit(which) {
       "audit",
       field("Action", h("input", { name: "action", value: which.action, placeholder: "user.ban", pattern: "[a-z_]+\\.[a-z_]+" })),
       field("Target id", h("input", { name: "targetId", value: which.targetId })),
-      field("Actor id", h("input", { name: "actorId", value: which.actorId })),
+      api.isAdmin() ? field("Actor id", h("input", { name: "actorId", value: which.actorId })) : null,
     ),
     found,
   ];

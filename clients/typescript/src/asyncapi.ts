@@ -103,6 +103,13 @@ export interface components {
          * @description Stable across releases; new codes may be added.
          *
          *     - `banned`: the account is banned.
+         *     - `pairing_on_hold`: the account is not paired for now; the message says until when. Also emitted, without an event of
+         *       the client, where it ends a search that waits.
+         *     - `account_suspended`: the account is suspended; a refused login states until when.
+         *     - `email_unverified`: verify the e-mail address first, `POST /auth/resend-verification` sends the mail again.
+         *     - `age_required`: set the age first, with `PUT /users/me/age`.
+         *     - `too_young`: the account may not practise with others.
+         *     - `terms_required`: consent to the current documents first, with `POST /users/me/consents`.
          *     - `profile_incomplete`: choose a username and an English level first.
          *     - `already_searching`, `already_in_room`: a device of the account searches, or is in a call.
          *     - `not_searching`: there is no search or match to cancel.
@@ -110,12 +117,13 @@ export interface components {
          *     - `peer_not_ready`: the partner has not joined yet; wait for `peer_joined`.
          *     - `bad_role`: the caller sends offers, the receiver answers.
          *     - `room_closed`: the call has ended.
+         *     - `text_refused`: the topic has a word that is not allowed; the message names the field.
          *     - `bad_payload`: the event does not match this contract; the message says where.
          *     - `rate_limited`: too many events; the event was not processed.
          *     - `unavailable`: a service is unavailable; send the event again shortly.
          *     - `internal`: an error of the server.
          */
-        ErrorCode: "banned" | "profile_incomplete" | "already_searching" | "already_in_room" | "not_searching" | "not_in_room" | "peer_not_ready" | "bad_role" | "room_closed" | "bad_payload" | "rate_limited" | "unavailable" | "internal" | (string & {});
+        ErrorCode: "banned" | "pairing_on_hold" | "account_suspended" | "email_unverified" | "age_required" | "too_young" | "terms_required" | "profile_incomplete" | "already_searching" | "already_in_room" | "not_searching" | "not_in_room" | "peer_not_ready" | "bad_role" | "room_closed" | "text_refused" | "bad_payload" | "rate_limited" | "unavailable" | "internal" | (string & {});
         /** @description Why an event was refused. */
         EventError: {
             code: components["schemas"]["ErrorCode"];
@@ -305,7 +313,8 @@ export interface ClientEvents {
    *
    * The server emits `searching` or, at once, `match_found`. `level` is the level of the conversation, `all` when
    * absent; equal levels match and `all` matches any. A partner with the same `topic` is preferred, then the longest
-   * wait.
+   * wait. Only learners of one age band meet. What the account lacks for it is in `missing` of `GET /users/me`; a
+   * search of an account that loses it meanwhile ends with `error`, which has the code, and `search_expired`.
    */
   find_partner: (payload: FindPartner, ack: (answer: Ack) => void) => void;
   /**

@@ -62,6 +62,28 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/policy": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read what the service publishes about itself
+         * @description Documents that learners accept, the minimum age, the operator's contact (DSA art. 11 and 12), the ways in which learners
+         *     meet, and how long data is kept (GDPR art. 13(2)(a)). Uses no other service. Changes with the settings of the deployment:
+         *     send the `ETag` as `If-None-Match` to revalidate.
+         */
+        get: operations["getPolicy"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/.well-known/jwks.json": {
         parameters: {
             query?: never;
@@ -93,7 +115,10 @@ export interface paths {
         put?: never;
         /**
          * Create an account and log in
-         * @description For `web` the refresh token travels only in an HttpOnly cookie, over https `__Host-refresh_token`.
+         * @description For `web` the refresh token travels only in an HttpOnly cookie, over https `__Host-refresh_token`. With a
+         *     `birthDate` below the minimum age there is no account, and the device is refused for a day. `account_banned` and
+         *     `account_suspended`: an account with this address was sanctioned and then deleted; `detail` says until when no other
+         *     can be opened with it.
          */
         post: operations["register"];
         delete?: never;
@@ -113,8 +138,11 @@ export interface paths {
         put?: never;
         /**
          * Log in on a device
-         * @description An unknown address and a wrong password get the same response. `account_banned` requires the correct password.
+         * @description An unknown address and a wrong password get the same response. `account_banned` and `account_suspended` require the
+         *     correct password; `sanction` of the problem has the reasons, and the token for an appeal.
          *     A device has one login of an account: an earlier one with the same `deviceId` is revoked, its push token stays.
+         *     Where the account has a second factor, a login without `secondFactorCode` gets 401 `second_factor_required` after the
+         *     correct password: ask for a code and send all again. A code is accepted once.
          */
         post: operations["login"];
         delete?: never;
@@ -305,6 +333,98 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/auth/second-factor": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read the state of the user's second factor
+         * @description For staff. `isRequired`: without a factor, operations of administration answer `second_factor_required`.
+         */
+        get: operations["getSecondFactor"];
+        put?: never;
+        /**
+         * Begin to enroll an authenticator app
+         * @description Returns a new secret for an app (TOTP, RFC 6238), which counts once a code of it is confirmed within ten minutes. Needs
+         *     the password, and to replace a factor also a code of the present one, which counts until then. Wrong codes are
+         *     limited as in `POST /auth/second-factor/proof`.
+         */
+        post: operations["createSecondFactor"];
+        /**
+         * Remove the user's second factor
+         * @description Every login of the account ends, also the one of this request.
+         */
+        delete: operations["deleteSecondFactor"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/auth/second-factor/confirmation": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Confirm a new secret with a code of it
+         * @description From now on each login of the account needs a code. The account's other logins end; this one has proven the factor.
+         *     Recovery codes of an earlier factor no longer work.
+         */
+        post: operations["confirmSecondFactor"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/auth/second-factor/proof": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Prove the second factor again
+         * @description Returns an access token of the same login that operations with `x-second-factor` accept for the time they name. A code
+         *     is accepted once. After five wrong codes of an account in 15 minutes, here and at logins, all are refused.
+         */
+        post: operations["proveSecondFactor"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/auth/second-factor/recovery-codes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Replace the recovery codes
+         * @description Earlier ones no longer work.
+         */
+        post: operations["createRecoveryCodes"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/users/me": {
         parameters: {
             query?: never;
@@ -324,7 +444,9 @@ export interface paths {
         head?: never;
         /**
          * Change the user's own profile
-         * @description Fields that are absent keep their value; `null` clears a field.
+         * @description Fields that are absent keep their value; `null` clears a field. A changed text of `x-text-filter` may be refused with
+         *     `text_refused`, whose `detail` names the field. To set a text that others read (`username`,
+         *     `displayName`, `bio`) needs what `find_partner` needs, except the profile: `missing` of the profile lists it.
          */
         patch: operations["updateMe"];
         trace?: never;
@@ -381,7 +503,8 @@ export interface paths {
         put?: never;
         /**
          * Upload the user's picture
-         * @description JPEG, PNG or WebP by its bytes, 25 megapixels at most; it becomes a square of 400 pixels without metadata.
+         * @description JPEG, PNG or WebP by its bytes, 25 megapixels at most; it becomes a square of 400 pixels without metadata. The
+         *     deployment may screen pictures: `picture_refused`, or `isUnderReview`, while others do not see the picture.
          */
         post: operations["uploadAvatar"];
         /**
@@ -389,6 +512,73 @@ export interface paths {
          * @description Has no effect if the profile has no picture.
          */
         delete: operations["deleteAvatar"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/users/me/age": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Set the user's age
+         * @description Send `birthDate`, which is not stored, or the `ageBand` with the `source` that gave it to the app: Apple's Declared
+         *     Age Range or Google's Play Age Signals. Below the minimum age the response is `too_young`, and for a day so is each
+         *     further one from this device or account. A younger band replaces an older one at once, an older band a younger
+         *     one no earlier than a learner can have grown older. The account of a child below 13 is deleted after a day.
+         */
+        put: operations["setAge"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/users/me/consents": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List the documents with the user's consents
+         * @description In the order in which they are shown. A document whose version is not the accepted one needs consent again.
+         */
+        get: operations["listConsents"];
+        put?: never;
+        /**
+         * Consent to the current version of a document
+         * @description Idempotent. Another version than the current one is answered with `request_invalid`.
+         */
+        post: operations["giveConsent"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/users/me/consents/{document}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Withdraw the consent to a document
+         * @description A search ends with `terms_required`; a call goes on until it ends.
+         */
+        delete: operations["withdrawConsent"];
         options?: never;
         head?: never;
         patch?: never;
@@ -529,7 +719,10 @@ export interface paths {
         put?: never;
         /**
          * Report the partner of a call
-         * @description The two are not matched again. Administrators review the report; the reported learner is not notified.
+         * @description Works during the call too, which goes on. The two are not matched again; with `isBlocked` the reported learner is
+         *     blocked as well, in the same transaction. Administrators review each report, urgent reasons (`minor_safety`,
+         *     `threat`) within a day. The reported learner is not notified and never learns who reported; the reporter is
+         *     notified of the decision: whether we acted, not how (DSA, article 16(5)).
          */
         post: operations["createReport"];
         delete?: never;
@@ -547,11 +740,113 @@ export interface paths {
         };
         /**
          * List the user's reports, newest first
-         * @description With the state of each review, without the notes of administrators.
+         * @description A report is `pending` until it was reviewed, then `reviewed` with an `outcome`: whether we acted, not how. A reporter
+         *     who disagrees writes to the contact of `GET /policy`, and a person answers.
          */
         get: operations["listReports"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/users/me/sanctions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List the user's sanctions, newest first
+         * @description Also lifted ones, and suspensions that have ended. Show a warning until `acknowledgedAt` is set.
+         */
+        get: operations["listMySanctions"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/users/me/sanctions/{sanctionId}/acknowledge": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Confirm that the user has read a warning
+         * @description Repeated requests change nothing. Other sanctions than warnings are not found.
+         */
+        post: operations["acknowledgeWarning"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/users/me/sanctions/{sanctionId}/appeal": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Appeal against a sanction of the user
+         * @description For warnings, and suspensions that have ended. A sanction has one appeal, until its `appealUntil`.
+         */
+        post: operations["appealMySanction"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/appeals": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Appeal against a sanction with a token
+         * @description For accounts that cannot log in. The token is that of the e-mail, or of the refused login. A sanction has one
+         *     appeal, free of charge, until its `appealUntil`; the decision is sent by e-mail.
+         */
+        post: operations["submitAppeal"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/appeals/sanction": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Read the sanction of a token, and the state of its appeal
+         * @description Works after the appeal too. The token is in the body, so that no log has it.
+         */
+        post: operations["readSanction"];
         delete?: never;
         options?: never;
         head?: never;
@@ -794,7 +1089,7 @@ export interface paths {
         };
         /**
          * Read an account and its recent activity
-         * @description The newest ten calls, reports and orders each, and all bans of the audit log.
+         * @description The newest ten calls, reports and orders each, and all bans of the audit log. Moderators see no orders.
          */
         get: operations["getAdminUser"];
         put?: never;
@@ -813,8 +1108,9 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * List reports, newest first
-         * @description Filters are combined: a report is listed if it matches all of them.
+         * List reports, newest first or as a review queue
+         * @description Filters are combined: a report is listed if it matches all of them. The review queue has the pending reports alone,
+         *     in the order in which they should be reviewed.
          */
         get: operations["listAdminReports"];
         put?: never;
@@ -840,9 +1136,54 @@ export interface paths {
         head?: never;
         /**
          * Review a report
-         * @description With `isBanned` the reported learner is banned too, for the note or else the report's reason, and the report is `actioned`.
+         * @description With `sanction` the reported learner is sanctioned too, and the report is `actioned`. A suspension and a ban need a
+         *     second factor as recent as `PATCH /admin/users/{userId}/ban` does. `isBanned` is the older form: a ban
+         *     whose reason, the note or else the report's reason, the learner does not read; beside `sanction` it is ignored.
          */
         patch: operations["reviewReport"];
+        trace?: never;
+    };
+    "/admin/pictures": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List pictures that wait for review, those that wait longest first
+         * @description Pictures of profiles that the screen did not decide, or that others do not see because of open reports about the
+         *     learner. A picture that is removed or replaced by its owner, or whose reports are reviewed, waits no longer.
+         */
+        get: operations["listPictures"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/pictures/{userId}/decision": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Keep or remove a picture that waits for review
+         * @description The decision is about the picture at `avatarUrl` alone: where another member of staff has decided it, or the learner
+         *     has replaced it, nothing changes (`picture_not_waiting`). Reports from before the decision hide no later picture
+         *     either; they stay open until they are reviewed. Nobody decides about the own picture (`forbidden`).
+         */
+        post: operations["decidePicture"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
         trace?: never;
     };
     "/admin/users/{userId}/ban": {
@@ -860,7 +1201,8 @@ export interface paths {
         head?: never;
         /**
          * Ban an account
-         * @description Within a second its logins are revoked, its sockets closed, its search and room left.
+         * @description Within a second its logins are revoked, its sockets closed, its search and room left. The learner does not read the
+         *     reason; `POST /admin/users/{userId}/sanctions` bans with a statement of the facts. A banned account stays as it is.
          */
         patch: operations["banUser"];
         trace?: never;
@@ -883,6 +1225,92 @@ export interface paths {
          * @description The account can log in again. Its earlier logins stay revoked.
          */
         patch: operations["unbanUser"];
+        trace?: never;
+    };
+    "/admin/users/{userId}/sanctions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List the sanctions of an account, newest first
+         * @description Also lifted ones, and suspensions that have ended.
+         */
+        get: operations["listUserSanctions"];
+        put?: never;
+        /**
+         * Warn, suspend or ban an account
+         * @description The learner gets a statement of reasons with ground, facts, end and how to appeal (DSA, article 17), by e-mail and
+         *     as a notification. With a suspension or a ban, logins are revoked, sockets closed, search and room left within a second.
+         */
+        post: operations["createSanction"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/sanctions/{sanctionId}/lift": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Lift a sanction
+         * @description The learner is notified. An open appeal is closed. Earlier logins stay revoked.
+         */
+        post: operations["liftSanction"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/appeals": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List appeals, newest first
+         * @description Each with its sanction.
+         */
+        get: operations["listAppeals"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/appeals/{appealId}/decision": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Decide an appeal
+         * @description Not by the administrator who issued the sanction (`forbidden`). `overturned` lifts the sanction in the same
+         *     transaction. The learner gets the decision with its reason, by e-mail and as a notification.
+         */
+        post: operations["decideAppeal"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
         trace?: never;
     };
     "/admin/orders": {
@@ -936,12 +1364,73 @@ export interface paths {
         };
         /**
          * List the audit log, newest first
-         * @description Each entry is one action of an administrator. Filters are combined.
+         * @description Each entry is one action of staff. Filters are combined. Moderators see their own entries: `actorId` of another is
+         *     refused with `forbidden`.
          */
         get: operations["listAuditEntries"];
         put?: never;
         post?: never;
         delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/staff": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List the accounts of staff, newest first
+         * @description Administrators and moderators, with their second factor and the last use of their logins.
+         */
+        get: operations["listStaff"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/staff/{userId}/logins": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List the logins of a staff account, last used first
+         * @description One entry for each login that has not ended. `isCurrent` marks the login of this request.
+         */
+        get: operations["listStaffLogins"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/staff/{userId}/logins/{loginId}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * End a login of a staff account
+         * @description The audit log has an entry of it.
+         */
+        delete: operations["endStaffLogin"];
         options?: never;
         head?: never;
         patch?: never;
@@ -1395,6 +1884,18 @@ export interface components {
         ReportId: string;
         /**
          * Format: uuid
+         * @description Id of a sanction.
+         * @example e41c9b70-5a2d-4f86-9c3e-8d7b6a0f2e15
+         */
+        SanctionId: string;
+        /**
+         * Format: uuid
+         * @description Id of an appeal.
+         * @example 90d7e3f2-1b6c-4a58-8e04-c5a9f7b3d261
+         */
+        AppealId: string;
+        /**
+         * Format: uuid
          * @description Id of an order.
          * @example 0b6f4e8a-91d2-4c75-a3e0-7f58b2c9d164
          */
@@ -1454,7 +1955,7 @@ export interface components {
         NextCursor: string | null;
         /**
          * @description What went wrong, for programs. A code keeps its meaning; new ones may be added. `x-codes` of an operation lists its
-         *     own; the description of this document lists those of all operations. Known values: `request_invalid`, `unauthenticated`, `forbidden`, `not_found`, `method_not_allowed`, `not_acceptable`, `request_timeout`, `payload_too_large`, `uri_too_long`, `unsupported_media_type`, `headers_too_large`, `rate_limited`, `internal`, `unavailable`, `email_taken`, `invalid_credentials`, `account_banned`, `refresh_token_invalid`, `refresh_token_reused`, `token_invalid`, `password_too_common`, `last_admin`, `username_taken`, `already_rated`, `call_not_ended`, `already_reported`, `course_is_free`, `already_enrolled`, `payment_pending`, `signature_invalid`, `payment_refused`, `order_not_refundable`, `refund_pending`, `refund_too_large`, `not_enrolled`, `course_in_use`, `slug_taken`, `lessons_differ`, `video_not_ready`, `upload_offset_differs`, `upload_version_unsupported`, `idempotency_key_reused`, `idempotency_in_flight`.
+         *     own; the description of this document lists those of all operations. Known values: `request_invalid`, `unauthenticated`, `forbidden`, `not_found`, `method_not_allowed`, `not_acceptable`, `request_timeout`, `payload_too_large`, `uri_too_long`, `unsupported_media_type`, `headers_too_large`, `rate_limited`, `internal`, `unavailable`, `email_taken`, `invalid_credentials`, `account_banned`, `account_suspended`, `refresh_token_invalid`, `refresh_token_reused`, `token_invalid`, `password_too_common`, `last_admin`, `second_factor_required`, `second_factor_invalid`, `age_required`, `too_young`, `terms_required`, `email_unverified`, `username_taken`, `text_refused`, `picture_refused`, `already_rated`, `call_not_ended`, `already_reported`, `already_sanctioned`, `sanction_lifted`, `already_appealed`, `appeal_closed`, `picture_not_waiting`, `course_is_free`, `already_enrolled`, `payment_pending`, `signature_invalid`, `payment_refused`, `order_not_refundable`, `refund_pending`, `refund_too_large`, `not_enrolled`, `course_in_use`, `slug_taken`, `lessons_differ`, `video_not_ready`, `upload_offset_differs`, `upload_version_unsupported`, `idempotency_key_reused`, `idempotency_in_flight`.
          */
         ErrorCode: string;
         /** @description An error as RFC 9457 describes it. */
@@ -1483,6 +1984,8 @@ export interface components {
             detail: string;
             /** @example email_taken */
             code: components["schemas"]["ErrorCode"];
+            /** @description Of `account_banned` and `account_suspended` at a login alone, the sanction in force. */
+            sanction?: components["schemas"]["SanctionInForce"];
         };
         /** @description That the process runs. */
         Health: {
@@ -1493,6 +1996,94 @@ export interface components {
             status: "ok";
             /** @description The present by the clock of the server. */
             timestamp: components["schemas"]["Time"];
+        };
+        /** @description What the service publishes about itself. */
+        Policy: {
+            /** @description What learners accept, in the order in which it is shown. */
+            documents: components["schemas"]["PolicyDocument"][];
+            /**
+             * Format: int32
+             * @description The youngest learners that may use the service, in years.
+             * @example 18
+             */
+            minimumAge: number;
+            /**
+             * @description Whether minors practise, with each other; where `off`, only adults do.
+             * @enum {string}
+             */
+            minorPools: "off" | "on";
+            contact: components["schemas"]["PolicyContact"];
+            /** @description How learners meet. */
+            waysToMeet: components["schemas"]["WayToMeet"][];
+            /** @description How long data is kept. */
+            retention: components["schemas"]["RetentionRule"][];
+        };
+        /** @description A document, as Markdown rendered at `url`. */
+        PolicyDocument: {
+            /** @description Which document it is; `rules` are the rules of conduct. Known values: `terms`, `rules`, `privacy`. */
+            name: string;
+            /**
+             * @description Changes with the text; consents name it.
+             * @example 2026-12-01
+             */
+            version: string;
+            /**
+             * @description The title.
+             * @example Terms of use
+             */
+            title: string;
+            /**
+             * Format: uri
+             * @description The page of the document.
+             * @example https://api.example.com/terms
+             */
+            url: string;
+        };
+        /** @description The operator. */
+        PolicyContact: {
+            /**
+             * Format: email
+             * @description The operator's e-mail address; null where it is not configured.
+             * @example contact@example.com
+             */
+            email: string | null;
+            /**
+             * @description The operator's postal address; null where it is not configured.
+             * @example Parlance, 1 Example Street, 10115 Berlin
+             */
+            address: string | null;
+            /**
+             * Format: uri
+             * @description The page of the contact.
+             * @example https://api.example.com/contact
+             */
+            url: string;
+        };
+        /** @description `random` pairs strangers by level and topic. */
+        WayToMeet: string;
+        /** @description How long one kind of data is kept. */
+        RetentionRule: {
+            /**
+             * @description The kind, for programs; new ones may be added.
+             * @example calls
+             */
+            name: string;
+            /**
+             * @description The kind, for people.
+             * @example Calls: partner, time, length, topic, level, ratings
+             */
+            data: string;
+            /**
+             * Format: int32
+             * @description Days from the event that `rule` names; null where no number is known in advance.
+             * @example 365
+             */
+            days: number | null;
+            /**
+             * @description From which event on, and what stays.
+             * @example From the beginning of the call, then deleted; your totals stay.
+             */
+            rule: string;
         };
         /** @description That each dependency answers; with one that does not, the response is 503. */
         Readiness: {
@@ -1555,13 +2146,17 @@ export interface components {
              */
             e: string;
         };
-        /** @description `student` is a learner; `admin` may use the operations of administration too. */
+        /**
+         * @description `student` is a learner. `moderator` and `admin` are staff: each may use the operations of administration that name
+         *     the role in `x-role`.
+         */
         Role: string;
         /**
-         * @description `student` is a learner; `admin` may use the operations of administration too.
+         * @description `student` is a learner. `moderator` and `admin` are staff: each may use the operations of administration that name
+         *     the role in `x-role`.
          * @enum {string}
          */
-        RoleInput: "student" | "admin";
+        RoleInput: "student" | "admin" | "moderator";
         /**
          * @description What the app runs on. `web` gets its refresh token in a cookie. Known values: `ios`, `android`, `web`.
          * @example android
@@ -1629,6 +2224,9 @@ export interface components {
             password: components["schemas"]["Password"];
             deviceId: components["schemas"]["DeviceId"];
             platform: components["schemas"]["PlatformInput"];
+            birthDate?: components["schemas"]["BirthDate"];
+            /** @description Documents to which the user consents with the registration, each in its current version. */
+            consents?: components["schemas"]["ConsentRequest"][];
         };
         /** @description An account with its password, and the device to log in. */
         LoginRequest: {
@@ -1641,6 +2239,11 @@ export interface components {
              *     An expired one, or one of another account or device, is ignored.
              */
             deviceProof?: components["schemas"]["DeviceProof"];
+            /**
+             * @description Where staff have enrolled a second factor: the six digits that the authenticator app shows, or a recovery code. Without
+             *     a factor it is ignored.
+             */
+            secondFactorCode?: components["schemas"]["SecondFactorCode"];
         };
         /** @description The refresh token of an app; a browser sends its cookie instead, and no body. */
         RefreshRequest: {
@@ -1705,6 +2308,131 @@ export interface components {
             deviceProof?: components["schemas"]["DeviceProof"];
             user: components["schemas"]["Account"];
         };
+        /**
+         * @description The six digits that the authenticator app shows, or a recovery code. Spaces, hyphens and the case of letters make no
+         *     difference.
+         * @example 492039
+         */
+        SecondFactorCode: string;
+        /** @description State of the second factor of a staff account. */
+        SecondFactor: {
+            /**
+             * @description Whether each login of the account needs a code.
+             * @example true
+             */
+            isEnrolled: boolean;
+            /**
+             * @description Whether operations of administration need a login that has proven a second factor.
+             * @example true
+             */
+            isRequired: boolean;
+            /** @description When the factor was confirmed; null without one. */
+            enrolledAt: components["schemas"]["NullableTime"];
+            /** @description When this login last proved the factor, as the access token says; null if it has not. */
+            provenAt: components["schemas"]["NullableTime"];
+            /**
+             * Format: int32
+             * @description The recovery codes that were not used.
+             * @example 9
+             */
+            recoveryCodesLeft: number;
+        };
+        /** @description The password, and to replace a factor a code of it. */
+        SecondFactorRequest: {
+            /**
+             * Format: password
+             * @description The password of the account.
+             * @example correct horse
+             */
+            password: string;
+            code?: components["schemas"]["SecondFactorCode"];
+        };
+        /** @description A secret for an authenticator app, in three forms. */
+        SecondFactorSecret: {
+            /**
+             * @description The secret in Base32, to be typed into an app.
+             * @example JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP
+             */
+            secret: string;
+            /**
+             * @description The secret with the names of the service and the account, for an app: `otpauth://totp/…`.
+             * @example otpauth://totp/Parlance:ops%40example.com?secret=JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP&issuer=Parlance
+             */
+            otpauthUri: string;
+            /**
+             * @description The rows of the QR code of `otpauthUri`, from the top: `1` is a dark module, `0` a light one. Draw it with a light margin of
+             *     four modules.
+             * @example [
+             *       "111",
+             *       "101",
+             *       "111"
+             *     ]
+             */
+            qrCode: string[];
+            /** @description Until when it can be confirmed. */
+            expiresAt: components["schemas"]["Time"];
+        };
+        /** @description A code. */
+        SecondFactorProofRequest: {
+            code: components["schemas"]["SecondFactorCode"];
+        };
+        /** @description A new access token of the login. */
+        SecondFactorProof: {
+            /**
+             * @description A JWT like the one of the login, with the time of the proof.
+             * @example eyJhbGciOiJSUzI1NiIsImtpZCI6ImtleS12MSJ9.eyJzdWIiOiI3ZjhkZTJjNCJ9.Zm9yLXRoZS1leGFtcGxl
+             */
+            accessToken: string;
+            /**
+             * @description How the access token is sent (RFC 6750).
+             * @enum {string}
+             */
+            tokenType: "Bearer";
+            /**
+             * Format: int32
+             * @description Seconds until the access token expires; refresh it before.
+             * @example 900
+             */
+            expiresInSeconds: number;
+        };
+        /** @description Recovery codes, and a new access token of the login. */
+        SecondFactorConfirmation: {
+            /**
+             * @description A JWT like the one of the login, with the time of the proof.
+             * @example eyJhbGciOiJSUzI1NiIsImtpZCI6ImtleS12MSJ9.eyJzdWIiOiI3ZjhkZTJjNCJ9.Zm9yLXRoZS1leGFtcGxl
+             */
+            accessToken: string;
+            /**
+             * @description How the access token is sent (RFC 6750).
+             * @enum {string}
+             */
+            tokenType: "Bearer";
+            /**
+             * Format: int32
+             * @description Seconds until the access token expires; refresh it before.
+             * @example 900
+             */
+            expiresInSeconds: number;
+            /**
+             * @description Codes that are accepted instead of those of the app, once each. Keep them apart from it.
+             * @example [
+             *       "k7qm-2xwd-n4ra-6vte",
+             *       "5bzu-h3jc-ysf2-pq7l"
+             *     ]
+             */
+            recoveryCodes: string[];
+        };
+        /** @description The recovery codes of a second factor. */
+        RecoveryCodes: {
+            /**
+             * @description Codes that are accepted instead of those of the app, once each. Keep them apart from it.
+             * @example [
+             *       "k7qm-2xwd-n4ra-6vte",
+             *       "5bzu-h3jc-ysf2-pq7l"
+             *     ]
+             */
+            recoveryCodes: string[];
+        };
         /** @description The account of a login. Its profile is at `/users/me`. */
         Account: {
             id: components["schemas"]["UserId"];
@@ -1743,7 +2471,8 @@ export interface components {
         DisplayName: string | null;
         /**
          * Format: uri
-         * @description Address of the picture, a WebP square of 400 pixels; null without one. A new picture has a new address.
+         * @description Address of the picture, a WebP square of 400 pixels; null without one, and for others while it is under review or reports
+         *     about its owner are open. A new picture has a new address.
          * @example https://files.example.com/avatars/7f8de2c4-6c0b-4b58-9a83-0a1c4c6ad1f0/1773480413589-9f2c41d7.webp
          */
         AvatarUrl: string | null;
@@ -1822,7 +2551,78 @@ export interface components {
              * @example 2026-03-01T17:20:45.310Z
              */
             createdAt: components["schemas"]["Time"];
+            /** @description The age band that is known of the user; null until it is set. */
+            ageBand: components["schemas"]["AgeBand"] | null;
+            /** @description What `find_partner` needs that the account lacks, in the order in which to ask the user for it. */
+            missing: components["schemas"]["MissingStep"][];
         };
+        /**
+         * @description The code with which `find_partner` is refused without it. Known values: `email_unverified`, `age_required`, `too_young`, `terms_required`, `profile_incomplete`.
+         * @example age_required
+         */
+        MissingStep: string;
+        /**
+         * @description Ages in years. Learners of different bands never meet. Known values: `under_13`, `13_15`, `16_17`, `18_plus`.
+         * @example 18_plus
+         */
+        AgeBand: string;
+        /**
+         * @description Ages in years. Learners of different bands never meet.
+         * @example 18_plus
+         * @enum {string}
+         */
+        AgeBandInput: "under_13" | "13_15" | "16_17" | "18_plus";
+        /**
+         * Format: date
+         * @description The date of birth. It is not stored; the age band that it shows is.
+         * @example 1998-04-23
+         */
+        BirthDate: string;
+        /** @description Either `birthDate`, or `ageBand` with its `source`. */
+        AgeDeclaration: {
+            birthDate?: components["schemas"]["BirthDate"];
+            ageBand?: components["schemas"]["AgeBandInput"];
+            /**
+             * @description The platform that gave the app this band.
+             * @example apple
+             * @enum {string}
+             */
+            source?: "apple" | "google";
+        };
+        /** @description The documents with the user's consents. */
+        ConsentList: {
+            /** @description The documents, in the order in which they are shown. */
+            items: components["schemas"]["Consent"][];
+        };
+        /** @description A document, and whether the user accepts it. */
+        Consent: {
+            document: components["schemas"]["DocumentName"];
+            /**
+             * @description The title of the document.
+             * @example Terms of use
+             */
+            title: string;
+            version: components["schemas"]["DocumentVersion"];
+            /** @description The version that the user accepts; null without consent. Only that of `version` counts. */
+            acceptedVersion: components["schemas"]["DocumentVersion"] | null;
+            /** @description When the user consented to that version; null without consent. */
+            acceptedAt: components["schemas"]["NullableTime"];
+        };
+        /** @description A document, and the version to which the user consents. */
+        ConsentRequest: {
+            document: components["schemas"]["DocumentName"];
+            version: components["schemas"]["DocumentVersion"];
+        };
+        /**
+         * @description The name of a document.
+         * @example terms
+         */
+        DocumentName: string;
+        /**
+         * @description The version of a document.
+         * @example 2026-12-01
+         */
+        DocumentVersion: string;
         /** @description Fields of the profile to change. An absent field keeps its value; null clears it. */
         MeUpdate: {
             username?: components["schemas"]["Username"];
@@ -1855,6 +2655,11 @@ export interface components {
         };
         /** @description The picture of the user's profile. */
         Avatar: {
+            /**
+             * @description Whether the picture waits for review; its owner sees it, others do not yet.
+             * @example false
+             */
+            isUnderReview: boolean;
             /**
              * Format: uri
              * @description Address of the new picture, a WebP square of 400 pixels.
@@ -1910,6 +2715,10 @@ export interface components {
             /** @description When the data was read. */
             exportedAt: components["schemas"]["Time"];
             me: components["schemas"]["Me"];
+            /** @description What is known of the user's age; null before it is set. */
+            age: components["schemas"]["ExportedAge"] | null;
+            /** @description Consents that the user has given and withdrawn, the oldest first. */
+            consents: components["schemas"]["ExportedConsent"][];
             /** @description Refresh tokens, also expired and revoked ones. */
             logins: components["schemas"]["ExportedLogin"][];
             /** @description Calls of the user, also matches that never became a call. */
@@ -1934,6 +2743,31 @@ export interface components {
             notifications: components["schemas"]["Notification"][];
             /** @description Devices that get pushes. */
             pushDevices: components["schemas"]["ExportedPushDevice"][];
+            /** @description Sanctions of the account with their appeals, as the user reads them. */
+            sanctions: components["schemas"]["Sanction"][];
+        };
+        /** @description What is known of the user's age. */
+        ExportedAge: {
+            ageBand: components["schemas"]["AgeBand"];
+            /**
+             * @description Who said so. Known values: `declared`, `apple`, `google`, `operator`.
+             * @example declared
+             */
+            source: string;
+            /** @description When it was set. */
+            setAt: components["schemas"]["Time"];
+        };
+        /** @description A consent to a document, or its withdrawal. */
+        ExportedConsent: {
+            document: components["schemas"]["DocumentName"];
+            version: components["schemas"]["DocumentVersion"];
+            /**
+             * @description What the user did. Known values: `given`, `withdrawn`.
+             * @example given
+             */
+            action: string;
+            /** @description When the user did it. */
+            at: components["schemas"]["Time"];
         };
         /** @description A claim of the bank against the payment of an order. */
         ExportedDispute: {
@@ -2047,13 +2881,17 @@ export interface components {
         Rating: {
             stars: components["schemas"]["Stars"];
         };
-        /** @description What a learner is reported for. Known values: `harassment`, `spam`, `inappropriate`, `hate_speech`, `other`. */
+        /**
+         * @description What a learner is reported for. `minor_safety`: a danger to a child, or a learner who seems to be too young;
+         *     `threat`: a threat of violence. These two are urgent. Known values: `harassment`, `spam`, `inappropriate`, `hate_speech`, `other`, `minor_safety`, `threat`.
+         */
         ReportReason: string;
         /**
-         * @description What a learner is reported for.
+         * @description What a learner is reported for. `minor_safety`: a danger to a child, or a learner who seems to be too young;
+         *     `threat`: a threat of violence. These two are urgent.
          * @enum {string}
          */
-        ReportReasonInput: "harassment" | "spam" | "inappropriate" | "hate_speech" | "other";
+        ReportReasonInput: "harassment" | "spam" | "inappropriate" | "hate_speech" | "other" | "minor_safety" | "threat";
         /**
          * @description `pending` until an administrator reviews the report; `actioned` if that led to a ban or another measure,
          *     `dismissed` if the report was unfounded, `reviewed` otherwise.
@@ -2065,6 +2903,12 @@ export interface components {
          * @enum {string}
          */
         ReportStatusInput: "pending" | "reviewed" | "actioned" | "dismissed";
+        /**
+         * @description `acted`: the report led to a measure; `no_action`: it did not.
+         * @example acted
+         * @enum {string}
+         */
+        ReportOutcome: "acted" | "no_action";
         /**
          * @description Several lines, see `x-text`.
          * @example Kept shouting at me after I asked to talk about another topic.
@@ -2082,6 +2926,11 @@ export interface components {
             reason: components["schemas"]["ReportReasonInput"];
             /** @description What happened, in the reporter's words, several lines (see `x-text`). */
             description?: components["schemas"]["Comment"];
+            /**
+             * @description Whether the reported learner is blocked too, as `PUT /users/{userId}/block` does.
+             * @example true
+             */
+            isBlocked?: boolean;
         };
         /** @description A report, as its reporter sees it. */
         Report: {
@@ -2096,7 +2945,13 @@ export interface components {
             reason: components["schemas"]["ReportReason"];
             /** @description What happened, in the reporter's words; null without them. */
             description: components["schemas"]["Comment"] | null;
+            /** @description `pending`, or `reviewed` once a decision was made. */
             status: components["schemas"]["ReportStatus"];
+            /**
+             * @description Whether we acted on the report; null while it is pending. What was done is not shown.
+             * @example acted
+             */
+            outcome: components["schemas"]["ReportOutcome"] | null;
             /**
              * @description When the report was made.
              * @example 2026-03-14T09:41:30.006Z
@@ -2141,12 +2996,104 @@ export interface components {
              * @example 2026-03-14T09:41:30.006Z
              */
             createdAt: components["schemas"]["Time"];
+            /**
+             * @description Whether the reason is urgent.
+             * @example false
+             */
+            isUrgent: boolean;
+            /**
+             * @description How much the report counts, by the length of its call and the reporter's earlier reports; while it is pending.
+             * @example 0.8
+             */
+            weight: number;
+            /**
+             * @description The place of the reported learner in the review queue, by all their pending reports and the share of partners who
+             *     report; 100 is added where a report holds their pairing.
+             * @example 0.42
+             */
+            rank: number;
+            /**
+             * @description Until when it should be reviewed.
+             * @example 2026-03-17T09:41:30.006Z
+             */
+            dueAt: components["schemas"]["Time"];
+            /**
+             * @description When it was reviewed; null while it is pending, and for reviews before this field existed.
+             * @example 2026-03-15T08:12:44.870Z
+             */
+            decidedAt: components["schemas"]["NullableTime"];
+            /**
+             * @description Whether the reporter blocked the learner with the report.
+             * @example true
+             */
+            isBlocked: boolean;
+            /**
+             * Format: int32
+             * @description How long the call had been connected at the report; null where it never was.
+             * @example 312
+             */
+            callSeconds: number | null;
+            about: components["schemas"]["ReportCounts"];
         };
-        /** @description A page of reports, the newest first. */
+        /** @description Reports of the reported learner by all reporters, this one included. */
+        ReportCounts: {
+            /**
+             * Format: int32
+             * @description Reports to review.
+             * @example 2
+             */
+            pending: number;
+            /**
+             * Format: int32
+             * @description Reports that led to a measure.
+             * @example 1
+             */
+            actioned: number;
+            /**
+             * Format: int32
+             * @description Reports reviewed without a measure.
+             * @example 0
+             */
+            reviewed: number;
+            /**
+             * Format: int32
+             * @description Unfounded reports.
+             * @example 0
+             */
+            dismissed: number;
+            /**
+             * @description Until when the reported learner is not paired because of an urgent report; null without a hold.
+             * @example 2026-03-15T09:00:00.000Z
+             */
+            heldUntil: components["schemas"]["NullableTime"];
+        };
+        /** @description Pending reports of the whole deployment. */
+        ReportQueueCounts: {
+            /**
+             * Format: int32
+             * @description Pending reports.
+             * @example 4
+             */
+            open: number;
+            /**
+             * Format: int32
+             * @description Those with an urgent reason.
+             * @example 1
+             */
+            urgent: number;
+            /**
+             * Format: int32
+             * @description Those whose `dueAt` has passed.
+             * @example 0
+             */
+            overdue: number;
+        };
+        /** @description A page of reports, the newest first or in the order of the review queue. */
         AdminReportPage: {
             /** @description The reports of this page. */
             items: components["schemas"]["AdminReport"][];
             nextCursor: components["schemas"]["NextCursor"];
+            counts: components["schemas"]["ReportQueueCounts"];
         };
         /** @description The outcome of a review. An absent field keeps its value. */
         ReportReview: {
@@ -2165,6 +3112,82 @@ export interface components {
              * @example true
              */
             isBanned?: boolean;
+            sanction?: components["schemas"]["ReportSanction"];
+        };
+        /**
+         * @description Why a picture waits for review. `screen`: the screen did not decide; `reports`: open reports about the learner weigh enough.
+         * @example reports
+         */
+        PictureCause: string;
+        /**
+         * Format: uri
+         * @description Address of the picture, a WebP square of 400 pixels. A new picture has a new address.
+         * @example https://files.example.com/avatars/7f8de2c4-6c0b-4b58-9a83-0a1c4c6ad1f0/1773480413589-9f2c41d7.webp
+         */
+        PictureUrl: string;
+        /** @description A picture that waits for review, and the learner whose profile has it. */
+        AdminPicture: {
+            userId: components["schemas"]["UserId"];
+            /** @description Null until chosen. */
+            username: components["schemas"]["Username"] | null;
+            displayName: components["schemas"]["DisplayName"];
+            avatarUrl: components["schemas"]["PictureUrl"];
+            /**
+             * @description Why it waits.
+             * @example [
+             *       "reports"
+             *     ]
+             */
+            causes: components["schemas"]["PictureCause"][];
+            /**
+             * Format: int32
+             * @description Open reports about the learner, of reasons that may concern the picture, since the last review of a picture of theirs.
+             * @example 2
+             */
+            reports: number;
+            /**
+             * @description What these reports weigh together; reporters who belong together count once.
+             * @example 1.6
+             */
+            weight: number;
+            /**
+             * @description Since when others do not see it.
+             * @example 2026-03-14T10:41:30.006Z
+             */
+            waitingSince: components["schemas"]["Time"];
+            /**
+             * @description When a picture of this learner, an earlier one or this, was last reviewed; null before.
+             * @example 2026-03-02T08:12:44.870Z
+             */
+            reviewedAt: components["schemas"]["NullableTime"];
+            /**
+             * @description Note of that review, which learners never see; null without one.
+             * @example A film star, but nothing against the rules.
+             */
+            reviewNote: components["schemas"]["Comment"] | null;
+        };
+        /** @description A page of pictures, those that wait longest first. */
+        AdminPicturePage: {
+            /** @description The pictures of this page. */
+            items: components["schemas"]["AdminPicture"][];
+            nextCursor: components["schemas"]["NextCursor"];
+        };
+        /**
+         * @description `keep`: others see the picture; `remove`: it is deleted.
+         * @example keep
+         * @enum {string}
+         */
+        PictureOutcome: "keep" | "remove";
+        /** @description The decision about a picture. */
+        PictureDecision: {
+            /** @description Address of the reviewed picture. */
+            avatarUrl: components["schemas"]["PictureUrl"];
+            outcome: components["schemas"]["PictureOutcome"];
+            /**
+             * @description Note for staff, several lines (see `x-text`); it replaces that of an earlier review.
+             * @example A film star, but nothing against the rules.
+             */
+            note?: components["schemas"]["Comment"];
         };
         /**
          * @description Why the account is banned, several lines (see `x-text`). Administrators see it, the user does not.
@@ -2219,7 +3242,7 @@ export interface components {
             openReports: number;
             /**
              * Format: int64
-             * @description Accounts that three different learners have reported.
+             * @description Accounts whose pending reports weigh enough for a flag.
              * @example 1
              */
             flaggedUsers: number;
@@ -2229,6 +3252,7 @@ export interface components {
              * @example 0
              */
             openDisputes: number;
+            appeals: components["schemas"]["AdminAppealCounts"];
             live: components["schemas"]["AdminLiveCounts"];
             wait: components["schemas"]["AdminQueueWait"];
             /**
@@ -2643,6 +3667,382 @@ export interface components {
              */
             amountRefunded: number;
         };
+        /**
+         * @description `warning` restricts nothing; `suspension` keeps the account out until its end, `ban` until it is lifted.
+         * @example suspension
+         */
+        SanctionKind: string;
+        /**
+         * @description `warning` restricts nothing; `suspension` keeps the account out until its end, `ban` until it is lifted.
+         * @example suspension
+         * @enum {string}
+         */
+        SanctionKindInput: "warning" | "suspension" | "ban";
+        /**
+         * @description What a sanction is for. Known values: `harassment`, `spam`, `inappropriate`, `hate_speech`, `minor_safety`, `threat`, `underage`, `fraud`, `other`.
+         * @example harassment
+         */
+        SanctionGround: string;
+        /**
+         * @description What a sanction is for.
+         * @example harassment
+         * @enum {string}
+         */
+        SanctionGroundInput: "harassment" | "spam" | "inappropriate" | "hate_speech" | "minor_safety" | "threat" | "underage" | "fraud" | "other";
+        /**
+         * @description What the account did, several lines (see `x-text`). The learner reads it: it names nobody, and nothing by which the
+         *     learner could recognize who has reported them.
+         * @example In two calls of 14 March you went on shouting at partners who had asked you to stop.
+         */
+        SanctionFacts: string;
+        /**
+         * Format: int32
+         * @description Days until the suspension ends; for a suspension alone, which needs it.
+         * @example 7
+         */
+        SuspensionDays: number;
+        /** @description The sanction to issue. */
+        SanctionRequest: {
+            kind: components["schemas"]["SanctionKindInput"];
+            ground: components["schemas"]["SanctionGroundInput"];
+            facts: components["schemas"]["SanctionFacts"];
+            days?: components["schemas"]["SuspensionDays"];
+            /** @description Id of the report that led to it. */
+            reportId?: components["schemas"]["ReportId"];
+        };
+        /** @description The sanction that a review issues. */
+        ReportSanction: {
+            kind: components["schemas"]["SanctionKindInput"];
+            /** @description The ground; absent it is the report's reason. */
+            ground?: components["schemas"]["SanctionGroundInput"];
+            facts: components["schemas"]["SanctionFacts"];
+            days?: components["schemas"]["SuspensionDays"];
+        };
+        /** @description Why a sanction is lifted. */
+        LiftRequest: {
+            reason: components["schemas"]["DecisionReason"];
+        };
+        /**
+         * @description The reason, which the learner reads, several lines (see `x-text`).
+         * @example The recording of events shows that another learner was meant.
+         */
+        DecisionReason: string;
+        /** @description A sanction, as the learner reads it. */
+        Sanction: {
+            id: components["schemas"]["SanctionId"];
+            kind: components["schemas"]["SanctionKind"];
+            ground: components["schemas"]["SanctionGround"];
+            /**
+             * @description What the account did; null where no text was written for the learner.
+             * @example In two calls of 14 March you went on shouting at partners who had asked you to stop.
+             */
+            facts: string | null;
+            /**
+             * @description When it was issued.
+             * @example 2026-03-15T08:12:44.870Z
+             */
+            startsAt: components["schemas"]["Time"];
+            /**
+             * @description When the suspension ends; null for other kinds.
+             * @example 2026-03-22T08:12:44.870Z
+             */
+            endsAt: components["schemas"]["NullableTime"];
+            /**
+             * @description Until when an appeal is possible.
+             * @example 2026-09-15T08:12:44.870Z
+             */
+            appealUntil: components["schemas"]["Time"];
+            /**
+             * @description Whether an appeal is possible now.
+             * @example false
+             */
+            isAppealable: boolean;
+            /**
+             * @description When it was lifted; null otherwise.
+             * @example null
+             */
+            liftedAt: components["schemas"]["NullableTime"];
+            /**
+             * @description When the learner confirmed that they have read a warning; null before, and for other kinds.
+             * @example null
+             */
+            acknowledgedAt: components["schemas"]["NullableTime"];
+            /** @description The appeal against it; null without one. */
+            appeal: components["schemas"]["Appeal"] | null;
+        };
+        /** @description The sanction that a login was refused for. */
+        SanctionInForce: {
+            id: components["schemas"]["SanctionId"];
+            kind: components["schemas"]["SanctionKind"];
+            ground: components["schemas"]["SanctionGround"];
+            /**
+             * @description What the account did; null where no text was written for the learner.
+             * @example In two calls of 14 March you went on shouting at partners who had asked you to stop.
+             */
+            facts: string | null;
+            /**
+             * @description When it was issued.
+             * @example 2026-03-15T08:12:44.870Z
+             */
+            startsAt: components["schemas"]["Time"];
+            /**
+             * @description When the suspension ends; null for other kinds.
+             * @example 2026-03-22T08:12:44.870Z
+             */
+            endsAt: components["schemas"]["NullableTime"];
+            /**
+             * @description Until when an appeal is possible.
+             * @example 2026-09-15T08:12:44.870Z
+             */
+            appealUntil: components["schemas"]["Time"];
+            /**
+             * @description Whether an appeal is possible now.
+             * @example false
+             */
+            isAppealable: boolean;
+            /**
+             * @description When it was lifted; null otherwise.
+             * @example null
+             */
+            liftedAt: components["schemas"]["NullableTime"];
+            /**
+             * @description When the learner confirmed that they have read a warning; null before, and for other kinds.
+             * @example null
+             */
+            acknowledgedAt: components["schemas"]["NullableTime"];
+            /** @description The appeal against it; null without one. */
+            appeal: components["schemas"]["Appeal"] | null;
+            /**
+             * @description The `token` for an appeal. It works once, and until the next refused login; null where no appeal is possible,
+             *     as after one.
+             * @example null
+             */
+            appealToken: string | null;
+        };
+        /** @description A page of the user's sanctions, the newest first. */
+        SanctionPage: {
+            /** @description The sanctions of this page. */
+            items: components["schemas"]["Sanction"][];
+            nextCursor: components["schemas"]["NextCursor"];
+        };
+        /** @description A sanction, as administrators see it. */
+        AdminSanction: {
+            id: components["schemas"]["SanctionId"];
+            kind: components["schemas"]["SanctionKind"];
+            ground: components["schemas"]["SanctionGround"];
+            /**
+             * @description When it was issued.
+             * @example 2026-03-15T08:12:44.870Z
+             */
+            startsAt: components["schemas"]["Time"];
+            /**
+             * @description When the suspension ends; null for other kinds.
+             * @example 2026-03-22T08:12:44.870Z
+             */
+            endsAt: components["schemas"]["NullableTime"];
+            /**
+             * @description Until when an appeal is possible.
+             * @example 2026-09-15T08:12:44.870Z
+             */
+            appealUntil: components["schemas"]["Time"];
+            /**
+             * @description Whether an appeal is possible now.
+             * @example false
+             */
+            isAppealable: boolean;
+            /**
+             * @description When it was lifted; null otherwise.
+             * @example 2026-03-17T09:40:02.118Z
+             */
+            liftedAt: components["schemas"]["NullableTime"];
+            /**
+             * @description When the learner confirmed that they have read a warning; null before, and for other kinds.
+             * @example null
+             */
+            acknowledgedAt: components["schemas"]["NullableTime"];
+            /**
+             * @description The appeal against it; null without one.
+             * @example {
+             *       "id": "90d7e3f2-1b6c-4a58-8e04-c5a9f7b3d261",
+             *       "text": "That was my brother, who used my phone.",
+             *       "status": "overturned",
+             *       "createdAt": "2026-03-16T10:02:11.402Z",
+             *       "decidedAt": "2026-03-17T09:40:02.118Z",
+             *       "decisionReason": "The recording of events shows that another learner was meant."
+             *     }
+             */
+            appeal: components["schemas"]["Appeal"] | null;
+            /** @description Id of the sanctioned account. */
+            userId: components["schemas"]["UserId"];
+            /**
+             * @description What the account did; null after the account was deleted.
+             * @example Insulted three partners.
+             */
+            facts: string | null;
+            /**
+             * @description Whether the facts are the internal reason of a ban, which the learner does not read.
+             * @example false
+             */
+            isInternal: boolean;
+            /**
+             * @description Id of the administrator who issued it; null for an operator at the command line.
+             * @example f2e85b10-6d4c-49a7-8e13-a0b9c7d5f362
+             */
+            issuedBy: components["schemas"]["UserId"] | null;
+            /** @description The report that led to it; null without one. */
+            reportId: components["schemas"]["ReportId"] | null;
+            /**
+             * @description Id of the administrator who lifted it; null where nobody has, or an operator at the command line.
+             * @example 0b6f4e2d-7a91-4c38-95d2-1e8c3a70b64f
+             */
+            liftedBy: components["schemas"]["UserId"] | null;
+            /**
+             * @description Why it was lifted; null otherwise.
+             * @example The recording of events shows that another learner was meant.
+             */
+            liftReason: string | null;
+        };
+        /** @description A page of sanctions, the newest first. */
+        AdminSanctionPage: {
+            /** @description The sanctions of this page. */
+            items: components["schemas"]["AdminSanction"][];
+            nextCursor: components["schemas"]["NextCursor"];
+        };
+        /**
+         * @description `open` until it is decided; `upheld` if the sanction stays, `overturned` if it is lifted for the appeal; `closed`
+         *     if the sanction was lifted or the account deleted before a decision.
+         * @example open
+         */
+        AppealStatus: string;
+        /**
+         * @description `open` until it is decided; `upheld` if the sanction stays, `overturned` if it is lifted for the appeal; `closed`
+         *     if the sanction was lifted or the account deleted before a decision.
+         * @example open
+         * @enum {string}
+         */
+        AppealStatusInput: "open" | "upheld" | "overturned" | "closed";
+        /**
+         * @description `upheld`: the sanction stays; `overturned`: it is lifted.
+         * @example overturned
+         * @enum {string}
+         */
+        AppealOutcome: "upheld" | "overturned";
+        /**
+         * @description Why the sanction is wrong, in the learner's words, several lines (see `x-text`).
+         * @example That was my brother, who used my phone. I was not at home that evening.
+         */
+        AppealWords: string;
+        /** @description An appeal. */
+        AppealText: {
+            text: components["schemas"]["AppealWords"];
+        };
+        /** @description An appeal, and the token that permits it. */
+        AppealRequest: {
+            token: components["schemas"]["AppealToken"];
+            text: components["schemas"]["AppealWords"];
+        };
+        /** @description The token of a sanction. */
+        AppealTokenRequest: {
+            token: components["schemas"]["AppealToken"];
+        };
+        /**
+         * @description The `token` of the link in the e-mail, or `appealToken` of the refused login.
+         * @example V2hhdC1hLWxvdmVseS1kYXktdG8tcHJhY3Rpc2U
+         */
+        AppealToken: string;
+        /** @description An appeal, as the learner sees it. */
+        Appeal: {
+            id: components["schemas"]["AppealId"];
+            /**
+             * @description The learner's words; null after the account was deleted.
+             * @example That was my brother, who used my phone.
+             */
+            text: string | null;
+            status: components["schemas"]["AppealStatus"];
+            /**
+             * @description When it was submitted.
+             * @example 2026-03-16T10:02:11.402Z
+             */
+            createdAt: components["schemas"]["Time"];
+            /**
+             * @description When it was decided or closed; null before.
+             * @example null
+             */
+            decidedAt: components["schemas"]["NullableTime"];
+            /**
+             * @description The reason of the decision; null before.
+             * @example null
+             */
+            decisionReason: string | null;
+        };
+        /** @description An appeal with its sanction, as administrators see it. */
+        AdminAppeal: {
+            id: components["schemas"]["AppealId"];
+            /**
+             * @description The learner's words; null after the account was deleted.
+             * @example That was my brother, who used my phone.
+             */
+            text: string | null;
+            /**
+             * @description Its state.
+             * @example overturned
+             */
+            status: components["schemas"]["AppealStatus"];
+            /**
+             * @description When it was submitted.
+             * @example 2026-03-16T10:02:11.402Z
+             */
+            createdAt: components["schemas"]["Time"];
+            /**
+             * @description When it was decided or closed; null before.
+             * @example 2026-03-17T09:40:02.118Z
+             */
+            decidedAt: components["schemas"]["NullableTime"];
+            /**
+             * @description The reason of the decision; null before.
+             * @example The recording of events shows that another learner was meant.
+             */
+            decisionReason: string | null;
+            /**
+             * @description Id of the administrator who decided; null before, and for an operator at the command line.
+             * @example 0b6f4e2d-7a91-4c38-95d2-1e8c3a70b64f
+             */
+            decidedBy: components["schemas"]["UserId"] | null;
+            displayName: components["schemas"]["DisplayName"];
+            sanction: components["schemas"]["AdminSanction"];
+        };
+        /** @description A page of appeals, the newest first. */
+        AdminAppealPage: {
+            /** @description The appeals of this page. */
+            items: components["schemas"]["AdminAppeal"][];
+            nextCursor: components["schemas"]["NextCursor"];
+        };
+        /** @description The decision about an appeal, and why. */
+        AppealDecision: {
+            outcome: components["schemas"]["AppealOutcome"];
+            reason: components["schemas"]["DecisionReason"];
+        };
+        /** @description Open appeals, and the decisions of the last 30 days. */
+        AdminAppealCounts: {
+            /**
+             * Format: int64
+             * @description Appeals that wait for a decision.
+             * @example 2
+             */
+            open: number;
+            /**
+             * Format: int64
+             * @description Appeals that were rejected.
+             * @example 9
+             */
+            upheld: number;
+            /**
+             * Format: int64
+             * @description Appeals for which the sanction was lifted.
+             * @example 3
+             */
+            overturned: number;
+        };
         /** @description An account, as administrators see it in lists. */
         AdminUser: {
             id: components["schemas"]["UserId"];
@@ -2659,7 +4059,12 @@ export interface components {
              */
             isBanned: boolean;
             /**
-             * @description When three learners had pending reports of this one; null before, and after their review.
+             * @description When the suspension ends, or the last one has ended; null without one, and after it was lifted.
+             * @example null
+             */
+            suspendedUntil: components["schemas"]["NullableTime"];
+            /**
+             * @description When the pending reports of this account weighed enough for a flag; null before, and after their review.
              * @example null
              */
             flaggedAt: components["schemas"]["NullableTime"];
@@ -2698,7 +4103,12 @@ export interface components {
              */
             isBanned: boolean;
             /**
-             * @description When three learners had pending reports of this one; null before, and after their review.
+             * @description When the suspension ends, or the last one has ended; null without one, and after it was lifted.
+             * @example null
+             */
+            suspendedUntil: components["schemas"]["NullableTime"];
+            /**
+             * @description When the pending reports of this account weighed enough for a flag; null before, and after their review.
              * @example null
              */
             flaggedAt: components["schemas"]["NullableTime"];
@@ -2758,13 +4168,73 @@ export interface components {
             reportsAbout: components["schemas"]["AdminReport"][];
             /** @description The last ten reports that this account has made. */
             reportsBy: components["schemas"]["AdminReport"][];
-            /** @description The last ten orders. */
+            /** @description The last ten orders; none for moderators. */
             orders: components["schemas"]["AdminOrder"][];
             /**
              * @description The last hundred bans and unbans, the newest first.
              * @example []
              */
             bans: components["schemas"]["AuditEntry"][];
+        };
+        /** @description An account of staff. */
+        StaffAccount: {
+            id: components["schemas"]["UserId"];
+            email: components["schemas"]["AccountEmail"];
+            role: components["schemas"]["Role"];
+            /**
+             * @description Whether its logins need a second factor.
+             * @example true
+             */
+            isSecondFactorEnrolled: boolean;
+            /**
+             * Format: int32
+             * @description The logins that have not ended.
+             * @example 2
+             */
+            logins: number;
+            /** @description When one of these logins last logged in or refreshed its tokens; null without one. */
+            lastUsedAt: components["schemas"]["NullableTime"];
+            /**
+             * @description When the account was created.
+             * @example 2026-03-01T17:20:45.310Z
+             */
+            createdAt: components["schemas"]["Time"];
+        };
+        /** @description A page of accounts of staff, the newest first. */
+        StaffPage: {
+            /** @description The accounts of this page. */
+            items: components["schemas"]["StaffAccount"][];
+            nextCursor: components["schemas"]["NextCursor"];
+        };
+        /** @description Logins of a staff account. */
+        StaffLoginList: {
+            /** @description The login that was used last comes first; at most 100 are listed. */
+            items: components["schemas"]["StaffLogin"][];
+        };
+        /** @description A login that has not ended. */
+        StaffLogin: {
+            /**
+             * Format: uuid
+             * @description Id of the login, `sid` in its access tokens.
+             * @example 3c9e2a71-5f84-4d06-b1e7-a8d05c6f9b23
+             */
+            id: string;
+            deviceId: components["schemas"]["DeviceId"];
+            platform: components["schemas"]["Platform"];
+            /**
+             * @description When the device logged in.
+             * @example 2026-03-02T18:04:11.020Z
+             */
+            loggedInAt: components["schemas"]["Time"];
+            /** @description When the device last logged in or refreshed its tokens. */
+            lastUsedAt: components["schemas"]["Time"];
+            /** @description When this login last proved the second factor; null if it has not. */
+            factorProvenAt: components["schemas"]["NullableTime"];
+            /**
+             * @description Whether it is the login of this request.
+             * @example false
+             */
+            isCurrent: boolean;
         };
         /**
          * @description What was done, the kind of its object and a verb.
@@ -3735,6 +5205,8 @@ export interface components {
     parameters: {
         /** @description Id of the user. */
         userId: components["schemas"]["Id"];
+        /** @description Id of the sanction. */
+        sanctionId: components["schemas"]["Id"];
         /** @description Id of the call. */
         sessionId: components["schemas"]["Id"];
         /** @description Id of the order. */
@@ -3751,6 +5223,8 @@ export interface components {
         uploadId: components["schemas"]["Id"];
         /** @description Id of the device, as the app sent it at login. */
         deviceId: components["schemas"]["DeviceId"];
+        /** @description Name of the document. */
+        document: components["schemas"]["DocumentName"];
         /**
          * @description The refresh token of a `web` login. Browsers send it by themselves; scripts cannot read it. Over http, in
          *     development, its name is `refresh_token`.
@@ -3800,6 +5274,8 @@ export interface components {
         IdempotentReplayed: "true";
         /** @description How long the response may be stored, and by which caches (RFC 9111). */
         CachePolicy: string;
+        /** @description Validator of the body (RFC 9110, 8.8.3). */
+        EntityTag: string;
         /** @description A file name for browsers. */
         ContentDisposition: string;
         /** @description For `web` logins the refresh token, as `__Host-refresh_token`; over http, in development, as `refresh_token`. */
@@ -3848,6 +5324,8 @@ export type UserId = components['schemas']['UserId'];
 export type CallId = components['schemas']['CallId'];
 export type RoomId = components['schemas']['RoomId'];
 export type ReportId = components['schemas']['ReportId'];
+export type SanctionId = components['schemas']['SanctionId'];
+export type AppealId = components['schemas']['AppealId'];
 export type OrderId = components['schemas']['OrderId'];
 export type RefundId = components['schemas']['RefundId'];
 export type DisputeId = components['schemas']['DisputeId'];
@@ -3861,6 +5339,11 @@ export type NextCursor = components['schemas']['NextCursor'];
 export type ErrorCode = components['schemas']['ErrorCode'];
 export type Problem = components['schemas']['Problem'];
 export type Health = components['schemas']['Health'];
+export type Policy = components['schemas']['Policy'];
+export type PolicyDocument = components['schemas']['PolicyDocument'];
+export type PolicyContact = components['schemas']['PolicyContact'];
+export type WayToMeet = components['schemas']['WayToMeet'];
+export type RetentionRule = components['schemas']['RetentionRule'];
 export type Readiness = components['schemas']['Readiness'];
 export type ReadinessChecks = components['schemas']['ReadinessChecks'];
 export type Check = components['schemas']['Check'];
@@ -3887,6 +5370,14 @@ export type VerifyEmailRequest = components['schemas']['VerifyEmailRequest'];
 export type DeviceList = components['schemas']['DeviceList'];
 export type Device = components['schemas']['Device'];
 export type AuthTokens = components['schemas']['AuthTokens'];
+export type SecondFactorCode = components['schemas']['SecondFactorCode'];
+export type SecondFactor = components['schemas']['SecondFactor'];
+export type SecondFactorRequest = components['schemas']['SecondFactorRequest'];
+export type SecondFactorSecret = components['schemas']['SecondFactorSecret'];
+export type SecondFactorProofRequest = components['schemas']['SecondFactorProofRequest'];
+export type SecondFactorProof = components['schemas']['SecondFactorProof'];
+export type SecondFactorConfirmation = components['schemas']['SecondFactorConfirmation'];
+export type RecoveryCodes = components['schemas']['RecoveryCodes'];
 export type Account = components['schemas']['Account'];
 export type Level = components['schemas']['Level'];
 export type LevelInput = components['schemas']['LevelInput'];
@@ -3903,6 +5394,16 @@ export type TotalPracticeMinutes = components['schemas']['TotalPracticeMinutes']
 export type TotalCalls = components['schemas']['TotalCalls'];
 export type StreakDays = components['schemas']['StreakDays'];
 export type Me = components['schemas']['Me'];
+export type MissingStep = components['schemas']['MissingStep'];
+export type AgeBand = components['schemas']['AgeBand'];
+export type AgeBandInput = components['schemas']['AgeBandInput'];
+export type BirthDate = components['schemas']['BirthDate'];
+export type AgeDeclaration = components['schemas']['AgeDeclaration'];
+export type ConsentList = components['schemas']['ConsentList'];
+export type Consent = components['schemas']['Consent'];
+export type ConsentRequest = components['schemas']['ConsentRequest'];
+export type DocumentName = components['schemas']['DocumentName'];
+export type DocumentVersion = components['schemas']['DocumentVersion'];
 export type MeUpdate = components['schemas']['MeUpdate'];
 export type DeleteMeRequest = components['schemas']['DeleteMeRequest'];
 export type AvatarUpload = components['schemas']['AvatarUpload'];
@@ -3911,6 +5412,8 @@ export type PublicProfile = components['schemas']['PublicProfile'];
 export type Block = components['schemas']['Block'];
 export type BlockPage = components['schemas']['BlockPage'];
 export type DataExport = components['schemas']['DataExport'];
+export type ExportedAge = components['schemas']['ExportedAge'];
+export type ExportedConsent = components['schemas']['ExportedConsent'];
 export type ExportedDispute = components['schemas']['ExportedDispute'];
 export type DisputeStatus = components['schemas']['DisputeStatus'];
 export type ExportedLogin = components['schemas']['ExportedLogin'];
@@ -3923,13 +5426,22 @@ export type ReportReason = components['schemas']['ReportReason'];
 export type ReportReasonInput = components['schemas']['ReportReasonInput'];
 export type ReportStatus = components['schemas']['ReportStatus'];
 export type ReportStatusInput = components['schemas']['ReportStatusInput'];
+export type ReportOutcome = components['schemas']['ReportOutcome'];
 export type Comment = components['schemas']['Comment'];
 export type ReportRequest = components['schemas']['ReportRequest'];
 export type Report = components['schemas']['Report'];
 export type ReportPage = components['schemas']['ReportPage'];
 export type AdminReport = components['schemas']['AdminReport'];
+export type ReportCounts = components['schemas']['ReportCounts'];
+export type ReportQueueCounts = components['schemas']['ReportQueueCounts'];
 export type AdminReportPage = components['schemas']['AdminReportPage'];
 export type ReportReview = components['schemas']['ReportReview'];
+export type PictureCause = components['schemas']['PictureCause'];
+export type PictureUrl = components['schemas']['PictureUrl'];
+export type AdminPicture = components['schemas']['AdminPicture'];
+export type AdminPicturePage = components['schemas']['AdminPicturePage'];
+export type PictureOutcome = components['schemas']['PictureOutcome'];
+export type PictureDecision = components['schemas']['PictureDecision'];
 export type BanReason = components['schemas']['BanReason'];
 export type BanRequest = components['schemas']['BanRequest'];
 export type Search = components['schemas']['Search'];
@@ -3941,9 +5453,41 @@ export type AdminQueueWait = components['schemas']['AdminQueueWait'];
 export type AdminHour = components['schemas']['AdminHour'];
 export type AdminDay = components['schemas']['AdminDay'];
 export type AdminRevenue = components['schemas']['AdminRevenue'];
+export type SanctionKind = components['schemas']['SanctionKind'];
+export type SanctionKindInput = components['schemas']['SanctionKindInput'];
+export type SanctionGround = components['schemas']['SanctionGround'];
+export type SanctionGroundInput = components['schemas']['SanctionGroundInput'];
+export type SanctionFacts = components['schemas']['SanctionFacts'];
+export type SuspensionDays = components['schemas']['SuspensionDays'];
+export type SanctionRequest = components['schemas']['SanctionRequest'];
+export type ReportSanction = components['schemas']['ReportSanction'];
+export type LiftRequest = components['schemas']['LiftRequest'];
+export type DecisionReason = components['schemas']['DecisionReason'];
+export type Sanction = components['schemas']['Sanction'];
+export type SanctionInForce = components['schemas']['SanctionInForce'];
+export type SanctionPage = components['schemas']['SanctionPage'];
+export type AdminSanction = components['schemas']['AdminSanction'];
+export type AdminSanctionPage = components['schemas']['AdminSanctionPage'];
+export type AppealStatus = components['schemas']['AppealStatus'];
+export type AppealStatusInput = components['schemas']['AppealStatusInput'];
+export type AppealOutcome = components['schemas']['AppealOutcome'];
+export type AppealWords = components['schemas']['AppealWords'];
+export type AppealText = components['schemas']['AppealText'];
+export type AppealRequest = components['schemas']['AppealRequest'];
+export type AppealTokenRequest = components['schemas']['AppealTokenRequest'];
+export type AppealToken = components['schemas']['AppealToken'];
+export type Appeal = components['schemas']['Appeal'];
+export type AdminAppeal = components['schemas']['AdminAppeal'];
+export type AdminAppealPage = components['schemas']['AdminAppealPage'];
+export type AppealDecision = components['schemas']['AppealDecision'];
+export type AdminAppealCounts = components['schemas']['AdminAppealCounts'];
 export type AdminUser = components['schemas']['AdminUser'];
 export type AdminUserPage = components['schemas']['AdminUserPage'];
 export type AdminUserDetail = components['schemas']['AdminUserDetail'];
+export type StaffAccount = components['schemas']['StaffAccount'];
+export type StaffPage = components['schemas']['StaffPage'];
+export type StaffLoginList = components['schemas']['StaffLoginList'];
+export type StaffLogin = components['schemas']['StaffLogin'];
 export type AuditAction = components['schemas']['AuditAction'];
 export type AuditEntry = components['schemas']['AuditEntry'];
 export type AuditEntryPage = components['schemas']['AuditEntryPage'];
@@ -4031,6 +5575,7 @@ export type ResponseBadGateway = components['responses']['BadGateway'];
 export type ResponseServiceUnavailable = components['responses']['ServiceUnavailable'];
 export type ResponseProblem = components['responses']['Problem'];
 export type ParameterUserId = components['parameters']['userId'];
+export type ParameterSanctionId = components['parameters']['sanctionId'];
 export type ParameterSessionId = components['parameters']['sessionId'];
 export type ParameterOrderId = components['parameters']['orderId'];
 export type ParameterNotificationId = components['parameters']['notificationId'];
@@ -4039,6 +5584,7 @@ export type ParameterLessonId = components['parameters']['lessonId'];
 export type ParameterAttachmentId = components['parameters']['attachmentId'];
 export type ParameterUploadId = components['parameters']['uploadId'];
 export type ParameterDeviceId = components['parameters']['deviceId'];
+export type ParameterDocument = components['parameters']['document'];
 export type ParameterRefreshCookie = components['parameters']['refreshCookie'];
 export type ParameterStripeSignature = components['parameters']['stripeSignature'];
 export type ParameterRazorpaySignature = components['parameters']['razorpaySignature'];
@@ -4057,6 +5603,7 @@ export type HeaderCacheControl = components['headers']['CacheControl'];
 export type HeaderVary = components['headers']['Vary'];
 export type HeaderIdempotentReplayed = components['headers']['IdempotentReplayed'];
 export type HeaderCachePolicy = components['headers']['CachePolicy'];
+export type HeaderEntityTag = components['headers']['EntityTag'];
 export type HeaderContentDisposition = components['headers']['ContentDisposition'];
 export type HeaderSetCookie = components['headers']['SetCookie'];
 export type HeaderClearCookie = components['headers']['ClearCookie'];
@@ -4148,6 +5695,40 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
+    getPolicy: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The policy. */
+            200: {
+                headers: {
+                    "Cache-Control": components["headers"]["CachePolicy"];
+                    ETag: components["headers"]["EntityTag"];
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Policy"];
+                };
+            };
+            /** @description The policy is the one that `If-None-Match` names. */
+            304: {
+                headers: {
+                    "Cache-Control": components["headers"]["CachePolicy"];
+                    ETag: components["headers"]["EntityTag"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["BadRequest"];
+            default: components["responses"]["Problem"];
+        };
+    };
     getJwks: {
         parameters: {
             query?: never;
@@ -4195,6 +5776,17 @@ export interface operations {
                 };
             };
             400: components["responses"]["BadRequest"];
+            /** @description The account is not allowed to do this. */
+            403: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "Retry-After": components["headers"]["RetryAfter"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             409: components["responses"]["Conflict"];
             429: components["responses"]["TooManyRequests"];
             503: components["responses"]["ServiceUnavailable"];
@@ -4520,6 +6112,192 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
+    getSecondFactor: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The state. */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SecondFactor"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            503: components["responses"]["ServiceUnavailable"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    createSecondFactor: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SecondFactorRequest"];
+            };
+        };
+        responses: {
+            /** @description The secret, which is returned once. */
+            201: {
+                headers: {
+                    "Cache-Control": components["headers"]["CachePolicy"];
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SecondFactorSecret"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            429: components["responses"]["TooManyRequests"];
+            503: components["responses"]["ServiceUnavailable"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    deleteSecondFactor: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The factor and its recovery codes are removed. */
+            204: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            503: components["responses"]["ServiceUnavailable"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    confirmSecondFactor: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SecondFactorProofRequest"];
+            };
+        };
+        responses: {
+            /** @description The recovery codes, which are returned once, and a new access token. */
+            200: {
+                headers: {
+                    "Cache-Control": components["headers"]["CachePolicy"];
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SecondFactorConfirmation"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            429: components["responses"]["TooManyRequests"];
+            503: components["responses"]["ServiceUnavailable"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    proveSecondFactor: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SecondFactorProofRequest"];
+            };
+        };
+        responses: {
+            /** @description The access token; the refresh token stays. */
+            200: {
+                headers: {
+                    "Cache-Control": components["headers"]["CachePolicy"];
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SecondFactorProof"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            429: components["responses"]["TooManyRequests"];
+            503: components["responses"]["ServiceUnavailable"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    createRecoveryCodes: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The recovery codes, which are returned once. */
+            201: {
+                headers: {
+                    "Cache-Control": components["headers"]["CachePolicy"];
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RecoveryCodes"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            429: components["responses"]["TooManyRequests"];
+            503: components["responses"]["ServiceUnavailable"];
+            default: components["responses"]["Problem"];
+        };
+    };
     getMe: {
         parameters: {
             query?: never;
@@ -4570,6 +6348,17 @@ export interface operations {
             };
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
+            /** @description The account is not allowed to do this. */
+            403: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "Retry-After": components["headers"]["RetryAfter"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description The state of the resource does not allow this; the code says which state. */
             409: {
                 headers: {
@@ -4672,6 +6461,17 @@ export interface operations {
             };
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
+            /** @description The account is not allowed to do this. */
+            403: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "Retry-After": components["headers"]["RetryAfter"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             413: components["responses"]["ContentTooLarge"];
             415: components["responses"]["UnsupportedMediaType"];
             429: components["responses"]["TooManyRequests"];
@@ -4698,6 +6498,134 @@ export interface operations {
             };
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
+            503: components["responses"]["ServiceUnavailable"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    setAge: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AgeDeclaration"];
+            };
+        };
+        responses: {
+            /** @description The user's own profile. */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Me"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            /** @description The account is not allowed to do this. */
+            403: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "Retry-After": components["headers"]["RetryAfter"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            429: components["responses"]["TooManyRequests"];
+            503: components["responses"]["ServiceUnavailable"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    listConsents: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The documents. */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ConsentList"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            503: components["responses"]["ServiceUnavailable"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    giveConsent: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ConsentRequest"];
+            };
+        };
+        responses: {
+            /** @description The consent is recorded. */
+            204: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            429: components["responses"]["TooManyRequests"];
+            503: components["responses"]["ServiceUnavailable"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    withdrawConsent: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Name of the document. */
+                document: components["parameters"]["document"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The consent is withdrawn. */
+            204: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            404: components["responses"]["NotFound"];
+            429: components["responses"]["TooManyRequests"];
             503: components["responses"]["ServiceUnavailable"];
             default: components["responses"]["Problem"];
         };
@@ -4921,7 +6849,13 @@ export interface operations {
     createReport: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /**
+                 * @description Generated by the client, such as a UUID. For 24 hours the same key with the same request gets the first
+                 *     response; with another request it is refused (`idempotency_key_reused`).
+                 */
+                "Idempotency-Key"?: components["parameters"]["idempotencyKey"];
+            };
             path?: never;
             cookie?: never;
         };
@@ -4957,6 +6891,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            422: components["responses"]["UnprocessableContent"];
             429: components["responses"]["TooManyRequests"];
             503: components["responses"]["ServiceUnavailable"];
             default: components["responses"]["Problem"];
@@ -4988,6 +6923,183 @@ export interface operations {
             };
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
+            503: components["responses"]["ServiceUnavailable"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    listMySanctions: {
+        parameters: {
+            query?: {
+                /** @description The number of items per page. */
+                limit?: components["parameters"]["limit"];
+                /** @description The `nextCursor` of the previous page. */
+                cursor?: components["parameters"]["cursor"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of sanctions. */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SanctionPage"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            503: components["responses"]["ServiceUnavailable"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    acknowledgeWarning: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id of the sanction. */
+                sanctionId: components["parameters"]["sanctionId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Confirmed. */
+            204: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            404: components["responses"]["NotFound"];
+            503: components["responses"]["ServiceUnavailable"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    appealMySanction: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id of the sanction. */
+                sanctionId: components["parameters"]["sanctionId"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AppealText"];
+            };
+        };
+        responses: {
+            /** @description The appeal. */
+            201: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Appeal"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            404: components["responses"]["NotFound"];
+            /** @description The state of the resource does not allow this; the code says which state. */
+            409: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "Retry-After": components["headers"]["RetryAfter"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            429: components["responses"]["TooManyRequests"];
+            503: components["responses"]["ServiceUnavailable"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    submitAppeal: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AppealRequest"];
+            };
+        };
+        responses: {
+            /** @description The appeal. */
+            201: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Appeal"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            /** @description The state of the resource does not allow this; the code says which state. */
+            409: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "Retry-After": components["headers"]["RetryAfter"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            429: components["responses"]["TooManyRequests"];
+            503: components["responses"]["ServiceUnavailable"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    readSanction: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AppealTokenRequest"];
+            };
+        };
+        responses: {
+            /** @description The sanction. */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Sanction"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            429: components["responses"]["TooManyRequests"];
             503: components["responses"]["ServiceUnavailable"];
             default: components["responses"]["Problem"];
         };
@@ -5311,7 +7423,7 @@ export interface operations {
                 search?: components["schemas"]["Search"];
                 /** @description Whether the account is banned. */
                 isBanned?: boolean;
-                /** @description Whether three different learners have pending reports of the account. */
+                /** @description Whether pending reports of the account weigh enough for a flag (`REPORT_FLAG_WEIGHT`). */
                 isFlagged?: boolean;
                 /** @description Role of the account. */
                 role?: components["schemas"]["RoleInput"];
@@ -5378,8 +7490,14 @@ export interface operations {
     listAdminReports: {
         parameters: {
             query?: {
+                /** @description `newest`, or `queue`: pending reports by the `rank` of the reported learner. */
+                order?: "newest" | "queue";
                 /** @description State of the review. */
                 status?: components["schemas"]["ReportStatusInput"];
+                /** @description Whether the reason is urgent. */
+                isUrgent?: boolean;
+                /** @description Whether the report is pending although its `dueAt` has passed. */
+                isOverdue?: boolean;
                 /** @description Id of the reporter. */
                 reporterId?: components["schemas"]["Id"];
                 /** @description Id of the reported learner. */
@@ -5457,6 +7575,80 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
+    listPictures: {
+        parameters: {
+            query?: {
+                /** @description The number of items per page. */
+                limit?: components["parameters"]["limit"];
+                /** @description The `nextCursor` of the previous page. */
+                cursor?: components["parameters"]["cursor"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of pictures. */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AdminPicturePage"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            503: components["responses"]["ServiceUnavailable"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    decidePicture: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id of the user. */
+                userId: components["parameters"]["userId"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PictureDecision"];
+            };
+        };
+        responses: {
+            /** @description Decided. */
+            204: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            /** @description The state of the resource does not allow this; the code says which state. */
+            409: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "Retry-After": components["headers"]["RetryAfter"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            503: components["responses"]["ServiceUnavailable"];
+            default: components["responses"]["Problem"];
+        };
+    };
     banUser: {
         parameters: {
             query?: never;
@@ -5513,6 +7705,216 @@ export interface operations {
             401: components["responses"]["Unauthorized"];
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
+            503: components["responses"]["ServiceUnavailable"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    listUserSanctions: {
+        parameters: {
+            query?: {
+                /** @description The number of items per page. */
+                limit?: components["parameters"]["limit"];
+                /** @description The `nextCursor` of the previous page. */
+                cursor?: components["parameters"]["cursor"];
+            };
+            header?: never;
+            path: {
+                /** @description Id of the user. */
+                userId: components["parameters"]["userId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of sanctions. */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AdminSanctionPage"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            503: components["responses"]["ServiceUnavailable"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    createSanction: {
+        parameters: {
+            query?: never;
+            header?: {
+                /**
+                 * @description Generated by the client, such as a UUID. For 24 hours the same key with the same request gets the first
+                 *     response; with another request it is refused (`idempotency_key_reused`).
+                 */
+                "Idempotency-Key"?: components["parameters"]["idempotencyKey"];
+            };
+            path: {
+                /** @description Id of the user. */
+                userId: components["parameters"]["userId"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SanctionRequest"];
+            };
+        };
+        responses: {
+            /** @description The sanction. */
+            201: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AdminSanction"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            /** @description The state of the resource does not allow this; the code says which state. */
+            409: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "Retry-After": components["headers"]["RetryAfter"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            422: components["responses"]["UnprocessableContent"];
+            503: components["responses"]["ServiceUnavailable"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    liftSanction: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id of the sanction. */
+                sanctionId: components["parameters"]["sanctionId"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["LiftRequest"];
+            };
+        };
+        responses: {
+            /** @description The lifted sanction. */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AdminSanction"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            /** @description The state of the resource does not allow this; the code says which state. */
+            409: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "Retry-After": components["headers"]["RetryAfter"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            503: components["responses"]["ServiceUnavailable"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    listAppeals: {
+        parameters: {
+            query?: {
+                /** @description State of the appeal. */
+                status?: components["schemas"]["AppealStatusInput"];
+                /** @description The number of items per page. */
+                limit?: components["parameters"]["limit"];
+                /** @description The `nextCursor` of the previous page. */
+                cursor?: components["parameters"]["cursor"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of appeals. */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AdminAppealPage"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            503: components["responses"]["ServiceUnavailable"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    decideAppeal: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id of the appeal. */
+                appealId: components["schemas"]["Id"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AppealDecision"];
+            };
+        };
+        responses: {
+            /** @description The decided appeal. */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AdminAppeal"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            /** @description The state of the resource does not allow this; the code says which state. */
+            409: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "Retry-After": components["headers"]["RetryAfter"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             503: components["responses"]["ServiceUnavailable"];
             default: components["responses"]["Problem"];
         };
@@ -5643,6 +8045,97 @@ export interface operations {
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
             403: components["responses"]["Forbidden"];
+            503: components["responses"]["ServiceUnavailable"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    listStaff: {
+        parameters: {
+            query?: {
+                /** @description The number of items per page. */
+                limit?: components["parameters"]["limit"];
+                /** @description The `nextCursor` of the previous page. */
+                cursor?: components["parameters"]["cursor"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of accounts. */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StaffPage"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            503: components["responses"]["ServiceUnavailable"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    listStaffLogins: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id of the user. */
+                userId: components["parameters"]["userId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The logins. */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StaffLoginList"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            503: components["responses"]["ServiceUnavailable"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    endStaffLogin: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id of the user. */
+                userId: components["parameters"]["userId"];
+                /** @description Id of the login. */
+                loginId: components["schemas"]["Id"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The login is revoked: its tokens stop working within a second. */
+            204: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
             503: components["responses"]["ServiceUnavailable"];
             default: components["responses"]["Problem"];
         };

@@ -1,7 +1,7 @@
 /** The Socket.IO connection: events and acks typed by asyncapi.yaml. It reconnects, and rejoins the room of a call. */
 import { type Socket, io } from "socket.io-client";
 import type { ClientEvents, FindPartner, MatchFound, ServerEvents } from "./asyncapi.js";
-import { ParlanceError } from "./errors.js";
+import { ParlanceError, type Restriction } from "./errors.js";
 
 export type ClientEvent = keyof ClientEvents;
 export type Payload<E extends ClientEvent> = Parameters<ClientEvents[E]>[0];
@@ -42,7 +42,7 @@ export class RealtimeClient {
   readonly socket: Socket<ServerEvents, ClientEvents>;
   /** Called when the room could not be joined again after the connection was lost. */
   onRoomLost: (reason: ParlanceError) => void = () => {};
-  /** Called when the connection is closed for good: `unauthenticated` (log in again), `banned` or `session_replaced`. */
+  /** Called when the connection is closed for good: `unauthenticated` (log in again), `banned`, `account_suspended` or `session_replaced`. */
   onClosed: (reason: ParlanceError) => void = () => {};
   readonly #tokens: TokenSource;
   #isTokenRefused = false;
@@ -79,7 +79,7 @@ export class RealtimeClient {
     });
     this.socket.io.on("ping", () => this.#received());
     this.socket.on("resync", () => this.#rejoin());
-    this.socket.on("connect_error", ({ message }) => this.#refused(message));
+    this.socket.on("connect_error", (error) => this.#refused(error));
     this.socket.on("disconnect", (reason) => {
       // After any other reason socket.io-client reconnects by itself.
       if (reason !== "io server disconnect") return;
@@ -233,10 +233,12 @@ export class RealtimeClient {
   }
 
   /** Handle a refused handshake, after which socket.io-client does not reconnect by itself. */
-  #refused(code: string): void {
+  #refused({ message: code, data }: Error & { data?: Partial<Restriction> }): void {
     if (this.socket.active) return;
-    const isFinal = code === "banned" || (code === "unauthenticated" && this.#isTokenRefused);
-    if (isFinal) return this.#fail(new ParlanceError(code, "The server refused the connection."));
+    const isFinal = code === "banned" || code === "account_suspended" || (code === "unauthenticated" && this.#isTokenRefused);
+    // Without data there is no sanction in force any more.
+    const restriction = data?.ground === undefined ? undefined : { ground: data.ground, until: data.until ?? null };
+    if (isFinal) return this.#fail(new ParlanceError(code, "The server refused the connection.", undefined, undefined, restriction));
     this.#isTokenRefused ||= code === "unauthenticated";
     this.#connectLater();
   }

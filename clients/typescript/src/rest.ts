@@ -1,7 +1,7 @@
 /** A login and the REST operations, typed by openapi.yaml; the access token is refreshed before it expires. */
 import createClient, { type Client } from "openapi-fetch";
 import { ParlanceError } from "./errors.js";
-import type { Account, AuthTokens, PlatformInput, Problem, paths } from "./openapi.js";
+import type { Account, AuthTokens, PlatformInput, Problem, RegisterRequest, paths } from "./openapi.js";
 
 export type * from "./openapi.js";
 export { ParlanceError };
@@ -67,8 +67,9 @@ export class ParlanceClient {
     return { refreshToken: this.#refreshToken, deviceProof: this.#deviceProof };
   }
 
-  async register(email: string, password: string): Promise<Account> {
-    return this.#keep(unwrap(await this.rest.POST("/auth/register", { body: { email, password, ...this.#device } })));
+  /** `more`: a birth date and consents, which may also be sent later. */
+  async register(email: string, password: string, more: Pick<RegisterRequest, "birthDate" | "consents"> = {}): Promise<Account> {
+    return this.#keep(unwrap(await this.rest.POST("/auth/register", { body: { email, password, ...more, ...this.#device } })));
   }
 
   async login(email: string, password: string): Promise<Account> {
@@ -137,7 +138,7 @@ export class ParlanceClient {
 /** The body of a success; throw ParlanceError with the problem's code otherwise. */
 export function unwrap<T>({ data, error, response }: { data?: T; error?: Problem | undefined; response: Response }): T {
   if (error !== undefined || !response.ok) {
-    throw new ParlanceError(error?.code ?? "internal", error?.detail ?? response.statusText, response);
+    throw new ParlanceError(error?.code ?? "internal", error?.detail ?? response.statusText, response, error?.sanction);
   }
   return data as T;
 }

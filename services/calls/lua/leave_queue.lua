@@ -20,8 +20,11 @@ for index = 1, #ARGV, 2 do
     local level, topic, socket, entry_json = string.match(held, '^(%a+)\n([^\n]*)\n([^\n]*)\n%d+\n(.*)')
     if wanted == '' or wanted == socket then
       if wanted ~= '' then call('DEL', key) end
-      leave('{match}:queue:' .. level, user)
-      if topic ~= '' then leave('{match}:queue:' .. level .. ':' .. topic, user) end
+      -- A search of a release before this one has no pool.
+      local pool = string.match(entry_json, '^{"pool":"([%w_]+)"')
+      local queue = '{match}:queue:' .. (pool and pool .. ':' or '') .. level
+      leave(queue, user)
+      if topic ~= '' then leave(queue .. ':' .. topic, user) end
       deadlines[#deadlines + 1] = 'search:' .. user
       answer = entry_json
     end

@@ -76,7 +76,7 @@ async def test_ended_logins_lose_their_tokens(services: Container) -> None:
             await services.logins.end_all(who.user_id)
         elif ends == "ban":
             admin = await services.administrators.create(new_email(), PASSWORD)
-            await services.bans.ban(str(admin.id), who.user_id, "Spam.")
+            await services.sanctions.ban(str(admin.id), who.user_id, "Spam.")
         elif ends == "password":
             async with services.database.transaction() as db:
                 await services.logins.end_all_within(db, uuid.UUID(who.user_id))

@@ -104,10 +104,14 @@ async def test_concurrent_reads_keep_the_first_time(services: Container) -> None
 async def test_administrators_are_notified_of_reports(services: Container) -> None:
     admins = [await services.administrators.create(new_email(), PASSWORD) for _ in range(2)]
     reported, *reporters = [await register_learner(services) for _ in range(4)]
-    for who in reporters:
-        room = await open_call(services, who.user_id, reported.user_id, began=datetime.now(UTC))
+    for days, who in enumerate(reporters, start=40):
+        # New accounts of one day count once, and reports of short calls half: both would not flag.
+        age = "UPDATE users SET created_at = now() - make_interval(days => :days) WHERE id = :u"
+        await query(services, age, days=days, u=who.user_id)
+        began = datetime.now(UTC) - timedelta(minutes=5)
+        room = await open_call(services, who.user_id, reported.user_id, began=began)
         await services.call_history.end(room, ended_by=who.user_id)
-        await services.reports.report(who.user_id, reported.user_id, None, "hate_speech", None)
+        await services.reports.report(who, reported.user_id, None, "hate_speech", None)
     for admin in admins:
         rows = await query(
             services, "SELECT type::text, title, data FROM notifications WHERE user_id = :u", u=str(admin.id)

@@ -11,7 +11,7 @@ import pytest
 
 from adapters.redis_pipeline import RedisPipeline
 from container import Container
-from models import Level
+from models import AgeBand, Level
 from services.calls.room_state import PartnerCard, QueueEntry
 from services.calls.rooms import LUA_DIRECTORY, Rooms
 from settings import Settings
@@ -33,13 +33,21 @@ def make_entry(container: Container) -> MakeEntry:
     begun = int(time.time() * 1000)
     made = 0
 
-    def make(level: Level = "all", topic: str = "", *, user: str = "", worker: str = "") -> QueueEntry:
+    def make(
+        level: Level = "all",
+        topic: str = "",
+        *,
+        user: str = "",
+        worker: str = "",
+        pool: AgeBand = AgeBand.ADULT,
+    ) -> QueueEntry:
         nonlocal made
         made += 1
         user_id = user or str(uuid.uuid4())
         socket = f"{worker or container.bus.process_id}.{uuid.uuid4().hex}"
         card: PartnerCard = {"displayName": "Ada", "avatarUrl": None, "level": "beginner"}
         return {
+            "pool": pool,
             "userId": user_id,
             "socket": socket,
             "level": level,

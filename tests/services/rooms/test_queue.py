@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
+
+import orjson
 
 from container import Container
+from models import AgeBand
 from services.calls.room_state import Paired, Queued
 from services.calls.rooms import Rooms
 from testing.rooms import MakeEntry, find, list_keys
@@ -37,7 +41,7 @@ async def test_requeued_search_keeps_its_position(container: Container, rooms: R
     await rooms.leave_queue(first["userId"])
     await find(rooms, second)
     await rooms.requeue(first)
-    for queue in ("{match}:queue:advanced", "{match}:queue:advanced:food"):
+    for queue in ("{match}:queue:18_plus:advanced", "{match}:queue:18_plus:advanced:food"):
         assert await container.redis.zrange(queue, 0, -1) == [first["userId"], second["userId"]]
     assert 240 <= await container.redis.ttl(f"{{match}}:searching:{first['userId']}") <= 305
     outcome = await find(rooms, make_entry("advanced"))
@@ -81,3 +85,58 @@ async def test_search_of_a_busy_user_is_not_requeued(rooms: Rooms, make_entry: M
     await rooms.requeue(old)  # in a room by now
     await rooms.requeue(new)
     assert not await rooms.leave_queue(old["userId"])
+
+
+async def test_search_meets_only_its_own_pool(container: Container, rooms: Rooms, make_entry: MakeEntry) -> None:
+    """Every level and topic: who waits in one pool is not found from another."""
+    waiting = make_entry("all", "food", pool=AgeBand.FROM_16)
+    assert isinstance(await find(rooms, waiting), Queued)
+    for pool in set(AgeBand) - {AgeBand.FROM_16}:
+        seeker = make_entry("all", "food", pool=pool)
+        assert isinstance(await find(rooms, seeker), Queued)
+        assert await container.redis.zrange(f"{{match}}:queue:{pool}:all:food", 0, -1) == [seeker["userId"]]
+    assert (await rooms.count_searches_by_level())["all"] == 4
+    outcome = await find(rooms, make_entry("beginner", pool=AgeBand.FROM_16))
+    assert isinstance(outcome, Paired) and outcome.partner_entry["userId"] == waiting["userId"]
+
+
+async def test_pools_in_one_batch_of_finds_stay_apart(rooms: Rooms, make_entry: MakeEntry) -> None:
+    """The finds of one turn of the event loop are one run of the script."""
+    entries = [make_entry(pool=pool) for _ in range(6) for pool in (AgeBand.FROM_13, AgeBand.FROM_16, AgeBand.ADULT)]
+    outcomes = await asyncio.gather(*(find(rooms, each) for each in entries))
+    pools = {each["userId"]: each["pool"] for each in entries}
+    met = [
+        (own["pool"], pools[outcome.partner_entry["userId"]])
+        for own, outcome in zip(entries, outcomes, strict=True)
+        if isinstance(outcome, Paired)
+    ]
+    assert len(met) == 9 and all(one == other for one, other in met)
+
+
+async def test_moved_search_is_not_found_in_its_old_pool(
+    container: Container, rooms: Rooms, make_entry: MakeEntry
+) -> None:
+    """A user who searches again in another pool, while an entry of the first one is left in its queue."""
+    old = make_entry(pool=AgeBand.FROM_16)
+    await find(rooms, old)
+    await container.redis.delete(f"{{match}}:searching:{old['userId']}")
+    await find(rooms, {**old, "pool": AgeBand.ADULT})
+    seeker = make_entry(pool=AgeBand.FROM_16)
+    assert isinstance(await find(rooms, seeker), Queued)
+    assert await container.redis.zrange("{match}:queue:16_17:all", 0, -1) == [seeker["userId"]]
+
+
+async def test_search_of_the_earlier_release_stays_apart(
+    container: Container, rooms: Rooms, make_entry: MakeEntry
+) -> None:
+    """A process of the release before pools has put a search into its queue; here it is not found, and can be left."""
+    user_id, socket = str(uuid.uuid4()), f"{container.bus.process_id}.old"
+    entry = orjson.dumps({"userId": user_id, "socket": socket, "level": "all", "topic": "food"}).decode()
+    since = 1_000_000
+    await container.redis.set(f"{{match}}:searching:{user_id}", f"all\nfood\n{socket}\n{since}\n{entry}")
+    for queue in ("{match}:queue:all", "{match}:queue:all:food"):
+        await container.redis.zadd(queue, {user_id: since})
+    assert isinstance(await find(rooms, make_entry("all", "food")), Queued)
+    left = await rooms.leave_queue(user_id, socket)
+    assert left is not None and left["userId"] == user_id
+    assert await list_keys(container, "{match}:queue:all*") == set()

@@ -131,7 +131,7 @@ async def test_mixed_searches_leave_at_most_one_per_kind(
     searched = Counter(each["level"] for each in entries)
     assert left == {level: 1 for level, count in searched.items() if count % 2}, "two who fit each other both wait"
     for level in ("beginner", "intermediate", "advanced"):
-        assert await container.redis.zcard(f"{{match}}:queue:{level}") == left[level]
+        assert await container.redis.zcard(f"{{match}}:queue:18_plus:{level}") == left[level]
 
 
 async def test_concurrent_searches_of_one_user_wait_once(
@@ -140,7 +140,7 @@ async def test_concurrent_searches_of_one_user_wait_once(
     user = str(uuid.uuid4())
     outcomes = await asyncio.gather(*(find(rooms, make_entry(user=user)) for _ in range(50)), return_exceptions=True)
     assert Counter(type(outcome) for outcome in outcomes) == {Queued: 1, errors.AlreadySearching: 49}
-    assert await container.redis.zrange("{match}:queue:all", 0, -1) == [user]
+    assert await container.redis.zrange("{match}:queue:18_plus:all", 0, -1) == [user]
 
 
 async def test_match_links_room_and_participants(container: Container, rooms: Rooms, make_entry: MakeEntry) -> None:

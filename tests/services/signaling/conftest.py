@@ -35,7 +35,7 @@ async def matched(container: Container, make_learner: Any) -> Matched:
 @pytest.fixture
 async def interrupted(container: Container, matched: Matched) -> Interrupted:
     """A call that Redis has lost, and no process has noticed."""
-    history = OneRoomHistory(container.database)
+    history = OneRoomHistory(container.database, container.gates)
     history.room_id = matched[2]
     stack = SignalingStack(container, bus=LocalBus(), history=history)
     for user_id, socket_id in zip(matched, ("w.one", "w.other"), strict=False):

@@ -32,7 +32,7 @@ from testing.signaling_stack import (
 async def test_join_row_is_written_with_its_own_time(container: Container, matched: Matched) -> None:
     """PostgreSQL is unavailable when both join: the row is written a minute later, with the time of the join."""
     one, other, room_id = matched
-    history = UnavailableHistory(container.database)
+    history = UnavailableHistory(container.database, container.gates)
     stack = SignalingStack(container, history=history)
     await backdate_match(container, room_id, 3600)
     await stack.signaling.join_room(one, "w.one", room_id)
@@ -52,7 +52,7 @@ async def test_join_row_is_written_with_its_own_time(container: Container, match
 async def test_call_during_an_outage_is_recorded_as_it_was(container: Container, matched: Matched) -> None:
     """A call starts, lasts 90 seconds and ends during an outage of PostgreSQL; its row is written a minute later."""
     one, other, room_id = matched
-    history = UnavailableHistory(container.database)
+    history = UnavailableHistory(container.database, container.gates)
     stack = SignalingStack(container, history=history)
     await backdate_match(container, room_id, 3600)
     for user_id, socket in ((one, "w.one"), (other, "w.other")):
@@ -69,7 +69,7 @@ async def test_call_during_an_outage_is_recorded_as_it_was(container: Container,
     assert [outcome async for outcome in stack.recovery.handle_deadlines()] == []
     made = await call_row(container, room_id)
     assert made is not None and made.connected_at is not None and made.ended_at is not None
-    assert 90 <= (made.duration_seconds or 0) < 140
+    assert 90 <= (made.duration_seconds or 0) < 150
     assert abs(ended - made.ended_at - timedelta(seconds=60)) < timedelta(seconds=50)
     assert await make_due(container, f"end:{room_id}", f"begin:{room_id}") == []
 

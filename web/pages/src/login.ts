@@ -24,19 +24,28 @@ class Login extends EventTarget {
 
 export const login = new Login();
 
-/** Log in by e-mail address and password; throw an error with what the server says. */
-async function requestToken(email: string, password: string): Promise<string> {
+/** A refused login; `code` is that of the problem. */
+class LoginRefused extends Error {
+  readonly code: string | undefined;
+  constructor(message: string, code: string | undefined) {
+    super(message);
+    this.code = code;
+  }
+}
+
+/** Log in by e-mail address, password and, of staff, a code of the second factor; throw LoginRefused. */
+async function requestToken(email: string, password: string, secondFactorCode: string): Promise<string> {
   const deviceId = sessionStorage.getItem(DEVICE) ?? crypto.randomUUID();
   sessionStorage.setItem(DEVICE, deviceId);
   const response = await fetch("/auth/login", {
     method: "POST",
     headers: { "Content-Type": "application/json" },
-    body: JSON.stringify({ email, password, platform: "web", deviceId }),
+    body: JSON.stringify({ email, password, platform: "web", deviceId, ...(secondFactorCode && { secondFactorCode }) }),
     // The refresh token's cookie belongs to the practice page.
     credentials: "omit",
   });
   const answer = await response.json();
-  if (!response.ok) throw new Error(answer.detail ?? `The server answered ${response.status}.`);
+  if (!response.ok) throw new LoginRefused(answer.detail ?? `The server answered ${response.status}.`, answer.code);
   return answer.accessToken;
 }
 
@@ -72,12 +81,17 @@ export function connectLogin(): void {
     const data = new FormData(form);
     message.textContent = "";
     try {
-      login.token = await requestToken(String(data.get("email")), String(data.get("password")));
+      login.token = await requestToken(String(data.get("email")), String(data.get("password")), String(data.get("code")));
     } catch (error) {
       message.textContent = (error as Error).message;
+      if (error instanceof LoginRefused && error.code?.startsWith("second_factor")) {
+        element("login-code-field").hidden = false;
+        element("login-code").focus();
+      }
       return;
     }
     form.reset();
+    element("login-code-field").hidden = true;
     dialog.close();
   });
   element<HTMLFormElement>("by-token").addEventListener("submit", (event) => {

@@ -56,6 +56,14 @@ export function face(name: string, picture: string | null, kind = ""): HTMLEleme
   return h("span", { class: `face ${kind}`, "aria-hidden": "true" }, name.slice(0, 1).toUpperCase(), image);
 }
 
+/** A section that is closed at first; `fill` makes its content when it is opened for the first time. */
+export function disclosure(title: string, fill: () => Child[]): HTMLDetailsElement {
+  const section = h("details", { class: "card" }, h("summary", {}, title));
+  const opened = () => section.append(...fill().filter((child): child is Node | string => Boolean(child)));
+  section.addEventListener("toggle", opened, { once: true });
+  return section;
+}
+
 export interface Pages<T> {
   /** The list's accessible name and its class. */
   name: string;

@@ -2,6 +2,7 @@
 import { unwrap } from "../../../clients/typescript/src/rest.js";
 import type { Me, Call } from "../../../clients/typescript/src/openapi.js";
 import { face, h, pages, say, show } from "./dom.ts";
+import { reportButton } from "./report.ts";
 import { parlance } from "./session.ts";
 import { duration, sentence, when } from "./words.ts";
 
@@ -12,7 +13,7 @@ function row(call: Call): HTMLLIElement {
     {},
     face(call.partner.displayName, call.partner.avatarUrl, "small"),
     h("div", {}, h("p", {}, h("strong", {}, call.partner.displayName)), h("p", { class: "soft" }, [when(call.startedAt), call.topic, stars].filter(Boolean).join(" · "))),
-    h("p", {}, call.connectedAt ? duration(call.durationSeconds ?? 0) : "not connected"),
+    h("p", { class: "end" }, call.connectedAt ? duration(call.durationSeconds ?? 0) : "not connected", call.partner.userId && reportButton({ userId: call.partner.userId, name: call.partner.displayName, sessionId: call.id }, "Report")),
   );
 }
 

@@ -4,11 +4,13 @@ import { Bell } from "./bell.ts";
 import { notPaid, paid } from "./buying.ts";
 import { course, courses } from "./courses.ts";
 import { h, clearMessages, place, say, show } from "./dom.ts";
+import { firstGate } from "./gates.ts";
 import { history } from "./history.ts";
 import { lesson } from "./lesson.ts";
 import { profile } from "./profile.ts";
 import { me, parlance } from "./session.ts";
 import { Talk } from "./talk.ts";
+import { appealPage, ended, refused, warned } from "./sanctions.ts";
 import { resetPassword, signIn, signUp, verifyEmail } from "./welcome.ts";
 import { sentence } from "./words.ts";
 
@@ -18,6 +20,9 @@ const KNOWN = "known";
 const LANDINGS: Record<string, string> = { "/payment/success": "paid", "/payment/cancel": "not-paid" };
 /** Views without a link of their own, and the link that is marked for them. */
 const BELONGS: Record<string, string> = { lessons: "courses", paid: "courses", "not-paid": "courses" };
+
+/** Codes of a connection that a sanction has ended. */
+const SANCTIONS = ["banned", "account_suspended"];
 
 let talk: Talk | undefined;
 let bell: Bell | undefined;
@@ -35,7 +40,9 @@ const VIEWS: Record<string, (id: string) => Promise<() => void>> = {
   "not-paid": () => Promise.resolve(notPaid),
   profile: async () => {
     const mine = await me();
-    return () => profile(mine, () => mine.username || go(""), leave);
+    // A new profile has texts that others read, so what they need comes first.
+    const gate = mine.username ? undefined : firstGate(mine, () => void route(), leave);
+    return gate ?? (() => profile(mine, () => mine.username || go(""), leave));
   },
 };
 
@@ -51,16 +58,17 @@ async function route(): Promise<void> {
     let view = await VIEWS[name]?.(id);
     if (!view) {
       const mine = await me();
-      // Matchmaking needs a username and a level.
-      name = mine.username && mine.englishLevel ? "" : "profile";
-      view = name ? await VIEWS["profile"]?.("") : () => talk?.idle(mine);
+      // Matchmaking needs what the gates ask for, a username and a level.
+      const gate = firstGate(mine, () => void route(), leave);
+      name = gate || (mine.username && mine.englishLevel) ? "" : "profile";
+      view = name ? await VIEWS["profile"]?.("") : (gate ?? (() => talk?.idle(mine)));
     }
     // The learner may have opened another view meanwhile.
     if (asked !== address() || !talk || talk.isBusy) return;
     navigate(BELONGS[name] ?? name);
     view?.();
   } catch (reason) {
-    if (asked !== address()) return;
+    if (asked !== address() || !talk) return;
     if (reason instanceof ParlanceError && /^(refresh_token_|unauthenticated|account_banned)/.test(reason.code)) leave();
     else if (reason instanceof ParlanceError && ["not_found", "request_invalid"].includes(reason.code)) {
       navigate("");
@@ -89,9 +97,11 @@ function navigate(current: string): void {
 async function enter(): Promise<void> {
   localStorage.setItem(KNOWN, "yes");
   const realtime = new RealtimeClient(parlance);
-  talk = new Talk(realtime, () => go(""));
+  talk = new Talk(realtime, () => go(""), endLogin);
   bell = new Bell(realtime.socket);
-  if (!(await talk.resume())) await route();
+  if (await talk.resume()) return;
+  // A page that cannot read the warnings shows them the next time.
+  if (!(await warned(() => void route()).catch(() => false))) await route();
 }
 
 function leave(): void {
@@ -101,7 +111,21 @@ function leave(): void {
   talk = bell = undefined;
   place("nav").hidden = true;
   window.history.replaceState(null, "", "/");
-  signIn(enter);
+  signIn(enter, keptOut);
+}
+
+/** Show why the server has ended the login: a sanction, or a logout on another device. */
+function endLogin(reason: ParlanceError): void {
+  leave();
+  if (SANCTIONS.includes(reason.code)) ended(reason, () => signIn(enter, keptOut));
+  else say(sentence(reason), "alert");
+}
+
+/** Show the reasons of a login that was refused for a sanction; return whether it was. */
+function keptOut(reason: unknown): boolean {
+  if (!(reason instanceof ParlanceError) || !reason.sanction) return false;
+  refused(reason.sanction, () => signIn(enter, keptOut));
+  return true;
 }
 
 /** Show that the page needs https: without it a browser gives no microphone and drops the refresh cookie. */
@@ -122,9 +146,10 @@ async function begin(): Promise<void> {
   if (token) window.history.replaceState(null, "", location.pathname);
   if (location.pathname === "/reset-password") return resetPassword(token, leave);
   if (location.pathname === "/verify-email") return verifyEmail(token);
+  if (location.pathname === "/appeal") return appealPage(token);
   const landing = LANDINGS[location.pathname];
   if (landing) window.history.replaceState(null, "", `/#/${landing}`);
-  if (!localStorage.getItem(KNOWN)) return landing ? (landing === "paid" ? paid() : notPaid()) : signUp(enter);
+  if (!localStorage.getItem(KNOWN)) return landing ? (landing === "paid" ? paid() : notPaid()) : signUp(enter, keptOut);
   try {
     await parlance.refresh();
   } catch (reason) {

@@ -1,9 +1,12 @@
 /** The learner's profile, and logout. */
 import { unwrap } from "../../../clients/typescript/src/rest.js";
 import type { Me, MeUpdate } from "../../../clients/typescript/src/openapi.js";
+import { blocks } from "./blocks.ts";
+import { consents } from "./consents.ts";
+import { deletion } from "./deletion.ts";
 import { face, form, h, clearMessages, say, show } from "./dom.ts";
 import { parlance } from "./session.ts";
-import { LEVELS, sentence } from "./words.ts";
+import { LEVELS, findField, sentence } from "./words.ts";
 
 const GOALS: [string, string][] = [
   ["", "Not specified"],
@@ -51,11 +54,25 @@ export function profile(me: Me, saved: (me: Me) => void, left: () => void): void
       say("Your profile is saved.");
     } catch (reason) {
       say(sentence(reason), "alert");
+      const field = findField(reason);
+      if (field) document.getElementById(field)?.focus();
     }
   };
   const verifyAgain = async () => {
     const { error } = await parlance.rest.POST("/auth/resend-verification");
     say(error ? error.detail : "An e-mail with a link is on its way.", error ? "alert" : "status");
+  };
+  const download = async () => {
+    clearMessages();
+    try {
+      const data = unwrap(await parlance.rest.GET("/users/me/export"));
+      const href = URL.createObjectURL(new Blob([JSON.stringify(data, null, 2)], { type: "application/json" }));
+      h("a", { href, download: "parlance-data.json" }).click();
+      URL.revokeObjectURL(href);
+      say("Your data is downloaded.");
+    } catch (reason) {
+      say(sentence(reason), "alert");
+    }
   };
   const name = me.displayName ?? me.username ?? "?";
   const picture = async (chosen: Event) => {
@@ -69,9 +86,9 @@ export function profile(me: Me, saved: (me: Me) => void, left: () => void): void
     };
     try {
       // The part of the form is a file, which the generated types call a string.
-      const { avatarUrl } = unwrap(await parlance.rest.POST("/users/me/avatar", { body: { file: file.name }, bodySerializer }));
+      const { avatarUrl, isUnderReview } = unwrap(await parlance.rest.POST("/users/me/avatar", { body: { file: file.name }, bodySerializer }));
       shown.replaceChildren(face(name, avatarUrl));
-      say("Your picture is saved. Partners see it.");
+      say(isUnderReview ? "Your picture is saved. We look at it first; until then only you see it." : "Your picture is saved. Partners see it.");
     } catch (reason) {
       say(sentence(reason), "alert");
     }
@@ -93,7 +110,11 @@ export function profile(me: Me, saved: (me: Me) => void, left: () => void): void
       { class: "card row" },
       h("span", {}, `Signed in as ${me.email}`),
       !me.isVerified && h("button", { click: () => void verifyAgain() }, "Send me a verification link"),
+      h("button", { click: () => void download() }, "Download my data"),
       h("button", { click: () => void parlance.logout().then(left, (reason: unknown) => say(sentence(reason), "alert")) }, "Sign out"),
     ),
+    consents(),
+    blocks(),
+    deletion(left),
   );
 }

@@ -2,11 +2,14 @@
 import { Call, type EndReason, type Role } from "../../../clients/typescript/src/call.js";
 import type { FindPartner, MatchFound } from "../../../clients/typescript/src/asyncapi.js";
 import { ParlanceError, unwrap } from "../../../clients/typescript/src/rest.js";
-import type { Me, ReportReasonInput } from "../../../clients/typescript/src/openapi.js";
+import type { Me } from "../../../clients/typescript/src/openapi.js";
 import type { RealtimeClient } from "../../../clients/typescript/src/realtime.js";
 import { type Field, face, form, h, clearMessages, place, say, show, onLeave } from "./dom.ts";
+import { isGate } from "./gates.ts";
 import { figures } from "./history.ts";
 import { follow } from "./meter.ts";
+import { question } from "./questions.ts";
+import { reportButton } from "./report.ts";
 import { parlance } from "./session.ts";
 import { LEVELS, duration, endSentence, sentence } from "./words.ts";
 
@@ -21,14 +24,6 @@ const minutes = (count: number) => (count === 1 ? "about a minute" : `about ${co
 /** Milliseconds of searching after which the page offers partners of any level. */
 const ANY_LEVEL_OFFER_MS = 20_000;
 
-const QUESTIONS = [
-  "What did you do last weekend, and what would you rather have done?",
-  "Which place would you like to show your partner, and why?",
-  "What is something you have learnt lately?",
-  "What do people at home eat that your partner should try?",
-  "Which film or book did you like so much that you recommended it to everybody?",
-];
-
 const ENDINGS: Record<EndReason, string> = {
   left: "You hung up.",
   ended: "Your partner hung up.",
@@ -40,13 +35,8 @@ const ENDINGS: Record<EndReason, string> = {
   replaced: "The call continues in another of your windows.",
 };
 
-const REASONS: [ReportReasonInput, string][] = [
-  ["harassment", "Harassment"],
-  ["spam", "Advertising"],
-  ["inappropriate", "Inappropriate talk"],
-  ["hate_speech", "Hate speech"],
-  ["other", "Something else"],
-];
+/** Codes of a connection that is closed because its login has ended. */
+const LOGIN_ENDS = ["banned", "account_suspended", "unauthenticated"];
 
 export class Talk {
   readonly #home: () => void;
@@ -55,20 +45,22 @@ export class Talk {
   #microphone: MediaStream | undefined;
   #call: Call | undefined;
 
-  /** `home` is called after a call or search, to show the start again. */
-  constructor(realtime: RealtimeClient, home: () => void) {
+  /** `home` is called after a call or search, to show the start again; `endLogin` when the server has ended the login. */
+  constructor(realtime: RealtimeClient, home: () => void, endLogin: (reason: ParlanceError) => void) {
     this.#home = home;
     this.#realtime = realtime;
     const { socket } = realtime;
     socket.on("match_found", (match) => void this.#enter(match));
     socket.on("searching", ({ estimatedWaitSeconds: seconds }) => this.#estimate(seconds));
+    // A search that its learner may not continue ends with an error, and `search_expired` after it.
+    socket.on("error", ({ code, message }) => isGate(code) && this.#giveUp(sentence(new ParlanceError(code, message))));
     socket.on("search_expired", () => this.#giveUp("Nobody was free within five minutes. Try again, perhaps with any level."));
     socket.on("session_replaced", () => this.#giveUp("You have opened Parlance in too many windows, and this one was left out. Load the page again to use it here."));
     // A closed socket leaves the queue, so search again; the client rejoins a call.
     socket.on("connect", () => {
       if (this.#search && !this.#call) void this.#queue(this.#search, { isAgain: true });
     });
-    realtime.onClosed = (reason) => this.#giveUp(sentence(reason));
+    realtime.onClosed = (reason) => (LOGIN_ENDS.includes(reason.code) ? endLogin(reason) : this.#giveUp(sentence(reason)));
     socket.on("disconnect", () => {
       if (this.#search || this.#call) say("Your connection was lost. Reconnecting …", "alert");
     });
@@ -80,6 +72,8 @@ export class Talk {
   }
 
   close(): void {
+    this.#call = this.#search = undefined;
+    sessionStorage.removeItem(STORAGE_KEY);
     this.#realtime.close();
     this.#release();
   }
@@ -291,7 +285,7 @@ export class Talk {
         h("p", { class: "soft", "aria-hidden": "true" }, "You"),
         mine,
         audio,
-        h("div", { class: "row" }, mute, hangUp),
+        h("div", { class: "row" }, mute, hangUp, reportButton({ userId: partner.userId, name: partner.displayName, sessionId: call.match.sessionId, hangUp: () => call.end() })),
       ),
       h("div", { class: "card" }, h("h2", {}, topic ? `Your topic: ${topic}` : "To begin with"), h("p", {}, question(call.match.roomId))),
     );
@@ -336,38 +330,15 @@ export class Talk {
       h("legend", {}, `How was it with ${partner.displayName}?`),
       h("div", { class: "row" }, ...[1, 2, 3, 4, 5].map((stars) => h("button", { type: "button", "aria-label": `${stars} of 5 stars`, click: () => void rate(stars) }, "★"))),
     );
-    const report = form(
-      [
-        { name: "reason", label: "What was wrong?", choices: REASONS, value: "harassment" },
-        { name: "description", label: "Details (optional)", attributes: { maxlength: "2000" } },
-      ],
-      "Report",
-      ({ reason, description }) =>
-        attempt(async () => {
-          const body = { reportedId: partner.userId, sessionId, reason: reason as ReportReasonInput, ...(description && { description }) };
-          unwrap(await parlance.rest.POST("/reports", { body }));
-          say("Thank you. We will look at it. You will not be matched with this partner again.");
-        }),
-    );
-    const block = () =>
-      attempt(async () => {
-        unwrap(await parlance.rest.PUT("/users/{userId}/block", { params: { path: { userId: partner.userId } } }));
-        say(`You will not be matched with ${partner.displayName} again.`);
-      });
     show(
       "How was your call?",
       h("div", { class: "card" }, rating, h("button", { class: "primary", click: () => (clearMessages(), this.#home()) }, "Done")),
       h(
         "div",
         { class: "card" },
-        h("details", {}, h("summary", {}, `Report ${partner.displayName}`), report),
-        h("button", { click: () => void block() }, `Block ${partner.displayName}`),
+        h("p", {}, "Was something wrong?"),
+        reportButton({ userId: partner.userId, name: partner.displayName, sessionId }, `Report or block ${partner.displayName}`),
       ),
     );
   }
-}
-
-/** Choose a question; the same for both learners, because it depends on the room. */
-function question(roomId: string): string {
-  return QUESTIONS[Number.parseInt(roomId.slice(0, 8), 16) % QUESTIONS.length] ?? "";
 }

@@ -24,7 +24,10 @@ const PASSWORD: Field = {
 const link = (words: string, go: () => void) =>
   h("button", { class: "link", type: "button", click: () => (clearMessages(), go()) }, words);
 
-export function signUp(entered: () => Promise<void>): void {
+/** Handles the error of a login, where it returns true. */
+type OnRefused = (reason: unknown) => boolean;
+
+export function signUp(entered: () => Promise<void>, onRefused: OnRefused): void {
   show(
     "Speak English with a partner, now",
     h("p", {}, "Tap a button, meet another learner within seconds, and talk. Nobody sees you: only your voice is sent."),
@@ -37,12 +40,12 @@ export function signUp(entered: () => Promise<void>): void {
           await entered();
         });
       }),
-      link("I have an account", () => signIn(entered)),
+      link("I have an account", () => signIn(entered, onRefused)),
     ),
   );
 }
 
-export function signIn(entered: () => Promise<void>): void {
+export function signIn(entered: () => Promise<void>, onRefused: OnRefused): void {
   show(
     "Sign in",
     h(
@@ -52,9 +55,9 @@ export function signIn(entered: () => Promise<void>): void {
         await attempt(async () => {
           await parlance.login(email, password);
           await entered();
-        });
+        }, onRefused);
       }),
-      h("div", { class: "row" }, link("Create an account", () => signUp(entered)), link("I forgot my password", forgotPassword)),
+      h("div", { class: "row" }, link("Create an account", () => signUp(entered, onRefused)), link("I forgot my password", forgotPassword)),
     ),
   );
 }
@@ -103,7 +106,9 @@ export function verifyEmail(token: string): void {
   show("Verify your e-mail address", h("div", { class: "card" }, h("button", { class: "primary", click: () => void verify() }, "Verify")));
 }
 
-async function attempt(work: () => Promise<void>): Promise<void> {
+async function attempt(work: () => Promise<void>, onRefused: OnRefused = () => false): Promise<void> {
   clearMessages();
-  await work().catch((reason: unknown) => say(sentence(reason), "alert"));
+  await work().catch((reason: unknown) => {
+    if (!onRefused(reason)) say(sentence(reason), "alert");
+  });
 }

@@ -4,10 +4,19 @@ import { ParlanceError } from "../../../clients/typescript/src/rest.js";
 const SENTENCES: Record<string, string> = {
   account_banned: "This account has been banned, so it cannot be used to sign in or talk.",
   banned: "This account has been banned, so it cannot be used to sign in or talk.",
+  account_suspended: "This account is suspended. Sign in to read why, and until when.",
+  already_appealed: "Your appeal has been received already. The answer comes by e-mail.",
+  sanction_lifted: "This decision has been lifted already.",
   email_taken: "There is an account with this e-mail address already. Sign in instead, or ask for a new password.",
   invalid_credentials: "The e-mail address or the password is not right.",
   username_taken: "This username is taken. Choose another one.",
+  picture_refused: "This picture is not allowed here. Choose another one.",
   token_invalid: "This link has been used already or is too old. Ask for a new one.",
+  pairing_on_hold: "You cannot be matched with a partner for now. Try again tomorrow.",
+  email_unverified: "Verify your e-mail address first.",
+  age_required: "Enter your date of birth first.",
+  too_young: "This account cannot be used to talk with other learners.",
+  terms_required: "Read and accept the documents first.",
   profile_incomplete: "Choose a username and your level first.",
   already_in_room: "You are in a call in another window. Hang up there first.",
   already_searching: "You are looking for a partner in another window already.",
@@ -33,7 +42,24 @@ const MICROPHONE: Record<string, string> = {
   NotReadableError: "The microphone is used by another program. Close that, then try again.",
 };
 
+/** Names of the fields whose texts are filtered. */
+const FIELDS: Record<string, string> = { username: "The username", displayName: "The name that partners see", topic: "The topic" };
+
+/** The field that a text was refused in, or undefined. */
+export function findField(reason: unknown): string | undefined {
+  if (!(reason instanceof ParlanceError)) return undefined;
+  if (reason.code === "username_taken") return "username";
+  return reason.code === "text_refused" ? /^'(\w+)'/.exec(reason.message)?.[1] : undefined;
+}
+
+function refusedText(reason: ParlanceError): string {
+  const name = FIELDS[findField(reason) ?? ""] ?? "This";
+  const fault = reason.message.includes("staff") ? "reads like an account of our staff" : "has a word that is not allowed here";
+  return `${name} ${fault}. Write it in another way.`;
+}
+
 export function sentence(reason: unknown): string {
+  if (reason instanceof ParlanceError && reason.code === "text_refused") return refusedText(reason);
   if (reason instanceof ParlanceError) return SENTENCES[reason.code] ?? reason.message;
   if (reason instanceof DOMException) return MICROPHONE[reason.name] ?? "The microphone cannot be used here.";
   // `fetch` raises it when the server cannot be reached.
@@ -56,6 +82,12 @@ const moment = new Intl.DateTimeFormat("en", { dateStyle: "medium", timeStyle: "
 
 export function when(time: string): string {
   return moment.format(new Date(time));
+}
+
+const date = new Intl.DateTimeFormat("en", { dateStyle: "medium" });
+
+export function day(time: string): string {
+  return date.format(new Date(time));
 }
 
 /** Format an amount in the smallest unit of its currency. */

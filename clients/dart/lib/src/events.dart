@@ -31,7 +31,8 @@ abstract final class ClientEvents {
   ///
   /// The server emits `searching` or, at once, `match_found`. `level` is the level of the conversation, `all` when
   /// absent; equal levels match and `all` matches any. A partner with the same `topic` is preferred, then the longest
-  /// wait.
+  /// wait. Only learners of one age band meet. What the account lacks for it is in `missing` of `GET /users/me`; a
+  /// search of an account that loses it meanwhile ends with `error`, which has the code, and `search_expired`.
   static ClientEvent<void> findPartner(FindPartner payload) => ClientEvent('find_partner', payload, _nothing);
   /// Cancel the search, or refuse the match
   ///
@@ -303,6 +304,13 @@ final class LocalCandidate implements Payload {
 /// Stable across releases; new codes may be added.
 ///
 /// - `banned`: the account is banned.
+/// - `pairing_on_hold`: the account is not paired for now; the message says until when. Also emitted, without an event of
+///   the client, where it ends a search that waits.
+/// - `account_suspended`: the account is suspended; a refused login states until when.
+/// - `email_unverified`: verify the e-mail address first, `POST /auth/resend-verification` sends the mail again.
+/// - `age_required`: set the age first, with `PUT /users/me/age`.
+/// - `too_young`: the account may not practise with others.
+/// - `terms_required`: consent to the current documents first, with `POST /users/me/consents`.
 /// - `profile_incomplete`: choose a username and an English level first.
 /// - `already_searching`, `already_in_room`: a device of the account searches, or is in a call.
 /// - `not_searching`: there is no search or match to cancel.
@@ -310,12 +318,19 @@ final class LocalCandidate implements Payload {
 /// - `peer_not_ready`: the partner has not joined yet; wait for `peer_joined`.
 /// - `bad_role`: the caller sends offers, the receiver answers.
 /// - `room_closed`: the call has ended.
+/// - `text_refused`: the topic has a word that is not allowed; the message names the field.
 /// - `bad_payload`: the event does not match this contract; the message says where.
 /// - `rate_limited`: too many events; the event was not processed.
 /// - `unavailable`: a service is unavailable; send the event again shortly.
 /// - `internal`: an error of the server.
 extension type const ErrorCode(String value) implements String {
   static const banned = ErrorCode('banned');
+  static const pairingOnHold = ErrorCode('pairing_on_hold');
+  static const accountSuspended = ErrorCode('account_suspended');
+  static const emailUnverified = ErrorCode('email_unverified');
+  static const ageRequired = ErrorCode('age_required');
+  static const tooYoung = ErrorCode('too_young');
+  static const termsRequired = ErrorCode('terms_required');
   static const profileIncomplete = ErrorCode('profile_incomplete');
   static const alreadySearching = ErrorCode('already_searching');
   static const alreadyInRoom = ErrorCode('already_in_room');
@@ -324,6 +339,7 @@ extension type const ErrorCode(String value) implements String {
   static const peerNotReady = ErrorCode('peer_not_ready');
   static const badRole = ErrorCode('bad_role');
   static const roomClosed = ErrorCode('room_closed');
+  static const textRefused = ErrorCode('text_refused');
   static const badPayload = ErrorCode('bad_payload');
   static const rateLimited = ErrorCode('rate_limited');
   static const unavailable = ErrorCode('unavailable');

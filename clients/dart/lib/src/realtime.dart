@@ -111,7 +111,8 @@ final class RealtimeClient {
   /// The room could not be joined again after the connection was lost.
   Stream<ParlanceException> get onRoomLost => _roomLost.stream;
 
-  /// The connection is closed for good: `unauthenticated` (log in again), `banned` or `session_replaced`.
+  /// The connection is closed for good: `unauthenticated` (log in again), `banned`,
+  /// `account_suspended` or `session_replaced`.
   Stream<ParlanceException> get onClosed => _closed.stream;
 
   /// Listen to an event of the server: `realtime.on(ServerEvents.peerLeft)`.
@@ -288,7 +289,7 @@ final class RealtimeClient {
   void _refused(dynamic error) {
     if (_socket.active) return;
     final code = error is Map ? '${error['message']}' : '$error';
-    if (code == 'banned' || (code == 'unauthenticated' && _isTokenRefused)) {
+    if (code == 'banned' || code == 'account_suspended' || (code == 'unauthenticated' && _isTokenRefused)) {
       _fail(ParlanceException(code, 'The server refused the connection.'));
       return;
     }

@@ -1,0 +1,1 @@
+"""The filter of texts, with names and evasions that share nothing with it."""
