@@ -16,6 +16,7 @@ import logging
 import os
 import signal
 import socket
+from contextlib import ExitStack
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -37,10 +38,14 @@ def stop_gracefully(services: Container, delay: timedelta) -> None:
     tasks: set[asyncio.Task[None]] = set()
 
     async def end() -> None:
-        if callable(stop):
+        try:
             if isinstance(server := getattr(stop, "__self__", None), Server):
                 await stop_listening(server)
-            stop(signal.SIGTERM, None)
+        except Exception as error:
+            log.error("listeners_not_closed error=%s", error, exc_info=error)
+        finally:
+            if callable(stop):
+                stop(signal.SIGTERM, None)
 
     def begin() -> None:
         if not services.stopping.is_set():
@@ -53,24 +58,36 @@ def stop_gracefully(services: Container, delay: timedelta) -> None:
 
 async def stop_listening(server: Server) -> None:
     """Close the listeners of a server, and accept what was connected to them before."""
-    waiting = []
+    waiting: list[socket.socket] = []
     for listening in getattr(server, "servers", []):
-        copies = [socket.socket(fileno=os.dup(each.fileno())) for each in listening.sockets]
-        listening.close()
-        for copy in copies:
-            with copy:
+        with ExitStack() as copies:
+            accepting = [copies.enter_context(copy) for each in listening.sockets if (copy := duplicate(each.fileno()))]
+            listening.close()
+            for copy in accepting:
                 waiting += accept_all(copy)
 
     def make_protocol() -> asyncio.Protocol:
         options = {"server_state": server.server_state, "app_state": server.lifespan.state}
         return server.config.http_protocol_class(config=server.config, **options)  # type: ignore[call-arg]
 
-    for connection in waiting:
-        await asyncio.get_running_loop().connect_accepted_socket(make_protocol, connection)
+    connecting = (asyncio.get_running_loop().connect_accepted_socket(make_protocol, each) for each in waiting)
+    made = await asyncio.gather(*connecting, return_exceptions=True)
+    for connection, outcome in zip(waiting, made, strict=True):
+        if isinstance(outcome, BaseException):  # its client has gone
+            connection.close()
+
+
+def duplicate(descriptor: int) -> socket.socket | None:
+    """Return another descriptor of a listener, which outlives its close; None where this process may open no more."""
+    try:
+        return socket.socket(fileno=os.dup(descriptor))
+    except OSError as error:
+        log.warning("listener_not_duplicated error=%s", error)
+        return None
 
 
 def accept_all(listener: socket.socket) -> list[socket.socket]:
-    """Accept each connection that waits at a listener."""
+    """Accept each connection that waits at a listener, as far as this process may open more."""
     accepted: list[socket.socket] = []
     listener.setblocking(False)
     while True:
@@ -80,5 +97,8 @@ def accept_all(listener: socket.socket) -> list[socket.socket]:
             return accepted
         except ConnectionAbortedError:
             continue
+        except OSError as error:
+            log.warning("connections_not_accepted error=%s", error)
+            return accepted
         connection.setblocking(False)
         accepted.append(connection)

@@ -2,7 +2,6 @@
 
 uvicorn reads the request for a WebSocket a second time and checks every header of an answer. Here a request for a plain
 session is passed to `transport.py` at once, and an answer whose head is known beforehand is one write.
-
 Parsing stops at the first request that is invalid, and an `Upgrade` offer that is no WebSocket handshake is ignored.
 Each request is held to `Limits` while it streams. A refusal is written in its turn, then the connection closes.
 
@@ -35,7 +34,6 @@ if TYPE_CHECKING:
 
     from contract.transport import Engine
 
-
 #: Headers that decide how a request is read.
 _FRAMING = {b"host", b"expect", b"transfer-encoding"}
 
@@ -59,9 +57,9 @@ class HttpProtocol(HttpToolsProtocol):
     #: The key of a handshake whose head has just been read, and the WebSocket that the connection became.
     _key: bytes | None = None
     _websocket: asyncio.Protocol | None = None
-    #: The error that ended parsing, and whether it has been sent.
+    #: The error that ended parsing, and whether it has been sent; whether at most one more request is answered.
     _refusal: errors.ProductError | None = None
-    _is_refusal_sent = False
+    _is_refusal_sent = _is_ending = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -239,17 +237,21 @@ class HttpProtocol(HttpToolsProtocol):
 
     def shutdown(self) -> None:
         """End after the answer that is pending; without one, after a moment in which a request may still arrive."""
-        if is_stopping(self.app_state) and not self._is_answering():
-            self._idle_since, self.timeout_keep_alive = self.loop.time(), self.limits.last_request_seconds
-            self._timer.start(self._idle_since + self.timeout_keep_alive)
-        else:
+        if not is_stopping(self.app_state) or (self._is_answering() and not self.cycle.response_started):
             super().shutdown()
+            return
+        self._is_ending, self._idle_since = True, self.loop.time()
+        self.timeout_keep_alive = self.limits.last_request_seconds
+        self._timer.start(self._idle_since + self.timeout_keep_alive)
 
     def _is_answering(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete
 
     def _upgrade(self, early: bytes) -> None:
         """Become a WebSocket, and pass it the bytes after the handshake."""
+        if self._is_ending:  # a proxy asks another host
+            self.transport.close()
+            return
         self._timer.stop()
         self._in_head, self.cycle = False, None  # type: ignore[assignment]
         self.handle_websocket_upgrade()
@@ -329,7 +331,7 @@ class HttpProtocol(HttpToolsProtocol):
             self._timer.start(deadline)
         elif self._is_answering():
             self._refuse(self.limits.body_too_slow())
-        elif self._in_head:
+        elif self._in_head and not self._is_ending:
             self._refuse(self.limits.head_too_slow())
         else:
             self.transport.close()
@@ -343,7 +345,6 @@ class HttpProtocol(HttpToolsProtocol):
             # Time in which this side does not read the body does not count.
             is_held = bool(self.pipeline) or self.flow.read_paused or cycle.waiting_for_100_continue
             return self._body_rate.deadline(cycle, self._body_bytes, now, is_held=is_held)
-        if self._in_head:
+        if self._in_head and not self._is_ending:
             return (now if self._head_since is None else self._head_since) + limits.head_seconds
-        kept = self.timeout_keep_alive
-        return self._idle_since + (min(limits.head_seconds, kept) if cycle is None else kept)
+        return self._idle_since + (self.timeout_keep_alive if cycle or self._is_ending else limits.head_seconds)

@@ -3,27 +3,39 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
 import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import httpx
 import pytest
+from uvicorn import Config, Server
 
+from cli import draining
 from testing.polling import eventually
-from testing.servers import Server, start_server, stop_server
+from testing.servers import Server as RunningServer
+from testing.servers import start_server, stop_server
 from testing.time_limits import limit
 
 #: A request that is refused with 400, and that no proxy may send twice.
 POST = b"POST /auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
 
+HANDSHAKE = (
+    b"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
+
 
 @contextmanager
-def serving(environment: dict[str, str], directory: Path, *, delay: str, workers: int) -> Iterator[Server]:
+def serving(environment: dict[str, str], directory: Path, *, delay: str, workers: int) -> Iterator[RunningServer]:
     server = start_server({**environment, "SHUTDOWN_DELAY": delay}, directory / "server.log", workers=workers)
     try:
         yield server
@@ -31,7 +43,7 @@ def serving(environment: dict[str, str], directory: Path, *, delay: str, workers
         stop_server(server)
 
 
-async def has_stopped_listening(server: Server) -> bool:
+async def has_stopped_listening(server: RunningServer) -> bool:
     try:
         _, writer = await asyncio.open_connection("127.0.0.1", int(server.url.rpartition(":")[2]))
     except ConnectionRefusedError:
@@ -106,22 +118,18 @@ async def test_no_request_is_lost_when_the_listener_closes(
     """
     delay = 4.0
     with serving(environment, tmp_path, delay=f"{delay:g}s", workers=workers) as server:
-        port = int(server.url.rpartition(":")[2])
-
-        def connect() -> socket.socket:
-            return socket.create_connection(("127.0.0.1", port), timeout=limit(10))
-
-        kept, new = [connect() for _ in range(4)], [connect() for _ in range(4)]
+        kept = [connect(server) for _ in range(4)]
         for each in kept:
             each.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
             await asyncio.to_thread(each.recv, 4096)
         os.kill(server.process.pid, signal.SIGTERM)
         log = tmp_path / "server.log"
         await eventually(lambda: log.read_text().count("server_stopping") == workers)
-        over = time.monotonic() + delay
+        over, new = time.monotonic() + delay, [connect(server) for _ in range(4)]
+        await asyncio.sleep(0.2)
         os.killpg(server.process.pid, signal.SIGSTOP)
         try:
-            waiting = [connect() for _ in range(8)]
+            waiting = [connect(server) for _ in range(32)]
             for each in (*kept, *new, *waiting):
                 each.sendall(POST)
             await asyncio.sleep(over - time.monotonic())
@@ -135,12 +143,61 @@ async def test_no_request_is_lost_when_the_listener_closes(
         await asyncio.to_thread(server.process.wait, limit(20))
 
 
-async def test_quiet_connections_of_a_stopping_server_end(environment: dict[str, str], tmp_path: Path) -> None:
+async def test_connections_without_a_request_do_not_hold_up_the_end(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    """Quiet ones, one in whose head its client stops, and one that would become a session of a process that ends."""
+    log = tmp_path / "server.log"
     with serving(environment, tmp_path, delay="0s", workers=1) as server:
-        quiet = socket.create_connection(("127.0.0.1", int(server.url.rpartition(":")[2])), timeout=limit(10))
+        quiet, halting, late = connect(server), connect(server), connect(server)
+        halting.sendall(b"GET /health HTTP/1.1\r\nHo")
+        async with httpx.AsyncClient(base_url=server.url, timeout=limit(10)) as http:
+            assert (await http.get("/health")).status_code == 200  # by now the three are accepted
         os.kill(server.process.pid, signal.SIGTERM)
-        assert await asyncio.to_thread(read_all, quiet) == b""
+        await eventually(lambda: "Shutting down" in log.read_text())
+        late.sendall(HANDSHAKE)
+        assert [await asyncio.to_thread(read_all, each) for each in (quiet, halting, late)] == [b""] * 3
         await asyncio.to_thread(server.process.wait, limit(20))
+    assert "timeout graceful shutdown exceeded" not in log.read_text()
+
+
+async def test_stop_goes_on_after_a_failure_at_the_listeners(caplog: pytest.LogCaptureFixture) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    server = Server(Config(app="none"))
+    server.servers = [None]  # type: ignore[list-item]
+    signal.signal(signal.SIGTERM, server.handle_exit)
+    try:
+        draining.stop_gracefully(SimpleNamespace(stopping=asyncio.Event()), timedelta(0))  # type: ignore[arg-type]
+        os.kill(os.getpid(), signal.SIGTERM)
+        await eventually(lambda: server.should_exit)
+    finally:
+        asyncio.get_running_loop().remove_signal_handler(signal.SIGTERM)
+        signal.signal(signal.SIGTERM, before)
+    assert "listeners_not_closed" in caplog.text
+
+
+def test_connections_accepted_before_a_failure_are_kept() -> None:
+    """As where the process may open no more files."""
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_connection(listener.getsockname()):
+
+        class Listener:
+            accepted = 0
+
+            def setblocking(self, is_blocking: bool) -> None:
+                listener.setblocking(is_blocking)
+
+            def accept(self) -> Any:
+                self.accepted += 1
+                if self.accepted > 1:
+                    raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+                return listener.accept()
+
+        (accepted,) = draining.accept_all(Listener())  # type: ignore[arg-type]
+        accepted.close()
+
+
+def connect(server: RunningServer) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", int(server.url.rpartition(":")[2])), timeout=limit(10))
 
 
 def read_all(connection: socket.socket) -> bytes:

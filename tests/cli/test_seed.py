@@ -121,6 +121,7 @@ async def test_every_list_shows_something(seeded: tuple[Container, str], sign_in
         "/reports/mine": await sign_in(reporter),
         "/users/me/blocks": await sign_in(blocker),
         "/admin/reports": admin,
+        "/admin/pictures": admin,
         "/courses": ada,
         "/my/courses": ada,
         "/payments/orders": ada,

@@ -107,7 +107,8 @@ def test_values_that_may_grow_are_strings(swift: Generated, dart: Generated) -> 
     for name, field in found:
         snake = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
         assert re.search(rf"\bvar {field}: String\b", source(swift.folder, f"{name}.swift")), (name, field)
-        assert re.search(rf"\bString\??>? get {field};", source(dart.folder, f"{snake}.dart")), (name, field)
+        # The generator puts `_` behind names that it needs itself, as `source`.
+        assert re.search(rf"\bString\??>? get {field}_?;", source(dart.folder, f"{snake}.dart")), (name, field)
 
 
 def test_closed_lists_have_a_case_for_the_unknown(swift: Generated, dart: Generated) -> None:

@@ -2906,9 +2906,8 @@ export interface components {
         /**
          * @description `acted`: the report led to a measure; `no_action`: it did not.
          * @example acted
-         * @enum {string}
          */
-        ReportOutcome: "acted" | "no_action";
+        ReportOutcome: string;
         /**
          * @description Several lines, see `x-text`.
          * @example Kept shouting at me after I asked to talk about another topic.
