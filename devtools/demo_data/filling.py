@@ -150,7 +150,7 @@ class DemoData:
         return True
 
     async def _upload_picture(self, user: User) -> None:
-        """Upload a learner's picture, as they do, and let it wait for review, where storage is reachable and no gate is on."""
+        """Upload a picture, as its owner does, and let it wait for review, where storage answers and no gate is on."""
         picture = BytesIO()
         Image.new("RGB", (400, 400), "#2457c5").save(picture, "PNG")
         with suppress(errors.Unavailable, errors.GateClosed):
