@@ -126,7 +126,8 @@ async def test_no_request_is_lost_when_the_listener_closes(
         log = tmp_path / "server.log"
         await eventually(lambda: log.read_text().count("server_stopping") == workers)
         over, new = time.monotonic() + delay, [connect(server) for _ in range(4)]
-        await asyncio.sleep(0.2)
+        async with httpx.AsyncClient(base_url=server.url, timeout=limit(10)) as http:
+            await http.get("/health")  # by now the new ones are accepted
         os.killpg(server.process.pid, signal.SIGSTOP)
         try:
             waiting = [connect(server) for _ in range(32)]
