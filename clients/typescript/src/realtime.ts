@@ -56,8 +56,10 @@ export class RealtimeClient {
   #receivedAt = 0;
   /** The join that is in progress. */
   #entering: Promise<unknown> | undefined;
-  /** Called when the socket is connected, or closed for good. */
-  #waiting: { resolve: () => void; reject: (reason: ParlanceError) => void }[] = [];
+  /** Number of the last event that was sent. */
+  #sent = 0;
+  /** Called when the socket is connected, those of earlier events first, or closed for good. */
+  #waiting: { order: number; resolve: () => void; reject: (reason: ParlanceError) => void }[] = [];
 
   /** Connect; the connection stays until `close`. */
   constructor(tokens: TokenSource) {
@@ -75,7 +77,7 @@ export class RealtimeClient {
       this.#isTokenRefused = false;
       this.#attempts = 0;
       this.#rejoin();
-      for (const { resolve } of this.#waiting.splice(0)) resolve();
+      for (const { resolve } of this.#waiting.splice(0).sort((one, other) => one.order - other.order)) resolve();
     });
     this.socket.io.on("ping", () => this.#received());
     this.socket.on("resync", () => this.#rejoin());
@@ -103,9 +105,10 @@ export class RealtimeClient {
    * twice it sends again after that; so there is no `timeout` for these events, but `disconnected` after `close`.
    */
   async send<E extends ClientEvent>(event: E, payload: Payload<E>): Promise<AckData<E>> {
+    const order = ++this.#sent;
     let answer = await this.#emit(event, payload);
     while (answer === undefined && REPEATED.has(event)) {
-      await this.#returned();
+      await this.#returned(order);
       answer = await this.#emit(event, payload);
       if (event === "end_call" && answer?.ok === false && ENDED.includes(answer.error.code)) return { ok: true } as AckData<E>;
     }
@@ -182,15 +185,15 @@ export class RealtimeClient {
   }
 
   /** Wait until the socket is connected; throw ParlanceError when it is closed. */
-  #connected(): Promise<void> {
+  #connected(order = 0): Promise<void> {
     if (this.socket.connected) return Promise.resolve();
     if (!this.socket.active && this.#retry === undefined) return Promise.reject(closed());
-    return new Promise((resolve, reject) => this.#waiting.push({ resolve, reject }));
+    return new Promise((resolve, reject) => this.#waiting.push({ order, resolve, reject }));
   }
 
   /** Wait until the socket is connected, and in its room again. */
-  async #returned(): Promise<void> {
-    await this.#connected();
+  async #returned(order: number): Promise<void> {
+    await this.#connected(order);
     await this.#entering;
   }
 

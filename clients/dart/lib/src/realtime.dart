@@ -96,9 +96,12 @@ final class RealtimeClient {
   int _connections = 0, _receipts = 0;
   final _silence = Stopwatch()..start();
 
-  /// The join that is in progress, and what waits for the connection.
+  /// The join that is in progress, and what waits for the connection: those of earlier events go first.
   Future<void>? _entering;
-  final _waiting = <Completer<void>>[];
+  final _waiting = <(int, Completer<void>)>[];
+
+  /// The number of the last event that was sent.
+  int _sent = 0;
 
   bool get isConnected => _socket.connected;
 
@@ -124,9 +127,10 @@ final class RealtimeClient {
   /// Without an ack the connection may be dead: then the client reconnects and joins its room again. What has no effect
   /// twice it sends again after that; so there is no `timeout` for these events, but `disconnected` after [close].
   Future<A> send<A>(ClientEvent<A> event) async {
+    final order = ++_sent;
     var answer = await _request(event);
     while (answer == null && _repeated.contains(event.name)) {
-      await _connected();
+      await _connected(order);
       await _entering;
       answer = await _request(event);
       final code = answer?['ok'] == false ? (answer!['error'] as Map<String, dynamic>)['code'] : null;
@@ -218,18 +222,20 @@ final class RealtimeClient {
   }
 
   /// Wait until the socket is connected; throw [ParlanceException] when it is closed.
-  Future<void> _connected() {
+  Future<void> _connected([int order = 0]) {
     if (_socket.connected) return Future.value();
     if (!_socket.active && _retry == null) return Future.error(_wasClosed);
     final waiting = Completer<void>();
-    _waiting.add(waiting);
+    _waiting.add((order, waiting));
     return waiting.future;
   }
 
   void _wake(void Function(Completer<void> waiting) settle) {
-    final waiting = [..._waiting];
+    final waiting = [..._waiting]..sort((one, other) => one.$1.compareTo(other.$1));
     _waiting.clear();
-    waiting.forEach(settle);
+    for (final (_, each) in waiting) {
+      settle(each);
+    }
   }
 
   Future<MatchFound> _match(Future<void> Function() begin) async {
