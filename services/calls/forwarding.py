@@ -247,7 +247,9 @@ class Forwarding:
                     participant.stored_seq = max(last, participant.stored_seq)
                     self._acknowledge(participant, last)
                 elif not participant.closed:
-                    participant.forget_signals(max(after, participant.confirmed_seq), last)
+                    # Not those acknowledged before: to a peer that comes back without them they are sent again.
+                    first = participant.unacknowledged[0][0] if participant.unacknowledged else last + 1
+                    participant.forget_signals(max(after, participant.confirmed_seq, first - 1), last)
                     self._refuse(participant, last, errors.Unavailable())
                     if participant.confirmed_seq >= participant.last_seq:
                         participant.is_stalled = False  # nothing is left that the next one would have to follow

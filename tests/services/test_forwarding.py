@@ -307,6 +307,35 @@ async def test_signal_is_refused_where_nothing_works(
         await stack.signaling.forwarding.stop()
 
 
+async def test_refusal_forgets_no_acknowledged_signal(
+    container: Container, network: Network, matched: tuple[str, str, str], unreachable: RedisPipeline
+) -> None:
+    """The partner comes back without a signal that was acknowledged, while neither the bus nor Redis works."""
+
+    class Leaving(Rooms):
+        """Rooms whose Redis is out of reach when signals are to be stored."""
+
+        async def store_signals(self, *arguments: Any, **options: Any) -> bool:
+            return await Rooms(unreachable).store_signals(*arguments, **options)
+
+    call = Call(container, network, matched, Leaving(container.scripts))
+    await call.join()
+    call.send(3)
+    await network.settle()
+    await call.all_are("ok")
+    network.is_refusing = True
+    await call.receiving.signaling.join_room(call.receiver_id, "b.new", call.room_id, after=call.sent[1])
+    call.send()
+    await eventually(lambda: call.acks.get(call.sent[3]) == "unavailable")
+    network.is_refusing = False
+    await network.deliver_until(lambda: call.received("b.new") != [])
+    call.send()
+    await network.deliver_until(lambda: call.sent[4] in call.received("b.new"))
+    assert call.received("b.new") == [call.sent[2], call.sent[4]]
+    for stack in (call.sending, call.receiving):
+        await stack.signaling.forwarding.stop()
+
+
 async def test_signals_beyond_the_record_are_refused(call: Call, network: Network) -> None:
     """What is acknowledged is not dropped: too much for a partner who is away is refused instead."""
     await call.receiving.signaling.disconnect(call.receiver_id, "b.other")
