@@ -143,6 +143,23 @@ async def unreachable(container: Container) -> AsyncIterator[RedisPipeline]:
     await pipeline.close()
 
 
+@pytest.fixture
+async def unstored_call(
+    container: Container, network: Network, matched: tuple[str, str, str], unreachable: RedisPipeline
+) -> AsyncIterator[Call]:
+    """A call whose Redis is out of reach when signals are to be stored."""
+
+    class Leaving(Rooms):
+        async def store_signals(self, *arguments: Any, **options: Any) -> bool:
+            return await Rooms(unreachable).store_signals(*arguments, **options)
+
+    made = Call(container, network, matched, Leaving(container.scripts))
+    await made.join()
+    yield made
+    for stack in (made.sending, made.receiving):
+        await stack.signaling.forwarding.stop()
+
+
 async def stored(container: Container, call: Call) -> list[int]:
     key = f"{{match}}:room:{call.room_id}:signals:{call.sender_id}"
     found: Any = await container.redis.lrange(key, 0, -1)
@@ -283,19 +300,9 @@ async def test_repeated_join_returns_the_stored_signals_again(call: Call, contai
     assert await stored(container, call) == []
 
 
-async def test_signal_is_refused_where_nothing_works(
-    container: Container, network: Network, matched: tuple[str, str, str], unreachable: RedisPipeline
-) -> None:
+async def test_signal_is_refused_where_nothing_works(unstored_call: Call, network: Network) -> None:
     """Neither the bus nor Redis: its sender may send it again, and the refused one is not delivered later."""
-
-    class Leaving(Rooms):
-        """Rooms whose Redis is out of reach when signals are to be stored."""
-
-        async def store_signals(self, *arguments: Any, **options: Any) -> bool:
-            return await Rooms(unreachable).store_signals(*arguments, **options)
-
-    call = Call(container, network, matched, Leaving(container.scripts))
-    await call.join()
+    call = unstored_call
     network.is_refusing = True
     call.send(2)
     await call.all_are("unavailable")
@@ -303,23 +310,11 @@ async def test_signal_is_refused_where_nothing_works(
     call.send()
     await network.deliver_until(lambda: call.sent[2] in call.acks)
     assert call.acks[call.sent[2]] == "ok" and call.received() == call.sent[2:]
-    for stack in (call.sending, call.receiving):
-        await stack.signaling.forwarding.stop()
 
 
-async def test_refusal_forgets_no_acknowledged_signal(
-    container: Container, network: Network, matched: tuple[str, str, str], unreachable: RedisPipeline
-) -> None:
+async def test_refusal_forgets_no_acknowledged_signal(unstored_call: Call, network: Network) -> None:
     """The partner comes back without a signal that was acknowledged, while neither the bus nor Redis works."""
-
-    class Leaving(Rooms):
-        """Rooms whose Redis is out of reach when signals are to be stored."""
-
-        async def store_signals(self, *arguments: Any, **options: Any) -> bool:
-            return await Rooms(unreachable).store_signals(*arguments, **options)
-
-    call = Call(container, network, matched, Leaving(container.scripts))
-    await call.join()
+    call = unstored_call
     call.send(3)
     await network.settle()
     await call.all_are("ok")
@@ -332,8 +327,6 @@ async def test_refusal_forgets_no_acknowledged_signal(
     call.send()
     await network.deliver_until(lambda: call.sent[4] in call.received("b.new"))
     assert call.received("b.new") == [call.sent[2], call.sent[4]]
-    for stack in (call.sending, call.receiving):
-        await stack.signaling.forwarding.stop()
 
 
 async def test_signals_beyond_the_record_are_refused(call: Call, network: Network) -> None:
