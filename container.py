@@ -46,10 +46,12 @@ from services.identity.authentication import AuthenticationService
 from services.identity.data_export import DataExportService
 from services.identity.deletion_links import DeletionLinksService
 from services.identity.email_verification import EmailVerificationService
+from services.identity.login_opening import LoginOpeningService
 from services.identity.login_revocations import LoginRevocations
 from services.identity.logins import LoginsService
 from services.identity.passwords import PasswordsService
 from services.identity.profiles import ProfilesService
+from services.identity.proofs import PasswordProofs, ProofsService
 from services.identity.review_accounts import ReviewAccountsService
 from services.identity.second_factors import SecondFactorsService
 from services.identity.security_notices import SecurityNoticesService
@@ -185,12 +187,16 @@ class Container:
         self.barred_identifiers = BarredIdentifiers(
             self.database, lambda: _read_identifier_keys(settings), settings.retain_barred_addresses_for
         )
+        password_proofs = PasswordProofs(self.database, self._passwords)
+        self.proofs = ProofsService({"password": password_proofs})
+        self.login_opening = LoginOpeningService(self.database, self.logins, self.second_factors)
         self.authentication = AuthenticationService(
             self.database,
             self._passwords,
+            password_proofs,
             self._tokens,
             self.logins,
-            self.second_factors,
+            self.login_opening,
             self.jobs,
             self.barred_identifiers,
         )
@@ -212,7 +218,7 @@ class Container:
             settings.picture_hide_weight,
         )
         self.account_deletion = AccountDeletionService(
-            self.database, self._passwords, self.logins, self.jobs, self.storage, self.barred_identifiers
+            self.database, self.logins, self.jobs, self.storage, self.barred_identifiers
         )
         self.deletion_links = DeletionLinksService(
             self.database, self.account_deletion, self.logins, self.jobs, self._mailer, settings.app_url

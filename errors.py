@@ -223,6 +223,63 @@ class PasswordTooCommon(ProductError):
     title = "This password is among the most common ones, which are guessed first; choose another."
 
 
+# --- Ways to log in -----------------------------------------------------------------------------
+
+
+class IdTokenInvalid(ProductError):
+    status = 401
+    code = "id_token_invalid"
+    title = "The ID token is wrong, expired, already used or of another app; get a new one from the provider."
+
+
+class CodeInvalid(ProductError):
+    status = 401
+    code = "code_invalid"
+    title = "The code is wrong, expired, already used or was tried too often; request a new one."
+
+
+class PasskeyInvalid(ProductError):
+    status = 401
+    code = "passkey_invalid"
+    title = "This passkey is not known here, or its answer is wrong or too late; try again or log in another way."
+
+
+class AuthorizationFailed(ProductError):
+    status = 400
+    code = "authorization_failed"
+    title = "The login at the provider was not completed; begin it again."
+
+
+class EmailMissing(ProductError):
+    status = 400
+    code = "email_missing"
+    title = "The provider shares no e-mail address, which an account needs; allow it to, or sign up another way."
+
+
+class PasswordRequired(ProductError):
+    status = 409
+    code = "password_required"
+    title = "An account with this e-mail address exists; send its password too, or log in another way and link it."
+
+
+class IdentityTaken(ProductError):
+    status = 409
+    code = "identity_taken"
+    title = "This identity is linked to another account."
+
+
+class LastLoginMethod(ProductError):
+    status = 409
+    code = "last_login_method"
+    title = "This is the account's last way to log in; add another or verify the e-mail address first."
+
+
+class TooManyLoginMethods(ProductError):
+    status = 409
+    code = "too_many_login_methods"
+    title = "The account has as many passkeys or identities as it may have; remove one first."
+
+
 class LastAdmin(ProductError):
     status = 409
     code = "last_admin"

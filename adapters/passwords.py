@@ -7,6 +7,7 @@ import enum
 import functools
 import importlib.util
 import os
+import secrets
 import unicodedata
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -73,7 +74,7 @@ class Passwords:
         # One core stays free for the event loop: bcrypt releases the GIL, but uses a whole core.
         self._pool = ThreadPoolExecutor(max(1, (os.cpu_count() or 2) - 1), thread_name_prefix="bcrypt")
         self._free = queue
-        self._decoy = bcrypt.hashpw(b"nobody's password", bcrypt.gensalt(rounds))
+        self._decoy = bcrypt.hashpw(secrets.token_bytes(32).hex().encode(), bcrypt.gensalt(rounds))
 
     async def hash(self, password: str) -> str:
         """Hash the prepared form of a password."""
@@ -99,11 +100,11 @@ class Passwords:
         return hashed
 
     async def matches(self, password: str, password_hash: str | None) -> bool:
-        """Check a password; a missing hash costs the same and never matches."""
+        """Check a password; a missing or empty hash costs the same and never matches."""
         return await self.verify(password, password_hash) is not Verdict.WRONG
 
     async def verify(self, password: str, password_hash: str | None) -> Verdict:
-        """Check a password, and whether its hash is of the outdated form.
+        """Check a password, and whether its hash is of the outdated form; an empty hash never matches.
 
         Older hashes are of the unprepared input, byte for byte. The forms to check depend on the input alone, and all
         of them are checked, so that the duration reveals nothing about the account.
@@ -118,7 +119,7 @@ class Passwords:
             ]
 
         matched = await self._run(work)
-        if password_hash is None or not any(matched):
+        if not password_hash or not any(matched):
             return Verdict.WRONG
         return Verdict.RIGHT if prepared is None or matched[0] else Verdict.OUTDATED
 

@@ -101,6 +101,46 @@ TEXTS: dict[str, ProblemText] = {
         "The password is on a list of the 10,000 most common passwords.",
         "Ask for another password; a longer one of several words is accepted.",
     ),
+    "id_token_invalid": ProblemText(
+        "The ID token is malformed, expired, was used before, lacks the nonce, or was issued to an app that is not"
+        " among this installation's clients of the platform.",
+        "Get a new ID token from the provider's SDK with a new nonce, and send it once. If each one is refused, compare"
+        " the app's client id with those that GET /auth/methods lists.",
+    ),
+    "code_invalid": ProblemText(
+        "The code is wrong, older than ten minutes, was used before, was tried five times, or is of another request.",
+        "Ask to enter the code of the newest e-mail, or offer to send another.",
+    ),
+    "passkey_invalid": ProblemText(
+        "The passkey is of no account here, was removed, or its answer is wrong, late or was sent before.",
+        "Begin again with POST /auth/passkeys/challenge, or offer another way to log in.",
+    ),
+    "authorization_failed": ProblemText(
+        "The login at the provider was cancelled, took longer than ten minutes, or was begun in another browser.",
+        "Begin again with POST /auth/authorization, in the browser that completes it.",
+    ),
+    "email_missing": ProblemText(
+        "The identity is new here, and its ID token has no e-mail address.",
+        "Ask the user to share the address with the app, or to sign up another way and link the identity then.",
+    ),
+    "password_required": ProblemText(
+        "An account has this e-mail address, and the address is not verified on both sides, so that the identity alone"
+        " does not show that the account is its owner's.",
+        "Ask for the account's password and send the ID token again with it. Offer a code by e-mail to those who do not"
+        " know it; the identity can be linked after the login.",
+    ),
+    "identity_taken": ProblemText(
+        "The identity is linked to another account.",
+        "Log in with the identity, and unlink it there or delete that account.",
+    ),
+    "last_login_method": ProblemText(
+        "Without this passkey or identity nobody could log in to the account any more.",
+        "Offer to set a password, to add a passkey, or to verify the e-mail address, and then to remove this.",
+    ),
+    "too_many_login_methods": ProblemText(
+        "The account has 20 passkeys, or 10 identities.",
+        "Show the list of them, and offer to remove one that is no longer used.",
+    ),
     "last_admin": ProblemText(
         "The account is the only administrator, and the service needs one.",
         "Promote another account first, with `parlance admins promote`.",

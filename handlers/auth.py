@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -10,6 +12,7 @@ from starlette.requests import Request
 import errors
 from handlers import cookies, shapes
 from models import Platform
+from services.identity.login_opening import Client
 from services.identity.logins import Identity, LoginTokens
 from services.safety.standings import SanctionNotice
 from wire import rest
@@ -31,21 +34,16 @@ async def register(
     signed_in = await services.authentication.register(
         body["email"], body["password"], body["deviceId"], body["platform"], age_band=age_band, consents=consents
     )
-    return _tokens(services, request, signed_in)
+    return tokens(services, request, signed_in)
 
 
 async def login(
     services: Container, request: Request, body: rest.LoginRequest
 ) -> tuple[rest.AuthTokens, dict[str, str]]:
-    try:
-        signed_in = await services.authentication.login(
-            body["email"], body["password"], body["deviceId"], body["platform"], body.get("secondFactorCode")
-        )
-    except (errors.AccountBanned, errors.AccountSuspended) as refusal:
-        if isinstance(refusal.notice, SanctionNotice):
-            refusal.members = {"sanction": shapes.sanction_notice(refusal.notice)}
-        raise
-    return _tokens(services, request, signed_in)
+    client = Client(body["deviceId"], body["platform"], body.get("secondFactorCode"))
+    with describing_sanction():
+        signed_in = await services.authentication.login(body["email"], body["password"], client)
+    return tokens(services, request, signed_in)
 
 
 async def refresh_tokens(
@@ -58,7 +56,7 @@ async def refresh_tokens(
         origin = request.headers.get("origin")
         if token and not services.settings.is_own_origin(origin):
             raise errors.Forbidden("this origin may not use the cookie")
-    return _tokens(services, request, await services.logins.refresh(token))
+    return tokens(services, request, await services.logins.refresh(token))
 
 
 async def logout(services: Container, request: Request, identity: Identity) -> tuple[None, dict[str, str]]:
@@ -131,7 +129,19 @@ async def get_jwks(services: Container) -> tuple[rest.JsonWebKeySet, dict[str, s
     return shapes.json_web_key_set(services.authentication.list_public_keys()), {"Cache-Control": "public, max-age=300"}
 
 
-def _tokens(services: Container, request: Request, signed_in: LoginTokens) -> tuple[rest.AuthTokens, dict[str, str]]:
+@contextmanager
+def describing_sanction() -> Iterator[None]:
+    """Add what the learner may know of a sanction to the refusal of a login by it."""
+    try:
+        yield
+    except (errors.AccountBanned, errors.AccountSuspended) as refusal:
+        if isinstance(refusal.notice, SanctionNotice):
+            refusal.members = {"sanction": shapes.sanction_notice(refusal.notice)}
+        raise
+
+
+def tokens(services: Container, request: Request, signed_in: LoginTokens) -> tuple[rest.AuthTokens, dict[str, str]]:
+    """Answer a login; web clients get the refresh token as a cookie."""
     headers = dict(_NO_STORE)
     if signed_in.platform is Platform.WEB:
         lifetime = services.settings.jwt_refresh_expiry

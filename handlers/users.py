@@ -26,7 +26,11 @@ async def update_me(services: Container, identity: Identity, body: rest.MeUpdate
 
 
 async def delete_me(services: Container, identity: Identity, body: rest.DeleteMeRequest) -> None:
-    await services.account_deletion.delete(identity.user_id, body["password"])
+    password, proof = body.get("password"), body.get("proof")
+    if (password is None) == (proof is None):
+        raise errors.RequestInvalid("send either 'password' or 'proof'")
+    given = {"password": password} if proof is None else proof
+    await services.account_deletion.delete(await services.proofs.verify(identity.user_id, given))
 
 
 async def delete_me_with_body(services: Container, identity: Identity, body: rest.DeleteMeRequest) -> None:

@@ -12,13 +12,17 @@ from models.consent import Consent, ConsentAction
 from models.course import Course
 from models.device_token import DeviceToken
 from models.dispute import Dispute, DisputeStatus
+from models.email_change import EmailChange
+from models.email_code import EmailCode, EmailCodePurpose
 from models.enrollment import Enrollment
 from models.lesson import Lesson, VideoStatus
 from models.lesson_attachment import LessonAttachment
 from models.lesson_progress import LessonProgress
+from models.linked_identity import LinkedIdentity
 from models.notification import Notification, NotificationType
-from models.one_time_token import AccountDeletionToken, EmailVerificationToken, PasswordResetToken
+from models.one_time_token import AccountDeletionToken, EmailVerificationToken, PasswordResetToken, SpentToken
 from models.order import Order, OrderStatus, ProviderName
+from models.passkey import Passkey
 from models.payment_alert import AlertKind, PaymentAlert
 from models.profile import EnglishLevel, LearningGoal, Profile
 from models.refresh_token import Platform, RefreshToken
@@ -54,6 +58,9 @@ __all__ = [
     "DeviceToken",
     "Dispute",
     "DisputeStatus",
+    "EmailChange",
+    "EmailCode",
+    "EmailCodePurpose",
     "EmailVerificationToken",
     "EndedBy",
     "EnglishLevel",
@@ -63,10 +70,12 @@ __all__ = [
     "LessonAttachment",
     "LessonProgress",
     "Level",
+    "LinkedIdentity",
     "Notification",
     "NotificationType",
     "Order",
     "OrderStatus",
+    "Passkey",
     "PasswordResetToken",
     "PaymentAlert",
     "Platform",
@@ -85,6 +94,7 @@ __all__ = [
     "SanctionKind",
     "SecondFactor",
     "SessionRating",
+    "SpentToken",
     "User",
     "VideoStatus",
     "VideoUpload",

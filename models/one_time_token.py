@@ -1,4 +1,4 @@
-"""One-time tokens in mails: to set a new password, to verify an address, and to delete an account."""
+"""One-time tokens: in mails to set a new password, to verify an address and to delete an account; and spent ones."""
 
 from __future__ import annotations
 
@@ -39,3 +39,14 @@ class AccountDeletionToken(OneTimeToken, table=True):
     """Valid for an hour."""
 
     __tablename__ = "account_deletion_tokens"
+
+
+class SpentToken(SQLModel, table=True):
+    """A token of another issuer, or a challenge without a row of its own, that was used: it works once."""
+
+    __tablename__ = "spent_tokens"
+
+    #: Hex of the SHA-256 of the token.
+    id: str = Field(primary_key=True, max_length=64)
+    #: When the token expires by itself, with the accepted difference of clocks.
+    expires_at: datetime = Field(sa_type=sa.DateTime(timezone=True), index=True)

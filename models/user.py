@@ -92,6 +92,7 @@ class User(SQLModel, table=True):
     email: str = Field(max_length=254)
     #: By which accounts are found and unique; derived from `email` for a new row.
     email_canonical: str = Field(default=None, sa_type=sa.Text, sa_column_kwargs={"default": _canonical_email})
+    #: Empty where the account has no password: it was opened with a code, or at an identity provider.
     password_hash: str = Field(max_length=60)
     role: Role = Field(
         default=Role.STUDENT, sa_type=native_enum(Role, "user_role"), sa_column_kwargs={"server_default": "student"}

@@ -76,6 +76,15 @@ ErrorCode: TypeAlias = Literal[
     "refresh_token_reused",
     "token_invalid",
     "password_too_common",
+    "id_token_invalid",
+    "code_invalid",
+    "passkey_invalid",
+    "authorization_failed",
+    "email_missing",
+    "password_required",
+    "identity_taken",
+    "last_login_method",
+    "too_many_login_methods",
     "last_admin",
     "second_factor_required",
     "second_factor_invalid",
@@ -338,8 +347,28 @@ class MeUpdate(TypedDict):
     timezone: NotRequired[Timezone | None]
 
 
-class DeleteMeRequest(TypedDict):
-    password: str
+PresentPassword: TypeAlias = str
+
+
+EmailChallengeId: TypeAlias = str
+
+
+EmailCode: TypeAlias = str
+
+
+PasskeyChallengeToken: TypeAlias = str
+
+
+PasskeyCredentialJson: TypeAlias = str
+
+
+IdentityProviderId: TypeAlias = str
+
+
+IdToken: TypeAlias = str
+
+
+IdTokenNonce: TypeAlias = str
 
 
 class AvatarUpload(TypedDict):
@@ -1050,6 +1079,22 @@ class ConsentRequest(TypedDict):
     version: DocumentVersion
 
 
+class EmailCodeProof(TypedDict):
+    challengeId: EmailChallengeId
+    code: EmailCode
+
+
+class PasskeyProof(TypedDict):
+    challengeToken: PasskeyChallengeToken
+    credentialJson: PasskeyCredentialJson
+
+
+class IdTokenProof(TypedDict):
+    provider: IdentityProviderId
+    idToken: IdToken
+    nonce: IdTokenNonce
+
+
 class ExportedDispute(TypedDict):
     id: DisputeId
     orderId: OrderId
@@ -1330,6 +1375,13 @@ class ConsentList(TypedDict):
     items: list[Consent]
 
 
+class Proof(TypedDict):
+    password: NotRequired[PresentPassword]
+    emailCode: NotRequired[EmailCodeProof]
+    passkey: NotRequired[PasskeyProof]
+    idToken: NotRequired[IdTokenProof]
+
+
 class DataExport(TypedDict):
     exportedAt: Time
     me: Me
@@ -1398,3 +1450,8 @@ class AdminUserDetail(TypedDict):
     reportsBy: list[AdminReport]
     orders: list[AdminOrder]
     bans: list[AuditEntry]
+
+
+class DeleteMeRequest(TypedDict):
+    password: NotRequired[PresentPassword]
+    proof: NotRequired[Proof]

@@ -12,7 +12,6 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 import errors
 from adapters.database import Database
 from adapters.jobs import Jobs
-from adapters.passwords import Passwords
 from adapters.storage import Storage
 from instants import utc_now
 from models import (
@@ -29,11 +28,11 @@ from models import (
     RefreshToken,
     Report,
     Sanction,
-    User,
 )
 from services.identity.logins import LoginsService
 from services.identity.profiles import enqueue_avatar_deletion
-from services.identity.user_rows import lock_user, lock_user_and_profile
+from services.identity.proofs import Proof
+from services.identity.user_rows import lock_active_user, lock_user, lock_user_and_profile
 from services.safety.barred_identifiers import BarredIdentifiers
 from services.safety.standings import close_appeal_within
 
@@ -47,28 +46,25 @@ class AccountDeletionService:
     def __init__(
         self,
         database: Database,
-        passwords: Passwords,
         logins: LoginsService,
         jobs: Jobs,
         storage: Storage,
         barred: BarredIdentifiers,
     ) -> None:
         self._database = database
-        self._passwords = passwords
         self._logins = logins
         self._jobs = jobs
         self._storage = storage
         self._barred = barred
 
-    async def delete(self, user_id: str, password: str) -> None:
-        """Delete an account with its personal data; raise InvalidCredentials, or Forbidden for an account of staff."""
-        me = uuid.UUID(user_id)
+    async def delete(self, proof: Proof) -> None:
+        """Delete the account of a proof with its personal data.
+
+        Raises what `proof.use` raises, Unauthenticated where it is deleted already, or Forbidden for staff.
+        """
         async with self._database.transaction() as db:
-            found = await db.get(User, me)
-        if found is None or not await self._passwords.matches(password, found.password_hash):
-            raise errors.InvalidCredentials("The password is wrong.")
-        async with self._database.transaction() as db:
-            ended = await self.delete_within(db, me)
+            await proof.use(db, await lock_active_user(db, proof.user_id))
+            ended = await self.delete_within(db, proof.user_id)
         await self._logins.publish_ended(ended)
 
     async def delete_child(self, user_id: str) -> None:

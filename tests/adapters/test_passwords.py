@@ -17,6 +17,7 @@ from adapters import passwords
 from adapters.passwords import Passwords, Verdict, prepare
 from container import Container
 from services.identity.administrators import AdministratorsService
+from services.identity.login_opening import Client
 from testing.accounts import credentials, new_email
 from testing.databases import query
 from testing.servers import PASSWORD, client
@@ -85,12 +86,12 @@ async def test_old_hash_is_accepted_and_renewed(container: Container) -> None:
     old = bcrypt.hashpw(NFD.encode(), bcrypt.gensalt(4)).decode()
     await query(container, "UPDATE users SET password_hash = :old WHERE id = :id", old=old, id=account.user.id)
     with pytest.raises(errors.InvalidCredentials):
-        await container.authentication.login(email, NFC + "!", "phone", "ios")
-    assert (await container.authentication.login(email, NFD, "phone", "ios")).user.id == account.user.id
+        await container.authentication.login(email, NFC + "!", Client("phone", "ios"))
+    assert (await container.authentication.login(email, NFD, Client("phone", "ios"))).user.id == account.user.id
     [row] = await query(container, "SELECT password_hash FROM users WHERE id = :id", id=account.user.id)
     assert row.password_hash != old and bcrypt.checkpw(NFC.encode(), row.password_hash.encode())
     for typed in (NFC, NFD):
-        await container.authentication.login(email, typed, "phone", "ios")
+        await container.authentication.login(email, typed, Client("phone", "ios"))
     [after] = await query(container, "SELECT password_hash FROM users WHERE id = :id", id=account.user.id)
     assert after.password_hash == row.password_hash
 
@@ -99,7 +100,9 @@ async def test_old_hash_of_a_common_password_is_accepted(container: Container) -
     account = await container.authentication.register(email := new_email(), PASSWORD, "phone", "ios")
     old = bcrypt.hashpw(b"tab\tand bell\x07", bcrypt.gensalt(4)).decode()
     await query(container, "UPDATE users SET password_hash = :old WHERE id = :id", old=old, id=account.user.id)
-    assert (await container.authentication.login(email, "tab\tand bell\x07", "phone", "ios")).user.id == account.user.id
+    assert (
+        await container.authentication.login(email, "tab\tand bell\x07", Client("phone", "ios"))
+    ).user.id == account.user.id
 
 
 async def test_concurrent_logins_with_an_old_hash_all_succeed(container: Container) -> None:
@@ -108,7 +111,7 @@ async def test_concurrent_logins_with_an_old_hash_all_succeed(container: Contain
     account = await container.authentication.register(email := new_email(), PASSWORD, "phone", "ios")
     old = bcrypt.hashpw(NFD.encode(), bcrypt.gensalt(4)).decode()
     await query(container, "UPDATE users SET password_hash = :old WHERE id = :id", old=old, id=account.user.id)
-    logins = [container.authentication.login(email, NFD, f"device-{number}", "ios") for number in range(6)]
+    logins = [container.authentication.login(email, NFD, Client(f"device-{number}", "ios")) for number in range(6)]
     assert {each.user.id for each in await asyncio.gather(*logins)} == {account.user.id}
 
 
@@ -145,7 +148,7 @@ async def test_account_with_a_common_password_can_log_in(container: Container) -
     account = await container.authentication.register(email := new_email(), PASSWORD, "phone", "ios")
     old = bcrypt.hashpw(b"password123", bcrypt.gensalt(4)).decode()
     await query(container, "UPDATE users SET password_hash = :old WHERE id = :id", old=old, id=account.user.id)
-    await container.authentication.login(email, "password123", "phone", "ios")
+    await container.authentication.login(email, "password123", Client("phone", "ios"))
 
 
 def test_common_passwords_are_loaded_when_needed() -> None:

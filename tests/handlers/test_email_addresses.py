@@ -18,6 +18,7 @@ from adapters.ports import Mail
 from cli.migrations import _config
 from container import Container
 from models.email_addresses import to_canonical, to_deliverable
+from services.identity.login_opening import Client
 from settings import Settings
 from testing.accounts import credentials
 from testing.databases import own_database, query
@@ -226,7 +227,7 @@ async def test_account_with_an_undeliverable_address_can_log_in(asgi: Any, conta
         form=to_canonical(odd),
         id=account.user.id,
     )
-    login = await container.authentication.login(odd.upper(), PASSWORD, "phone", "ios")
+    login = await container.authentication.login(odd.upper(), PASSWORD, Client("phone", "ios"))
     assert login.user.id == account.user.id
     await container.passwords.send_reset(odd)
     await container.email_verification.send(str(account.user.id))

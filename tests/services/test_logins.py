@@ -18,6 +18,7 @@ import errors
 from container import Container
 from instants import utc_now
 from services.identity import logins
+from services.identity.login_opening import Client
 from services.identity.logins import LoginTokens
 from settings import Settings
 from testing.accounts import new_email
@@ -197,8 +198,8 @@ async def test_database_allows_one_usable_token_per_family(container: Container)
 async def test_ending_a_device_keeps_the_others(container: Container) -> None:
     phone = await register(container)
     email = phone.user.email
-    tablet = await container.authentication.login(email, PASSWORD, "tablet", "android")
-    laptop = await container.authentication.login(email, PASSWORD, "laptop", "web")
+    tablet = await container.authentication.login(email, PASSWORD, Client("tablet", "android"))
+    laptop = await container.authentication.login(email, PASSWORD, Client("laptop", "web"))
     stranger = await register(container)
     user_id = str(phone.user.id)
 
@@ -235,10 +236,13 @@ async def push_rows(services: Container, user_id: object) -> list[tuple[str, str
 
 async def test_login_ends_the_earlier_login_of_the_device(container: Container, other_worker: Container) -> None:
     first = await register(container)
-    email, laptop = first.user.email, await container.authentication.login(first.user.email, PASSWORD, "laptop", "web")
+    email, laptop = (
+        first.user.email,
+        await container.authentication.login(first.user.email, PASSWORD, Client("laptop", "web")),
+    )
     stranger = await register(container)
     refreshed = await container.logins.refresh(first.refresh_token)
-    second = await other_worker.authentication.login(email, PASSWORD, "phone", "android")
+    second = await other_worker.authentication.login(email, PASSWORD, Client("phone", "android"))
 
     assert is_ended(other_worker, first)
     await eventually(lambda: is_ended(container, refreshed), within=1, what="known to the worker that did not end it")
@@ -257,7 +261,7 @@ async def test_login_keeps_the_push_token_and_logout_removes_it(container: Conta
     first = await register(container)
     user_id, token = first.user.id, uuid.uuid4().hex
     await container.push_devices.register(container.logins.identify(first.access_token), token, "phone", "ios")
-    second = await container.authentication.login(first.user.email, PASSWORD, "phone", "ios")
+    second = await container.authentication.login(first.user.email, PASSWORD, Client("phone", "ios"))
     assert await push_rows(container, user_id) == [(token, str(family(container, second)))]
 
     identity = container.logins.identify(second.access_token)
@@ -272,7 +276,7 @@ async def test_concurrent_logins_of_a_device_leave_one(container: Container, oth
     first = await register(container)
     logins = await asyncio.gather(
         *(
-            services.authentication.login(first.user.email, PASSWORD, "phone", "ios")
+            services.authentication.login(first.user.email, PASSWORD, Client("phone", "ios"))
             for services in [container, other_worker] * 4
         )
     )
@@ -337,7 +341,7 @@ async def test_refresh_during_logout_leaves_no_token(container: Container, other
     user_id, won = str(first.user.id), 0
     await container.logins.end_all(user_id)
     for _ in range(100):
-        parent = await container.authentication.login(first.user.email, PASSWORD, "phone", "ios")
+        parent = await container.authentication.login(first.user.email, PASSWORD, Client("phone", "ios"))
         ways: dict[str, Callable[[], Awaitable[object]]] = {
             "end_all": lambda: container.logins.end_all(user_id),
             "end_device": lambda: container.logins.end_device(user_id, "phone"),
@@ -368,8 +372,8 @@ async def test_login_during_a_ban_leaves_no_token(container: Container) -> None:
     for _ in range(100):
         await query(container, UNBAN, id=user.user.id)
         outcomes = await asyncio.gather(
-            soon(container.authentication.login(user.user.email, PASSWORD, "phone", "ios")),
-            soon(container.authentication.login(user.user.email, PASSWORD, "tablet", "ios")),
+            soon(container.authentication.login(user.user.email, PASSWORD, Client("phone", "ios"))),
+            soon(container.authentication.login(user.user.email, PASSWORD, Client("tablet", "ios"))),
             soon(ban(), within=window),
         )
         # The one that came first starts later in the next round.
@@ -394,7 +398,7 @@ async def test_old_password_login_during_reset_leaves_no_token(
             hash=digest(token),
         )
         outcomes = await asyncio.gather(
-            soon(container.authentication.login(user.user.email, old, "phone", "ios")),
+            soon(container.authentication.login(user.user.email, old, Client("phone", "ios"))),
             soon(container.passwords.reset(token, new), within=window),
         )
         assert outcomes[1] is None

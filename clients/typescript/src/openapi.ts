@@ -462,8 +462,8 @@ export interface paths {
         put?: never;
         /**
          * Delete the user's account
-         * @description Personal data, picture, tokens and devices are deleted; calls and orders are kept without identity. An
-         *     administrator has to be demoted first.
+         * @description Needs the password or another proof. Personal data, picture, tokens and devices are deleted; calls and orders are kept
+         *     without identity. An administrator has to be demoted first.
          */
         post: operations["deleteMe"];
         delete?: never;
@@ -1955,7 +1955,7 @@ export interface components {
         NextCursor: string | null;
         /**
          * @description What went wrong, for programs. A code keeps its meaning; new ones may be added. `x-codes` of an operation lists its
-         *     own; the description of this document lists those of all operations. Known values: `request_invalid`, `unauthenticated`, `forbidden`, `not_found`, `method_not_allowed`, `not_acceptable`, `request_timeout`, `payload_too_large`, `uri_too_long`, `unsupported_media_type`, `headers_too_large`, `rate_limited`, `internal`, `unavailable`, `email_taken`, `invalid_credentials`, `account_banned`, `account_suspended`, `refresh_token_invalid`, `refresh_token_reused`, `token_invalid`, `password_too_common`, `last_admin`, `second_factor_required`, `second_factor_invalid`, `age_required`, `too_young`, `terms_required`, `email_unverified`, `username_taken`, `text_refused`, `picture_refused`, `already_rated`, `call_not_ended`, `already_reported`, `already_sanctioned`, `sanction_lifted`, `already_appealed`, `appeal_closed`, `picture_not_waiting`, `course_is_free`, `already_enrolled`, `payment_pending`, `signature_invalid`, `payment_refused`, `order_not_refundable`, `refund_pending`, `refund_too_large`, `not_enrolled`, `course_in_use`, `slug_taken`, `lessons_differ`, `video_not_ready`, `upload_offset_differs`, `upload_version_unsupported`, `idempotency_key_reused`, `idempotency_in_flight`.
+         *     own; the description of this document lists those of all operations. Known values: `request_invalid`, `unauthenticated`, `forbidden`, `not_found`, `method_not_allowed`, `not_acceptable`, `request_timeout`, `payload_too_large`, `uri_too_long`, `unsupported_media_type`, `headers_too_large`, `rate_limited`, `internal`, `unavailable`, `email_taken`, `invalid_credentials`, `account_banned`, `account_suspended`, `refresh_token_invalid`, `refresh_token_reused`, `token_invalid`, `password_too_common`, `id_token_invalid`, `code_invalid`, `passkey_invalid`, `authorization_failed`, `email_missing`, `password_required`, `identity_taken`, `last_login_method`, `too_many_login_methods`, `last_admin`, `second_factor_required`, `second_factor_invalid`, `age_required`, `too_young`, `terms_required`, `email_unverified`, `username_taken`, `text_refused`, `picture_refused`, `already_rated`, `call_not_ended`, `already_reported`, `already_sanctioned`, `sanction_lifted`, `already_appealed`, `appeal_closed`, `picture_not_waiting`, `course_is_free`, `already_enrolled`, `payment_pending`, `signature_invalid`, `payment_refused`, `order_not_refundable`, `refund_pending`, `refund_too_large`, `not_enrolled`, `course_in_use`, `slug_taken`, `lessons_differ`, `video_not_ready`, `upload_offset_differs`, `upload_version_unsupported`, `idempotency_key_reused`, `idempotency_in_flight`.
          */
         ErrorCode: string;
         /** @description An error as RFC 9457 describes it. */
@@ -2636,15 +2636,89 @@ export interface components {
             country?: components["schemas"]["Country"] | null;
             timezone?: components["schemas"]["Timezone"] | null;
         };
-        /** @description The password, which confirms the deletion. */
+        /**
+         * @description The password, or another proof that the owner deletes the account; one of the two.
+         * @example {
+         *       "password": "correct horse"
+         *     }
+         */
         DeleteMeRequest: {
-            /**
-             * Format: password
-             * @description The user's present password.
-             * @example correct horse
-             */
-            password: string;
+            password?: components["schemas"]["PresentPassword"];
+            proof?: components["schemas"]["Proof"];
         };
+        /**
+         * Format: password
+         * @description The user's present password.
+         * @example correct horse
+         */
+        PresentPassword: string;
+        /**
+         * @description Shows that the owner of the account sends the request; exactly one of these. A code, a passkey's answer and an ID token
+         *     work once, and stay unused where the request is refused for another reason.
+         * @example {
+         *       "password": "correct horse"
+         *     }
+         */
+        Proof: {
+            password?: components["schemas"]["PresentPassword"];
+            emailCode?: components["schemas"]["EmailCodeProof"];
+            passkey?: components["schemas"]["PasskeyProof"];
+            idToken?: components["schemas"]["IdTokenProof"];
+        };
+        /** @description The code of an e-mail to the account's address. */
+        EmailCodeProof: {
+            challengeId: components["schemas"]["EmailChallengeId"];
+            code: components["schemas"]["EmailCode"];
+        };
+        /**
+         * Format: uuid
+         * @description Of the response to who has requested the code; with another the code does not work.
+         * @example 4e0b7c91-d2a8-4f63-9b15-c8d7e6f0a312
+         */
+        EmailChallengeId: string;
+        /**
+         * @description The six digits of the e-mail.
+         * @example 492816
+         */
+        EmailCode: string;
+        /** @description The answer of a passkey to a challenge. */
+        PasskeyProof: {
+            challengeToken: components["schemas"]["PasskeyChallengeToken"];
+            credentialJson: components["schemas"]["PasskeyCredentialJson"];
+        };
+        /**
+         * @description The `challengeToken` that came with the options.
+         * @example eyJhbGciOiJSUzI1NiIsImtpZCI6ImtleS12MSJ9.eyJqdGkiOiI3ZjhkZTJjNCJ9.Zm9yLXRoZS1leGFtcGxl
+         */
+        PasskeyChallengeToken: string;
+        /**
+         * @description The credential as JSON text: `JSON.stringify(credential)` in a browser, the response JSON of Android's Credential Manager,
+         *     and on iOS the fields of WebAuthn's `AuthenticationResponseJSON` or `RegistrationResponseJSON`.
+         * @example {"id":"mUdU","rawId":"mUdU","type":"public-key","response":{}}
+         */
+        PasskeyCredentialJson: string;
+        /** @description A new ID token of an identity that is linked to the account, issued within the last ten minutes. */
+        IdTokenProof: {
+            provider: components["schemas"]["IdentityProviderId"];
+            idToken: components["schemas"]["IdToken"];
+            nonce: components["schemas"]["IdTokenNonce"];
+        };
+        /**
+         * @description `google`, `apple` or another that `GET /auth/methods` lists.
+         * @example google
+         */
+        IdentityProviderId: string;
+        /**
+         * @description The ID token (OpenID Connect Core 1.0, 2) that the provider's SDK has returned, a JWT.
+         * @example eyJhbGciOiJSUzI1NiIsImtpZCI6ImtleS12MSJ9.eyJzdWIiOiI3ZjhkZTJjNCJ9.Zm9yLXRoZS1leGFtcGxl
+         */
+        IdToken: string;
+        /**
+         * @description The random text that the client has made for this token, before any hashing. The token's claim `nonce` has it as it is or,
+         *     from Apple, its SHA-256 in hexadecimal; a token without the claim is refused.
+         * @example 9f2c4e7a1b8d4f60a3c5e7092b6d8f14
+         */
+        IdTokenNonce: string;
         /** @description A form with one file. */
         AvatarUpload: {
             /**
@@ -5405,6 +5479,18 @@ export type DocumentName = components['schemas']['DocumentName'];
 export type DocumentVersion = components['schemas']['DocumentVersion'];
 export type MeUpdate = components['schemas']['MeUpdate'];
 export type DeleteMeRequest = components['schemas']['DeleteMeRequest'];
+export type PresentPassword = components['schemas']['PresentPassword'];
+export type Proof = components['schemas']['Proof'];
+export type EmailCodeProof = components['schemas']['EmailCodeProof'];
+export type EmailChallengeId = components['schemas']['EmailChallengeId'];
+export type EmailCode = components['schemas']['EmailCode'];
+export type PasskeyProof = components['schemas']['PasskeyProof'];
+export type PasskeyChallengeToken = components['schemas']['PasskeyChallengeToken'];
+export type PasskeyCredentialJson = components['schemas']['PasskeyCredentialJson'];
+export type IdTokenProof = components['schemas']['IdTokenProof'];
+export type IdentityProviderId = components['schemas']['IdentityProviderId'];
+export type IdToken = components['schemas']['IdToken'];
+export type IdTokenNonce = components['schemas']['IdTokenNonce'];
 export type AvatarUpload = components['schemas']['AvatarUpload'];
 export type Avatar = components['schemas']['Avatar'];
 export type PublicProfile = components['schemas']['PublicProfile'];

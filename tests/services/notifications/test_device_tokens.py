@@ -7,6 +7,7 @@ import uuid
 
 import errors
 from container import Container
+from services.identity.login_opening import Client
 from testing.accounts import new_email
 from testing.databases import query
 from testing.notifications import list_owners, new_fcm_token, register_device, register_learner
@@ -68,7 +69,10 @@ async def test_ended_logins_lose_their_tokens(services: Container) -> None:
     for ends in ("logout", "logout-all", "ban", "password", "role"):
         who, phone = await register_device(services)
         email = (await query(services, "SELECT email FROM users WHERE id = :u", u=who.user_id))[0].email
-        tablet, second = new_fcm_token(), await services.authentication.login(email, PASSWORD, "tablet", "android")
+        tablet, second = (
+            new_fcm_token(),
+            await services.authentication.login(email, PASSWORD, Client("tablet", "android")),
+        )
         await services.push_devices.register(services.logins.identify(second.access_token), tablet, "tablet", "android")
         if ends == "logout":
             await services.logins.end(who)
