@@ -62,7 +62,8 @@ async function authorized(...request) {
   try {
     return await ask(...request);
   } catch (problem) {
-    if (problem.status !== 401) throw problem;
+    // Other refusals with 401 are of a password or a code, which must not be tried a second time.
+    if (problem.code !== "unauthenticated") throw problem;
   }
   try {
     await renew();
