@@ -34,7 +34,7 @@ from services.identity.login_opening import Client, LoginOpeningService
 from services.identity.logins import LoginTokens
 from services.identity.proofs import PasswordProof, PasswordProofs
 from services.identity.security_notices import SecurityNoticesService
-from services.identity.user_rows import find_user_by_email
+from services.identity.user_rows import find_user_by_email, refuse_reserved
 from services.safety.barred_identifiers import BarredIdentifiers, Identifier
 
 #: Each repeat finds what another request has committed meanwhile: an account, a link, a removal.
@@ -163,8 +163,9 @@ class IdentityLoginService:
             await use_id_token(db, identity)
             db.add(user)
             await db.flush()
+            await refuse_reserved(db, user.email)
             await self._barred.refuse_within(db, Identifier("email", user.email))
-            await self._barred.refuse_within(db, Identifier("identity", identity.provider, identity.subject))
+            await self._barred.refuse_within(db, Identifier("identity", identity.subject, identity.provider))
             db.add(Profile(user_id=user.id, last_active_at=utc_now()))
             row = await add_identity(db, user, identity, is_used=True)
             await on_use(db, row)
