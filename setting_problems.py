@@ -28,6 +28,7 @@ def list_problems(settings: Settings) -> list[str]:
         problems.append("RESEND_API_KEY is not set; without it no mail is sent")
     problems += _list_payment_problems(settings)
     problems += _list_push_problems(settings)
+    problems += _list_identity_problems(settings)
     if settings.bcrypt_rounds < 12 and settings.app_env != "test":
         problems.append("BCRYPT_ROUNDS is below 12, which only APP_ENV=test may use")
     return problems
@@ -63,4 +64,41 @@ def _list_payment_problems(settings: Settings) -> list[str]:
         missing = [name.upper() for name in names if getattr(settings, name) is None]
         wanted = len(missing) < len(names) or (settings.is_production and provider == settings.payment_provider)
         problems += [f"{name} is not set; payments by {provider} need it" for name in missing if wanted]
+    return problems
+
+
+def _list_identity_problems(settings: Settings) -> list[str]:
+    """List what an identity provider lacks, and issuers without TLS in production.
+
+    A client of the web without a secret is no problem: its ID tokens are verified, it has no authorization code.
+    """
+    has_clients = {
+        prefix: any(getattr(settings, f"{prefix}_client_ids_{platform}") for platform in ("ios", "android", "web"))
+        for prefix in ("google", "apple", "oidc")
+    }
+    problems = _list_apple_problems(settings, has_clients["apple"])
+    for prefix in ("GOOGLE", "OIDC"):
+        has_secret = getattr(settings, f"{prefix.lower()}_client_secret") is not None
+        if has_secret and not getattr(settings, f"{prefix.lower()}_client_ids_web"):
+            problems.append(f"{prefix}_CLIENT_IDS_WEB is not set; {prefix}_CLIENT_SECRET needs it")
+    if has_clients["oidc"] or any((settings.oidc_provider, settings.oidc_issuer, settings.oidc_client_secret)):
+        missing = [name for name in ("oidc_provider", "oidc_issuer") if getattr(settings, name) is None]
+        problems += [f"{name.upper()} is not set; another provider needs it" for name in missing]
+        if not has_clients["oidc"]:
+            problems.append("OIDC_CLIENT_IDS_WEB is not set, nor those of iOS and Android; another provider needs one")
+    for name in ("google_issuer", "apple_issuer", "oidc_issuer"):
+        issuer = getattr(settings, name)
+        if settings.is_production and issuer is not None and urlsplit(issuer).scheme != "https":
+            problems.append(f"{name.upper()} is {issuer}, and production needs an https:// address")
+    return problems
+
+
+def _list_apple_problems(settings: Settings, has_clients: bool) -> list[str]:
+    names = ("apple_team_id", "apple_key_id", "apple_private_key")
+    missing = [name.upper() for name in names if getattr(settings, name) is None]
+    if len(missing) == len(names):
+        return []
+    problems = [f"{name} is not set; Apple's key needs it" for name in missing]
+    if not has_clients:
+        problems.append("APPLE_CLIENT_IDS_IOS is not set, nor those of Android and the web; Apple's key needs one")
     return problems

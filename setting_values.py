@@ -224,6 +224,33 @@ def _private_key_pem(value: SecretStr) -> SecretStr:
     return SecretStr(pem + "\n")
 
 
+def _apple_private_key_pem(value: SecretStr) -> SecretStr:
+    """Return the key of an AuthKey_….p8 file with its line breaks."""
+    pem = value.get_secret_value().replace("\\n", "\n").strip()
+    if not (pem.startswith("-----BEGIN PRIVATE KEY-----") and pem.endswith("-----END PRIVATE KEY-----")):
+        raise ValueError("should be the content of Apple's AuthKey_….p8 file, with \\n for its line breaks")
+    return SecretStr(pem + "\n")
+
+
+def _client_id(value: str) -> str:
+    if not re.fullmatch(r"[!-~]{1,255}", value):
+        raise ValueError("should be client ids with commas between, each at most 255 characters without spaces")
+    return value
+
+
+def _issuer_url(value: str) -> str:
+    """Require an issuer of OpenID Connect; it stays as it is, because tokens have to name it exactly."""
+    if not re.fullmatch(r"https?://[^/?#\s@]+(/[^?#\s]*)?", value):
+        raise ValueError("should be the issuer of the discovery document, such as https://id.example.com/realms/main")
+    return value
+
+
+def _provider_id(value: str) -> str:
+    if not re.fullmatch(r"[a-z][a-z0-9-]{0,31}", value) or value in ("google", "apple"):
+        raise ValueError("should be a short name of lower-case letters, digits and -, other than google and apple")
+    return value
+
+
 def _error_reports_dsn(value: SecretStr) -> SecretStr:
     if not re.fullmatch(r"https?://[0-9A-Za-z]+@[^/@]+(/[^/]+)*/[0-9]+", value.get_secret_value()):
         raise ValueError("should be the DSN of a Sentry project, such as https://KEY@sentry.example.com/1")
@@ -260,6 +287,10 @@ EncryptionKeys = Annotated[SecretStr, AfterValidator(_encryption_keys)]
 ErrorReportsDsn = Annotated[SecretStr, AfterValidator(_error_reports_dsn)]
 Host = Annotated[str, AfterValidator(_host)]
 PrivateKeyPem = Annotated[SecretStr, AfterValidator(_private_key_pem)]
+ApplePrivateKeyPem = Annotated[SecretStr, AfterValidator(_apple_private_key_pem)]
+ClientIds = Annotated[list[Annotated[str, AfterValidator(_client_id)]], NoDecode, BeforeValidator(_comma_separated)]
+IssuerUrl = Annotated[str, AfterValidator(_issuer_url)]
+ProviderId = Annotated[str, AfterValidator(_provider_id)]
 RedisUrl = Annotated[RedisAddress, NoDecode, BeforeValidator(_redis_url)]
 DatabaseHosts = Annotated[str, AfterValidator(_database_hosts)]
 Sender = Annotated[str, AfterValidator(_sender)]

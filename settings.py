@@ -1,7 +1,7 @@
 """Environment variables of the product, typed.
 
 `load()` is the only way to read them: it names each variable that is wrong. Imports no other module of the product but
-`setting_values` and `setting_problems`.
+`setting_values`, `setting_problems` and `identity_settings`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from identity_settings import IdentitySettings
 from setting_problems import list_missing_services, list_problems
 from setting_values import (
     BusDirectory,
@@ -49,7 +50,7 @@ class SettingsError(Exception):
     """A setting is missing or unreadable; the message names each one and what it should be."""
 
 
-class Settings(BaseSettings):
+class Settings(IdentitySettings, BaseSettings):
     """The configuration of one process. Field names are the variables' names in lower case."""
 
     model_config = SettingsConfigDict(extra="ignore", frozen=True, env_ignore_empty=True)

@@ -15,14 +15,11 @@ from __future__ import annotations
 import asyncio
 import secrets
 import socket
-import threading
-import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.datastructures import Headers
 from starlette.routing import Mount
@@ -37,6 +34,7 @@ from devtools.stand_ins.ledger import CheckoutState, Pace, Provider, Refused
 from devtools.stand_ins.pages import Pages, find_provider
 from devtools.stand_ins.razorpay import Razorpay
 from devtools.stand_ins.razorpay_api import RazorpayApi
+from devtools.stand_ins.serving import serving
 from devtools.stand_ins.store import Store
 from devtools.stand_ins.stripe import Stripe
 from devtools.stand_ins.stripe_api import StripeApi
@@ -188,15 +186,5 @@ def running(
     with socket.create_server(("127.0.0.1", port)) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         stand_ins = StandIns(url, webhook_url=webhook_url, path=path, delivery=delivery, pace=pace)
-        config = uvicorn.Config(stand_ins.app(), log_config=None, access_log=False, timeout_graceful_shutdown=1)
-        server = uvicorn.Server(config)
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="payment stand-ins")
-        thread.start()
-        try:
-            while not server.started:
-                assert thread.is_alive(), "the stand-ins did not start"
-                time.sleep(0.005)
+        with serving(stand_ins.app(), listener):
             yield stand_ins
-        finally:
-            server.should_exit = True
-            thread.join(10)

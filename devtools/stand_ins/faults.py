@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from typing import Any, Literal
 
-from starlette.responses import JSONResponse
+from starlette.responses import HTMLResponse, JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _HANG_SECONDS = 120
+FaultKind = Literal["refuse", "slow", "hang", "cut", "lie", "garble"]
 
 
 @dataclass
@@ -23,9 +24,10 @@ class Fault:
     hang    the effect happens and the answer never comes
     cut     the effect happens and the connection breaks before the answer
     lie     the effect happens and `status` is answered
+    garble  nothing happens; a page that is not JSON is answered, with status 200
     """
 
-    kind: Literal["refuse", "slow", "hang", "cut", "lie"]
+    kind: FaultKind
     match: str = "*"
     times: int = 1
     status: int = 500
@@ -39,7 +41,7 @@ class Faults:
         self._waiting: list[Fault] = []
         self._lock = threading.Lock()
 
-    def add(self, kind: Literal["refuse", "slow", "hang", "cut", "lie"], match: str = "*", **options: Any) -> Fault:
+    def add(self, kind: FaultKind, match: str = "*", **options: Any) -> Fault:
         fault = Fault(kind, match, **options)
         with self._lock:
             self._waiting.append(fault)
@@ -74,6 +76,9 @@ class FaultInjector:
         if fault.kind == "slow":
             await asyncio.sleep(fault.seconds)
             await self._api(scope, receive, send)
+            return
+        if fault.kind == "garble":
+            await HTMLResponse("<!doctype html><title>Maintenance</title>")(scope, receive, send)
             return
         if fault.kind != "refuse":
             await self._api(scope, receive, _nowhere)

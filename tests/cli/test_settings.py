@@ -18,6 +18,9 @@ ORIGIN = "should be a scheme and a host"
 PROXIES = "should be IP addresses and networks, such as 10.0.0.0/8"
 SENDER = "should be one address on one line"
 HOST = "should be a host name or an IP address, without scheme, port or path"
+APPLE_KEY = "-----BEGIN PRIVATE KEY-----\\nMIGT\\n-----END PRIVATE KEY-----"
+PROVIDER = "should be a short name of lower-case letters, digits and -, other than google and apple"
+ISSUER = "should be the issuer of the discovery document"
 UNIT = "should be a whole number and a unit, such as 90s, 15m, 12h or 30d"
 
 
@@ -57,6 +60,13 @@ UNIT = "should be a whole number and a unit, such as 90s, 15m, 12h or 30d"
         ("STORAGE_PUBLIC_URL", "https://files.example.com/my pictures", "without spaces, ? and #"),
         ("STORAGE_PUBLIC_URL", "https://files.example.com/%zz", "should be an address"),
         ("PORT", "99999", "should be less than or equal to 65535"),
+        ("OIDC_PROVIDER", "google", PROVIDER),
+        ("OIDC_PROVIDER", "Key cloak", PROVIDER),
+        ("OIDC_ISSUER", "id.example.com", ISSUER),
+        ("GOOGLE_ISSUER", "https://accounts.google.com?x", ISSUER),
+        ("GOOGLE_CLIENT_IDS_WEB", "a b", "should be client ids with commas between"),
+        ("APPLE_TEAM_ID", "team", "should match"),
+        ("APPLE_PRIVATE_KEY", "AuthKey_1.p8", "should be the content of Apple's AuthKey_….p8 file"),
         ("BUS_DIRECTORY", "/tmp/" + 90 * "a", "should be a path of at most 85 bytes"),
     ],
 )
@@ -173,3 +183,52 @@ def test_several_database_hosts_have_ports_of_their_own() -> None:
     assert loaded.database_address == "db1:5434,db2:5433,[::1]:5434,[fd00::1]:6000"
     hosts = conninfo_to_dict(postgresql.conninfo(loaded))
     assert (hosts["host"], hosts["port"]) == ("db1,db2,::1,fd00::1", "5434,5433,5434,6000")
+
+
+def test_identity_providers_are_those_with_client_ids() -> None:
+    apple = {"apple_team_id": "TEAM123456", "apple_key_id": "KEY1234567", "apple_private_key": APPLE_KEY}
+    loaded = configuration.load(
+        None,
+        google_client_ids_ios="ios.apps.example, ios-beta.apps.example",
+        google_client_ids_web="web.apps.example",
+        oidc_provider="keycloak",
+        oidc_issuer="https://id.example.com/realms/main/",
+        oidc_client_ids_web="parlance",
+        oidc_client_secret="hidden",
+        oidc_trusts_email="on",
+        **apple,
+    )
+    providers = loaded.identity_providers
+    # Apple has a key and no client.
+    assert list(providers) == ["google", "keycloak"]
+    assert providers["google"].audiences == ("ios.apps.example", "ios-beta.apps.example", "web.apps.example")
+    assert providers["google"].web_client_id is None and not providers["google"].trusts_email
+    other = providers["keycloak"]
+    assert (other.name, other.issuer) == ("Keycloak", "https://id.example.com/realms/main/")
+    assert other.web_client_id == "parlance" and other.trusts_email
+
+    loaded = configuration.load(None, apple_client_ids_ios="app.example", apple_client_ids_web="web.example", **apple)
+    assert loaded.identity_providers["apple"].web_client_id == "web.example"
+    assert "\n" in loaded.apple_private_key.get_secret_value()  # type: ignore[union-attr]
+    assert configuration.load(None).identity_providers == {}
+
+
+def test_identity_provider_that_is_half_configured_is_named() -> None:
+    assert "APPLE_KEY_ID is not set; Apple's key needs it" in list_problems(
+        apple_client_ids_ios="app.example", apple_team_id="TEAM123456", apple_private_key=APPLE_KEY
+    )
+    key = {"apple_team_id": "TEAM123456", "apple_key_id": "KEY1234567", "apple_private_key": APPLE_KEY}
+    assert "APPLE_CLIENT_IDS_IOS is not set, nor those of Android and the web" in list_problems(**key)
+    needs = "GOOGLE_CLIENT_IDS_WEB is not set; GOOGLE_CLIENT_SECRET needs it"
+    assert needs in list_problems(google_client_ids_ios="ios.example", google_client_secret="hidden")
+    message = list_problems(oidc_client_ids_web="parlance")
+    assert "OIDC_PROVIDER is not set" in message and "OIDC_ISSUER is not set" in message
+    message = list_problems(oidc_provider="keycloak", oidc_issuer="https://id.example.com")
+    assert "OIDC_CLIENT_IDS_WEB is not set, nor those of iOS and Android" in message
+    # A client of the web without a secret has ID tokens alone.
+    assert "GOOGLE" not in list_problems(google_client_ids_web="web.example")
+    for name in ("google_issuer", "apple_issuer", "oidc_issuer"):
+        plain = {name: "http://id.example.com"}
+        needs = f"{name.upper()} is http://id.example.com, and production needs an https:// address"
+        assert needs in list_problems(app_env="production", **plain)
+        assert needs not in list_problems(**plain)
