@@ -17,6 +17,7 @@ from adapters.jobs import Jobs
 from adapters.keys import KeyFiles, KeyRing
 from adapters.mail.mailbox import Mailbox
 from adapters.mail.resend import ResendMailer
+from adapters.passkeys import find_relying_party
 from adapters.passwords import Passwords
 from adapters.payments.razorpay import RazorpayProvider
 from adapters.payments.stripe import StripeProvider
@@ -49,6 +50,8 @@ from services.identity.email_verification import EmailVerificationService
 from services.identity.login_opening import LoginOpeningService
 from services.identity.login_revocations import LoginRevocations
 from services.identity.logins import LoginsService
+from services.identity.passkey_proofs import PasskeyChallenges, PasskeyProofs
+from services.identity.passkeys import PasskeysService
 from services.identity.passwords import PasswordsService
 from services.identity.profiles import ProfilesService
 from services.identity.proofs import PasswordProofs, ProofsService
@@ -188,8 +191,19 @@ class Container:
             self.database, lambda: _read_identifier_keys(settings), settings.retain_barred_addresses_for
         )
         password_proofs = PasswordProofs(self.database, self._passwords)
-        self.proofs = ProofsService({"password": password_proofs})
-        self.login_opening = LoginOpeningService(self.database, self.logins, self.second_factors)
+        passkey_challenges = PasskeyChallenges(find_relying_party(settings), self._tokens)
+        passkey_proofs = PasskeyProofs(self.database, passkey_challenges)
+        self.proofs = ProofsService({"password": password_proofs, "passkey": passkey_proofs})
+        self.login_opening = LoginOpeningService(self.database, self.logins, self.second_factors, passkey_proofs)
+        self.passkeys = PasskeysService(
+            self.database,
+            passkey_challenges,
+            passkey_proofs,
+            self.logins,
+            self.login_opening,
+            self.second_factors,
+            self.security_notices,
+        )
         self.authentication = AuthenticationService(
             self.database,
             self._passwords,

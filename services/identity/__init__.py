@@ -3,6 +3,7 @@
 from models import (
     AccountDeletionToken,
     EmailVerificationToken,
+    Passkey,
     PasswordResetToken,
     Profile,
     RecoveryCode,
@@ -11,11 +12,12 @@ from models import (
     User,
 )
 
-TAGS = ("auth", "users")
+TAGS = ("auth", "passkeys", "users")
 EVENTS: tuple[str, ...] = ()
 MODELS = (
     AccountDeletionToken,
     EmailVerificationToken,
+    Passkey,
     PasswordResetToken,
     Profile,
     RecoveryCode,

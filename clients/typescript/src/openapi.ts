@@ -141,8 +141,8 @@ export interface paths {
          * @description An unknown address and a wrong password get the same response. `account_banned` and `account_suspended` require the
          *     correct password; `sanction` of the problem has the reasons, and the token for an appeal.
          *     A device has one login of an account: an earlier one with the same `deviceId` is revoked, its push token stays.
-         *     Where the account has a second factor, a login without `secondFactorCode` gets 401 `second_factor_required` after the
-         *     correct password: ask for a code and send all again. A code is accepted once.
+         *     Where the account has a second factor, a login without `secondFactorCode` or `secondFactorPasskey` gets 401
+         *     `second_factor_required` after the correct password: ask for one and send all again. Each is accepted once.
          */
         post: operations["login"];
         delete?: never;
@@ -349,13 +349,13 @@ export interface paths {
         /**
          * Begin to enroll an authenticator app
          * @description Returns a new secret for an app (TOTP, RFC 6238), which counts once a code of it is confirmed within ten minutes. Needs
-         *     the password, and to replace a factor also a code of the present one, which counts until then. Wrong codes are
-         *     limited as in `POST /auth/second-factor/proof`.
+         *     the password, and to replace an app also a code of the present one, which counts until then; beside a passkey it needs a
+         *     factor that was proven within ten minutes. Wrong codes are limited as in `POST /auth/second-factor/proof`.
          */
         post: operations["createSecondFactor"];
         /**
-         * Remove the user's second factor
-         * @description Every login of the account ends, also the one of this request.
+         * Remove the user's authenticator app
+         * @description Every login of the account ends, also the one of this request. Passkeys stay, and are a second factor.
          */
         delete: operations["deleteSecondFactor"];
         options?: never;
@@ -395,8 +395,8 @@ export interface paths {
         put?: never;
         /**
          * Prove the second factor again
-         * @description Returns an access token of the same login that operations with `x-second-factor` accept for the time they name. A code
-         *     is accepted once. After five wrong codes of an account in 15 minutes, here and at logins, all are refused.
+         * @description Returns an access token of the same login that operations with `x-second-factor` accept for the time they name. A code or
+         *     a passkey's answer is accepted once. After five wrong codes of an account in 15 minutes, here and at logins, all are refused.
          */
         post: operations["proveSecondFactor"];
         delete?: never;
@@ -420,6 +420,113 @@ export interface paths {
          */
         post: operations["createRecoveryCodes"];
         delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/auth/passkeys/challenge": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Begin a login with a passkey
+         * @description Returns the options of `navigator.credentials.get()`, which name no account: the authenticator offers the passkeys that it
+         *     has for this service. Its answer logs in with `POST /auth/passkeys/login`, or is a proof where an operation asks for one.
+         *     Where the service offers no passkeys the answer is 404; `GET /auth/methods` says whether it does.
+         */
+        post: operations["createPasskeyChallenge"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/auth/passkeys/login": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Log in on a device with a passkey
+         * @description The passkey names the account. Its authenticator has verified the user, by a fingerprint, a face or a PIN, so that staff need
+         *     no second factor beside it. Devices and sanctions are as in `POST /auth/login`.
+         */
+        post: operations["loginWithPasskey"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/users/me/passkeys/challenge": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Begin to add a passkey
+         * @description Returns the options of `navigator.credentials.create()`. Needs a proof, because a passkey is a way into the account; staff who
+         *     have a second factor must have proven it within ten minutes too, by `POST /auth/second-factor/proof`, unless the proof is
+         *     a passkey.
+         */
+        post: operations["createPasskeyRegistration"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/users/me/passkeys": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Add a passkey
+         * @description Only the login that began with `POST /users/me/passkeys/challenge` can complete it. The first passkey of staff without a second
+         *     factor is one: the account's other logins end, and this one has proven it after its next `POST /auth/refresh`.
+         */
+        post: operations["addPasskey"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/users/me/passkeys/{passkeyId}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Remove a passkey
+         * @description It no longer logs in; the authenticator may keep it until the user deletes it there too. The last way to log in stays. For
+         *     staff it needs a second factor that was proven within ten minutes, and where it is the last one every login ends.
+         */
+        delete: operations["removePasskey"];
         options?: never;
         head?: never;
         patch?: never;
@@ -2244,6 +2351,8 @@ export interface components {
              *     a factor it is ignored.
              */
             secondFactorCode?: components["schemas"]["SecondFactorCode"];
+            /** @description Where staff have enrolled a second factor, a passkey of the account in place of the code. */
+            secondFactorPasskey?: components["schemas"]["PasskeyProof"];
         };
         /** @description The refresh token of an app; a browser sends its cookie instead, and no body. */
         RefreshRequest: {
@@ -2317,7 +2426,7 @@ export interface components {
         /** @description State of the second factor of a staff account. */
         SecondFactor: {
             /**
-             * @description Whether each login of the account needs a code.
+             * @description Whether each login of the account needs a second factor, which is an authenticator app or a passkey.
              * @example true
              */
             isEnrolled: boolean;
@@ -2326,7 +2435,7 @@ export interface components {
              * @example true
              */
             isRequired: boolean;
-            /** @description When the factor was confirmed; null without one. */
+            /** @description When the authenticator app was confirmed; null without one. */
             enrolledAt: components["schemas"]["NullableTime"];
             /** @description When this login last proved the factor, as the access token says; null if it has not. */
             provenAt: components["schemas"]["NullableTime"];
@@ -2336,6 +2445,12 @@ export interface components {
              * @example 9
              */
             recoveryCodesLeft: number;
+            /**
+             * Format: int32
+             * @description The passkeys of the account, each of which is a second factor.
+             * @example 1
+             */
+            passkeyCount: number;
         };
         /** @description The password, and to replace a factor a code of it. */
         SecondFactorRequest: {
@@ -2375,6 +2490,16 @@ export interface components {
         /** @description A code. */
         SecondFactorProofRequest: {
             code: components["schemas"]["SecondFactorCode"];
+        };
+        /**
+         * @description A code, or the answer of a passkey of the account; one of the two.
+         * @example {
+         *       "code": "492039"
+         *     }
+         */
+        SecondFactorAnswer: {
+            code?: components["schemas"]["SecondFactorCode"];
+            passkey?: components["schemas"]["PasskeyProof"];
         };
         /** @description A new access token of the login. */
         SecondFactorProof: {
@@ -2697,6 +2822,60 @@ export interface components {
          * @example {"id":"mUdU","rawId":"mUdU","type":"public-key","response":{}}
          */
         PasskeyCredentialJson: string;
+        /** @description A challenge for an authenticator. */
+        PasskeyChallenge: {
+            challengeToken: components["schemas"]["PasskeyChallengeToken"];
+            /**
+             * @description The options as JSON text, in the form of WebAuthn's `PublicKeyCredentialRequestOptionsJSON` or
+             *     `PublicKeyCredentialCreationOptionsJSON`: for `parseRequestOptionsFromJSON` and `parseCreationOptionsFromJSON` of a
+             *     browser's `PublicKeyCredential`, and for Android's Credential Manager.
+             * @example {"challenge":"mUdU","rpId":"app.example.com","userVerification":"required"}
+             */
+            optionsJson: string;
+            /** @description Until when it can be answered. */
+            expiresAt: components["schemas"]["Time"];
+        };
+        /** @description The answer of a passkey, and the device to log in. */
+        PasskeyLoginRequest: {
+            challengeToken: components["schemas"]["PasskeyChallengeToken"];
+            credentialJson: components["schemas"]["PasskeyCredentialJson"];
+            deviceId: components["schemas"]["DeviceId"];
+            platform: components["schemas"]["PlatformInput"];
+        };
+        /** @description A proof that the owner of the account adds a passkey. */
+        PasskeyRegistrationRequest: {
+            proof: components["schemas"]["Proof"];
+        };
+        /** @description A new passkey, and what its owner calls it. */
+        NewPasskey: {
+            challengeToken: components["schemas"]["PasskeyChallengeToken"];
+            credentialJson: components["schemas"]["PasskeyCredentialJson"];
+            name: components["schemas"]["PasskeyName"];
+        };
+        /**
+         * Format: uuid
+         * @description Id of a passkey.
+         * @example 5f0d3c1e-7a52-4c8e-9b1d-2f6a4e8c7d90
+         */
+        PasskeyId: string;
+        /**
+         * @description What the owner calls the passkey, to recognise it in a list.
+         * @example Phone
+         */
+        PasskeyName: string;
+        /** @description A passkey of an account. */
+        Passkey: {
+            id: components["schemas"]["PasskeyId"];
+            name: components["schemas"]["PasskeyName"];
+            createdAt: components["schemas"]["Time"];
+            /** @description When it was last used; null if it never was. */
+            lastUsedAt: components["schemas"]["NullableTime"];
+            /**
+             * @description Whether a password manager keeps it on several devices, as its last answer said.
+             * @example true
+             */
+            isSynced: boolean;
+        };
         /** @description A new ID token of an identity that is linked to the account, issued within the last ten minutes. */
         IdTokenProof: {
             provider: components["schemas"]["IdentityProviderId"];
@@ -5448,6 +5627,7 @@ export type SecondFactor = components['schemas']['SecondFactor'];
 export type SecondFactorRequest = components['schemas']['SecondFactorRequest'];
 export type SecondFactorSecret = components['schemas']['SecondFactorSecret'];
 export type SecondFactorProofRequest = components['schemas']['SecondFactorProofRequest'];
+export type SecondFactorAnswer = components['schemas']['SecondFactorAnswer'];
 export type SecondFactorProof = components['schemas']['SecondFactorProof'];
 export type SecondFactorConfirmation = components['schemas']['SecondFactorConfirmation'];
 export type RecoveryCodes = components['schemas']['RecoveryCodes'];
@@ -5487,6 +5667,13 @@ export type EmailCode = components['schemas']['EmailCode'];
 export type PasskeyProof = components['schemas']['PasskeyProof'];
 export type PasskeyChallengeToken = components['schemas']['PasskeyChallengeToken'];
 export type PasskeyCredentialJson = components['schemas']['PasskeyCredentialJson'];
+export type PasskeyChallenge = components['schemas']['PasskeyChallenge'];
+export type PasskeyLoginRequest = components['schemas']['PasskeyLoginRequest'];
+export type PasskeyRegistrationRequest = components['schemas']['PasskeyRegistrationRequest'];
+export type NewPasskey = components['schemas']['NewPasskey'];
+export type PasskeyId = components['schemas']['PasskeyId'];
+export type PasskeyName = components['schemas']['PasskeyName'];
+export type Passkey = components['schemas']['Passkey'];
 export type IdTokenProof = components['schemas']['IdTokenProof'];
 export type IdentityProviderId = components['schemas']['IdentityProviderId'];
 export type IdToken = components['schemas']['IdToken'];
@@ -6326,7 +6513,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["SecondFactorProofRequest"];
+                "application/json": components["schemas"]["SecondFactorAnswer"];
             };
         };
         responses: {
@@ -6378,6 +6565,252 @@ export interface operations {
             401: components["responses"]["Unauthorized"];
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
+            429: components["responses"]["TooManyRequests"];
+            503: components["responses"]["ServiceUnavailable"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    createPasskeyChallenge: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A challenge, which is answered once within five minutes. */
+            200: {
+                headers: {
+                    "Cache-Control": components["headers"]["CachePolicy"];
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PasskeyChallenge"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            404: components["responses"]["NotFound"];
+            429: components["responses"]["TooManyRequests"];
+            503: components["responses"]["ServiceUnavailable"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    loginWithPasskey: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PasskeyLoginRequest"];
+            };
+        };
+        responses: {
+            /** @description This device is logged in. */
+            200: {
+                headers: {
+                    "Set-Cookie": components["headers"]["SetCookie"];
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AuthTokens"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            /** @description No valid access token or credentials. */
+            401: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "Retry-After": components["headers"]["RetryAfter"];
+                    "WWW-Authenticate": components["headers"]["WwwAuthenticate"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The account is not allowed to do this. */
+            403: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "Retry-After": components["headers"]["RetryAfter"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            429: components["responses"]["TooManyRequests"];
+            503: components["responses"]["ServiceUnavailable"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    createPasskeyRegistration: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PasskeyRegistrationRequest"];
+            };
+        };
+        responses: {
+            /** @description A challenge, which is answered once within five minutes. */
+            200: {
+                headers: {
+                    "Cache-Control": components["headers"]["CachePolicy"];
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PasskeyChallenge"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            /** @description The account is not allowed to do this. */
+            403: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "Retry-After": components["headers"]["RetryAfter"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            404: components["responses"]["NotFound"];
+            /** @description The state of the resource does not allow this; the code says which state. */
+            409: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "Retry-After": components["headers"]["RetryAfter"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            429: components["responses"]["TooManyRequests"];
+            503: components["responses"]["ServiceUnavailable"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    addPasskey: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewPasskey"];
+            };
+        };
+        responses: {
+            /** @description The passkey. */
+            201: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Passkey"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            /** @description The account is not allowed to do this. */
+            403: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "Retry-After": components["headers"]["RetryAfter"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The state of the resource does not allow this; the code says which state. */
+            409: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "Retry-After": components["headers"]["RetryAfter"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            429: components["responses"]["TooManyRequests"];
+            503: components["responses"]["ServiceUnavailable"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    removePasskey: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The id of the passkey. */
+                passkeyId: components["schemas"]["PasskeyId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The passkey is removed. */
+            204: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            /** @description The account is not allowed to do this. */
+            403: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "Retry-After": components["headers"]["RetryAfter"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            404: components["responses"]["NotFound"];
+            /** @description The state of the resource does not allow this; the code says which state. */
+            409: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "Retry-After": components["headers"]["RetryAfter"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             429: components["responses"]["TooManyRequests"];
             503: components["responses"]["ServiceUnavailable"];
             default: components["responses"]["Problem"];
