@@ -18,6 +18,7 @@ from adapters.jobs import Jobs
 from adapters.keys import KeyFiles, KeyRing
 from adapters.mail.mailbox import Mailbox
 from adapters.mail.resend import ResendMailer
+from adapters.passkeys import find_relying_party
 from adapters.passwords import Passwords
 from adapters.payments.razorpay import RazorpayProvider
 from adapters.payments.stripe import StripeProvider
@@ -55,6 +56,8 @@ from services.identity.identity_login import IdentityLoginService
 from services.identity.login_opening import LoginOpeningService
 from services.identity.login_revocations import LoginRevocations
 from services.identity.logins import LoginsService
+from services.identity.passkey_proofs import PasskeyChallenges, PasskeyProofs
+from services.identity.passkeys import PasskeysService
 from services.identity.passwords import PasswordsService
 from services.identity.profiles import ProfilesService
 from services.identity.proofs import PasswordProofs, ProofsService
@@ -200,8 +203,16 @@ class Container:
         )
         password_proofs = PasswordProofs(self.database, self._passwords)
         id_tokens = IdTokensService(self._identity_providers)
-        self.proofs = ProofsService({"password": password_proofs, "idToken": IdTokenProofs(self.database, id_tokens)})
-        self.login_opening = LoginOpeningService(self.database, self.logins, self.second_factors)
+        passkey_challenges = PasskeyChallenges(find_relying_party(settings), self._tokens)
+        passkey_proofs = PasskeyProofs(self.database, passkey_challenges)
+        self.proofs = ProofsService(
+            {
+                "password": password_proofs,
+                "passkey": passkey_proofs,
+                "idToken": IdTokenProofs(self.database, id_tokens),
+            }
+        )
+        self.login_opening = LoginOpeningService(self.database, self.logins, self.second_factors, passkey_proofs)
         self.identity_grants = IdentityGrantsService(
             self.database, self._identity_providers, self._tokens, secret_box, self.jobs
         )
@@ -220,6 +231,15 @@ class Container:
             self.database, id_tokens, self.identity_grants, self.proofs, self.security_notices
         )
         self.authorizations = AuthorizationsService(id_tokens, self.identity_grants, self._tokens, settings.app_url)
+        self.passkeys = PasskeysService(
+            self.database,
+            passkey_challenges,
+            passkey_proofs,
+            self.logins,
+            self.login_opening,
+            self.second_factors,
+            self.security_notices,
+        )
         self.authentication = AuthenticationService(
             self.database,
             self._passwords,

@@ -20,6 +20,7 @@ from models import (
     LinkedIdentity,
     Notification,
     Order,
+    Passkey,
     Platform,
     Profile,
     RefreshToken,
@@ -106,11 +107,22 @@ def access_token(issued: AccessToken) -> rest.SecondFactorProof:
 
 def second_factor(state: SecondFactorState) -> rest.SecondFactor:
     return {
-        "isEnrolled": state.enrolled_at is not None,
+        "isEnrolled": state.is_enrolled,
         "isRequired": state.is_required,
         "enrolledAt": format_instant(state.enrolled_at),
         "provenAt": format_instant(state.proven_at),
         "recoveryCodesLeft": state.recovery_codes_left,
+        "passkeyCount": state.passkey_count,
+    }
+
+
+def passkey(row: Passkey) -> rest.Passkey:
+    return {
+        "id": str(row.id),
+        "name": row.name,
+        "createdAt": format_instant(row.created_at),
+        "lastUsedAt": format_instant(row.last_used_at),
+        "isSynced": row.is_synced,
     }
 
 

@@ -23,7 +23,6 @@ from testing.payments import fake_providers, with_payment_accounts
 from testing.servers import Learner, Phone, Server, client, dial, http_client, register, start_server, stop_server
 from testing.time_limits import GRACE, JOIN, PROCESS_LOSS_GRACE
 
-
 #: Files that take minutes are begun first, so that at the end no process waits for the last of them.
 LONGEST_FILES = (
     "tests/services/test_matchmaking_model.py",

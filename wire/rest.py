@@ -229,6 +229,7 @@ class SecondFactor(TypedDict):
     enrolledAt: NullableTime | None
     provenAt: NullableTime | None
     recoveryCodesLeft: int
+    passkeyCount: int
 
 
 class SecondFactorRequest(TypedDict):
@@ -360,6 +361,33 @@ PasskeyChallengeToken: TypeAlias = str
 
 
 PasskeyCredentialJson: TypeAlias = str
+
+
+class PasskeyChallenge(TypedDict):
+    challengeToken: PasskeyChallengeToken
+    optionsJson: str
+    expiresAt: Time
+
+
+class PasskeyLoginRequest(TypedDict):
+    challengeToken: PasskeyChallengeToken
+    credentialJson: PasskeyCredentialJson
+    deviceId: DeviceId
+    platform: Platform
+
+
+PasskeyId: TypeAlias = str
+
+
+PasskeyName: TypeAlias = str
+
+
+class Passkey(TypedDict):
+    id: PasskeyId
+    name: PasskeyName
+    createdAt: Time
+    lastUsedAt: NullableTime | None
+    isSynced: bool
 
 
 IdentityProviderId: TypeAlias = str
@@ -1054,15 +1082,6 @@ class JsonWebKeySet(TypedDict):
     keys: list[JsonWebKey]
 
 
-class LoginRequest(TypedDict):
-    email: Email
-    password: Password
-    deviceId: DeviceId
-    platform: Platform
-    deviceProof: NotRequired[DeviceProof]
-    secondFactorCode: NotRequired[SecondFactorCode]
-
-
 class DeviceList(TypedDict):
     items: list[Device]
 
@@ -1121,6 +1140,12 @@ class EmailCodeProof(TypedDict):
 class PasskeyProof(TypedDict):
     challengeToken: PasskeyChallengeToken
     credentialJson: PasskeyCredentialJson
+
+
+class NewPasskey(TypedDict):
+    challengeToken: PasskeyChallengeToken
+    credentialJson: PasskeyCredentialJson
+    name: PasskeyName
 
 
 class IdTokenProof(TypedDict):
@@ -1417,6 +1442,21 @@ class RegisterRequest(TypedDict):
     consents: NotRequired[list[ConsentRequest]]
 
 
+class LoginRequest(TypedDict):
+    email: Email
+    password: Password
+    deviceId: DeviceId
+    platform: Platform
+    deviceProof: NotRequired[DeviceProof]
+    secondFactorCode: NotRequired[SecondFactorCode]
+    secondFactorPasskey: NotRequired[PasskeyProof]
+
+
+class SecondFactorAnswer(TypedDict):
+    code: NotRequired[SecondFactorCode]
+    passkey: NotRequired[PasskeyProof]
+
+
 class ConsentList(TypedDict):
     items: list[Consent]
 
@@ -1426,6 +1466,10 @@ class Proof(TypedDict):
     emailCode: NotRequired[EmailCodeProof]
     passkey: NotRequired[PasskeyProof]
     idToken: NotRequired[IdTokenProof]
+
+
+class PasskeyRegistrationRequest(TypedDict):
+    proof: Proof
 
 
 class IdentityRequest(TypedDict):

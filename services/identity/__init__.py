@@ -4,6 +4,7 @@ from models import (
     AccountDeletionToken,
     EmailVerificationToken,
     LinkedIdentity,
+    Passkey,
     PasswordResetToken,
     Profile,
     RecoveryCode,
@@ -13,12 +14,13 @@ from models import (
     User,
 )
 
-TAGS = ("auth", "identities", "users")
+TAGS = ("auth", "identities", "passkeys", "users")
 EVENTS: tuple[str, ...] = ()
 MODELS = (
     AccountDeletionToken,
     EmailVerificationToken,
     LinkedIdentity,
+    Passkey,
     PasswordResetToken,
     Profile,
     RecoveryCode,

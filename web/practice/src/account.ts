@@ -1,6 +1,6 @@
 /** The account: address, password, ways to log in, and devices. */
 import { ParlanceError, unwrap } from "../../../clients/typescript/src/rest.js";
-import type { Device, ExchangedIdToken, Identity, LoginMethods, MyLoginMethods, Passkey } from "../../../clients/typescript/src/openapi.js";
+import type { Device, AuthorizationTokens, Identity, LoginMethods, MyLoginMethods, Passkey } from "../../../clients/typescript/src/openapi.js";
 import { enterCode } from "./codes.ts";
 import { clearMessages, type Field, form, h, say, show } from "./dom.ts";
 import { canUsePasskeys, makePasskey, suggestPasskeyName } from "./passkey.ts";
@@ -38,7 +38,7 @@ export async function account(left: () => void): Promise<() => void> {
 }
 
 /** Link what a provider has returned to the account. */
-export async function linkReturned({ provider, idToken, nonce, grant }: ExchangedIdToken): Promise<string | undefined> {
+export async function linkReturned({ provider, idToken, nonce, grant }: AuthorizationTokens): Promise<string | undefined> {
   const identity = { provider, idToken, nonce, ...(grant && { grant }) };
   const name = nameOf(await loginMethods(), provider);
   const linked = await attemptWithProof(`Add ${name}`, `Add ${name}`, async (proof) => void unwrap(await parlance.rest.POST("/users/me/identities", { body: { ...identity, proof } })));

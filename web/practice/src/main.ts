@@ -1,5 +1,5 @@
 /** Start of the page: login, routes, navigation between the views. */
-import type { ExchangedIdToken } from "../../../clients/typescript/src/openapi.js";
+import type { AuthorizationTokens } from "../../../clients/typescript/src/openapi.js";
 import { ParlanceError, RealtimeClient } from "../../../clients/typescript/src/index.js";
 import { account, linkReturned } from "./account.ts";
 import { Bell } from "./bell.ts";
@@ -186,12 +186,12 @@ async function returned(): Promise<void> {
     if (!(await isLoggedIn())) return;
     await enter();
     if (!isReturned) return say(outcome ? sentence(outcome) : "Nothing was added.", outcome ? "alert" : "status");
-    const message = await linkReturned(outcome as ExchangedIdToken);
+    const message = await linkReturned(outcome as AuthorizationTokens);
     if (!message) return;
     await route();
     return say(message);
   }
-  if (isReturned) return loginReturned(outcome as ExchangedIdToken, enter, keptOut);
+  if (isReturned) return loginReturned(outcome as AuthorizationTokens, enter, keptOut);
   signIn(enter, keptOut);
   say(outcome ? sentence(outcome) : "You were not signed in.", outcome ? "alert" : "status");
 }

@@ -1,6 +1,6 @@
 /** Google, Apple and other providers: the way to their page and back to this one. */
 import { unwrap } from "../../../clients/typescript/src/rest.js";
-import type { ExchangedIdToken, LoginMethods } from "../../../clients/typescript/src/openapi.js";
+import type { AuthorizationTokens, LoginMethods } from "../../../clients/typescript/src/openapi.js";
 import { parlance } from "./session.ts";
 
 /** What the learner was doing when the page was left for the provider's. */
@@ -25,7 +25,7 @@ export async function goToProvider(provider: string, intent: Intent): Promise<vo
 }
 
 /** Exchange what a provider has added to the address for an ID token; undefined where the learner has cancelled there. */
-export async function returnFromProvider(query: URLSearchParams): Promise<ExchangedIdToken | undefined> {
+export async function returnFromProvider(query: URLSearchParams): Promise<AuthorizationTokens | undefined> {
   const code = query.get("code");
   const state = query.get("state");
   if (!code || !state) return undefined;

@@ -1,5 +1,5 @@
 /** Views before a login, and those that e-mails link to. */
-import type { ExchangedIdToken, LoginMethods } from "../../../clients/typescript/src/openapi.js";
+import type { AuthorizationTokens, LoginMethods } from "../../../clients/typescript/src/openapi.js";
 import { ParlanceError, unwrap } from "../../../clients/typescript/src/rest.js";
 import { enterCode, requestCode } from "./codes.ts";
 import { type Field, form, h, clearMessages, say, show } from "./dom.ts";
@@ -116,7 +116,7 @@ function askForCode(entered: () => Promise<void>, onRefused: OnRefused, back: ()
 }
 
 /** Log in with what a provider has returned; where the address has an account already, its password links the two. */
-export async function loginReturned(returned: ExchangedIdToken, entered: () => Promise<void>, onRefused: OnRefused): Promise<void> {
+export async function loginReturned(returned: AuthorizationTokens, entered: () => Promise<void>, onRefused: OnRefused): Promise<void> {
   const { provider, idToken, nonce, grant } = returned;
   const identity = { provider, idToken, nonce, ...(grant && { grant }) };
   const enter = async (password?: string) => {
