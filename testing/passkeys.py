@@ -194,7 +194,11 @@ async def send_passkey(
 
 
 async def add_passkey(
-    http: httpx.AsyncClient, authenticator: Authenticator | None = None, *, name: str = "Phone", proof: Json | None = None
+    http: httpx.AsyncClient,
+    authenticator: Authenticator | None = None,
+    *,
+    name: str = "Phone",
+    proof: Json | None = None,
 ) -> tuple[Authenticator, Json]:
     """Add a passkey to the account of `http`; return its authenticator and the passkey as the answer has it."""
     authenticator = authenticator or Authenticator()

@@ -1432,6 +1432,7 @@ class DataExport(TypedDict):
     age: ExportedAge | None
     consents: list[ExportedConsent]
     logins: list[ExportedLogin]
+    passkeys: list[Passkey]
     calls: list[ExportedCall]
     ratings: list[ExportedRating]
     reports: list[Report]

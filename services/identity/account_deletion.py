@@ -30,6 +30,7 @@ from models import (
     Sanction,
 )
 from services.identity.logins import LoginsService
+from services.identity.passkeys import remove_passkeys_within
 from services.identity.profiles import enqueue_avatar_deletion
 from services.identity.proofs import Proof
 from services.identity.user_rows import lock_active_user, lock_user, lock_user_and_profile
@@ -91,6 +92,7 @@ class AccountDeletionService:
         ended = await self._logins.end_all_within(db, user_id)
         await self._barred.add_within(db, user)
         await _delete_rows(db, user_id)
+        await remove_passkeys_within(db, user_id)
         await self._jobs.forget(db, email=user.email_canonical, user_id=str(user_id))
         await erase_profile(db, self._jobs, self._storage, profile)
         user.email = user.email_canonical = f"{user.id}@deleted.invalid"
