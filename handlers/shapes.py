@@ -659,6 +659,7 @@ def data_export(export: DataExport) -> rest.DataExport:
         ],
         "progress": [progress(row) for row in export.progress],
         "sanctions": [sanction(row) for row in export.sanctions],
+        "passkeys": [passkey(row) for row in export.passkeys],
     }
 
 

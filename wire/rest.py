@@ -1488,6 +1488,7 @@ class DataExport(TypedDict):
     consents: list[ExportedConsent]
     identities: list[Identity]
     logins: list[ExportedLogin]
+    passkeys: list[Passkey]
     calls: list[ExportedCall]
     ratings: list[ExportedRating]
     reports: list[Report]

@@ -32,6 +32,7 @@ from models import (
 )
 from services.identity.identity_grants import IdentityGrantsService
 from services.identity.logins import LoginsService
+from services.identity.passkeys import remove_passkeys_within
 from services.identity.profiles import enqueue_avatar_deletion
 from services.identity.proofs import Proof
 from services.identity.user_rows import lock_active_user, lock_user, lock_user_and_profile
@@ -96,6 +97,7 @@ class AccountDeletionService:
         await self._barred.add_within(db, user)
         await self._grants.remove_within(db, col(LinkedIdentity.user_id) == user_id)
         await _delete_rows(db, user_id)
+        await remove_passkeys_within(db, user_id)
         await self._jobs.forget(db, email=user.email_canonical, user_id=str(user_id))
         await erase_profile(db, self._jobs, self._storage, profile)
         user.email = user.email_canonical = f"{user.id}@deleted.invalid"

@@ -23,6 +23,7 @@ from models import (
     LinkedIdentity,
     Notification,
     Order,
+    Passkey,
     RefreshToken,
     Refund,
     Report,
@@ -30,6 +31,7 @@ from models import (
     SessionRating,
     User,
 )
+from services.identity.passkeys import list_passkeys
 from services.identity.profiles import Me, ProfilesService
 from services.safety.standings import SanctionNotice
 
@@ -58,6 +60,7 @@ class DataExport:
     notifications: list[Notification]
     push_devices: list[DeviceToken]
     sanctions: list[SanctionNotice]
+    passkeys: list[Passkey]
 
 
 class DataExportService:
@@ -98,6 +101,7 @@ class DataExportService:
                 notifications=await read(Notification, col(Notification.user_id) == me, *newest_first),
                 push_devices=await read(DeviceToken, col(DeviceToken.user_id) == me),
                 sanctions=[SanctionNotice(*row) for row in (await db.execute(_select_sanctions(me))).all()],
+                passkeys=await list_passkeys(db, me),
             )
 
 

@@ -44,7 +44,7 @@ class Challenge:
     async def spend(self, db: AsyncSession) -> None:
         """Use it up inside the caller's transaction; raise PasskeyInvalid where it was answered before.
 
-        By its value, not by its token: the same signature can be spelled in several ways.
+        By its value, not by its token, of which there may be other spellings.
         """
         if not await spend_token(db, f"passkey:{encode_challenge(self.value)}", self.expires_at):
             raise errors.PasskeyInvalid("This challenge was answered before.")

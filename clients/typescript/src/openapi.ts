@@ -2994,6 +2994,8 @@ export interface components {
             identities: components["schemas"]["Identity"][];
             /** @description Refresh tokens, also expired and revoked ones. */
             logins: components["schemas"]["ExportedLogin"][];
+            /** @description Passkeys of the account. */
+            passkeys: components["schemas"]["Passkey"][];
             /** @description Calls of the user, also matches that never became a call. */
             calls: components["schemas"]["ExportedCall"][];
             /** @description Ratings that the user has given. */
