@@ -102,6 +102,68 @@ class ImageScreen(Protocol):
     async def close(self) -> None: ...
 
 
+# --- Identity providers: logins at Google, Apple and other issuers ------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedIdentity:
+    """Whom an ID token is about; its signature, audience, times and nonce have been verified."""
+
+    provider: str
+    #: Names the person at the provider, for ever; an address may pass to another.
+    subject: str
+    #: As mail is sent to it; None where the token has none.
+    email: str | None
+    #: Whether the provider has verified the address and knows that it belongs to who logs in.
+    is_email_trusted: bool
+    #: The client of the provider that the token is for.
+    client_id: str
+    issued_at: datetime
+    #: When the token is refused by itself.
+    expires_at: datetime
+    #: Names the token, however its signature is written.
+    token_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class ExchangedCode:
+    """What a provider gives for an authorization code. `refresh_token` is None where it gives none."""
+
+    id_token: str
+    subject: str
+    client_id: str
+    refresh_token: str | None
+
+
+class IdentityProvider(Protocol):
+    """A provider of OpenID Connect. Its calls raise Unavailable where it does not answer."""
+
+    id: str
+    #: The client of the web's authorization code; None where that is not set up.
+    web_client_id: str | None
+    #: Whether its grants are kept, to be revoked when the account is deleted.
+    revokes_grants: bool
+
+    async def verify(self, id_token: str, nonce: str, platform: str | None) -> VerifiedIdentity:
+        """Verify an ID token for a client of a platform, of any where it is None; raise IdTokenInvalid.
+
+        `nonce` is what the client has made, before any hashing.
+        """
+
+    async def build_authorization_url(self, *, redirect_uri: str, state: str, nonce: str, verifier: str) -> str:
+        """Build the address at which the browser of `web_client_id` logs in, with the challenge of a PKCE verifier."""
+
+    async def exchange_code(
+        self, code: str, *, client_id: str, redirect_uri: str | None = None, verifier: str | None = None
+    ) -> ExchangedCode:
+        """Exchange a code, with the address and the verifier of a login in a browser; raise AuthorizationFailed."""
+
+    async def revoke_grant(self, client_id: str, refresh_token: str) -> None:
+        """End an authorization; a token that has ended already is no error."""
+
+    async def close(self) -> None: ...
+
+
 # --- Payments: requests to a provider, and the facts it reports ---------------------------------
 
 

@@ -45,7 +45,7 @@ class SecretBox:
         try:
             opened = jwe.decrypt_compact(sealed, self._keys[key_id], algorithms=_ALGORITHMS)
         except (JoseError, ValueError, KeyError):
-            raise errors.Unavailable("SECOND_FACTOR_KEYS lacks the key of this second factor") from None
+            raise errors.Unavailable("SECOND_FACTOR_KEYS lacks the key of a stored secret") from None
         return (opened.plaintext or b"").decode()
 
     def is_current(self, stored: str) -> bool:

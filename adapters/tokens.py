@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from joserfc import jwt
 from joserfc.errors import JoseError
@@ -19,6 +19,8 @@ from adapters.keys import KeyRing
 LEEWAY_SECONDS = 30
 #: Kinds of tokens, in the header's `typ`.
 _ACCESS, _PLAYBACK, _DEVICE = "JWT", "playback", "device"
+#: Kinds of tokens by which a client carries a login at a provider's web page from one request to the next.
+AuthorizationKind = Literal["authorization", "grant"]
 #: The claim with the time of the second factor.
 _FACTOR = "second_factor_at"
 #: Lifetime of a device proof after the last login or refresh; pruning its signing key ends it sooner.
@@ -152,7 +154,18 @@ class AccessTokens:
             return False
         return True
 
-    # --- All three ------------------------------------------------------------------------------------
+    # --- Logins at a provider's web page: the browser's state, and the grant that came of it ------------
+
+    def issue_authorization(self, kind: AuthorizationKind, lifetime: timedelta, **claims: str) -> str:
+        """Sign what the client sends back; the client can read it."""
+        return self._sign(kind, f"{self._audience}/{kind}", time.time() + lifetime.total_seconds(), claims)
+
+    def read_authorization(self, kind: AuthorizationKind, token: str, **claims: str) -> dict[str, str]:
+        """Return the texts of a token that has these claims; raise Unauthenticated."""
+        found = self._read_claims(kind, token, **claims)
+        return {name: value for name, value in found.items() if isinstance(value, str)}
+
+    # --- All of them ----------------------------------------------------------------------------------
 
     def _sign(self, kind: str, audience: str, expires_at: float, claims: Mapping[str, object]) -> str:
         """Sign claims as a token that expires at a Unix time; `typ` and audience keep each kind from being another."""

@@ -17,7 +17,7 @@ from services.identity.email_verification import require_deliverable
 from services.identity.logins import LoginsService
 from services.identity.second_factors import SecondFactorsService
 from services.identity.security_notices import SecurityNoticesService
-from services.identity.user_rows import find_user_by_email, lock_administrators, lock_user
+from services.identity.user_rows import find_user_by_email, lock_administrators, lock_user, refuse_reserved
 from services.operations.audit import AuditService
 
 
@@ -50,6 +50,7 @@ class AdministratorsService:
             async with self._database.transaction() as db:
                 db.add(user)
                 await db.flush()
+                await refuse_reserved(db, user.email)
                 db.add(Profile(user_id=user.id))
                 await self._audit.write(db, None, "admin.create", user.id, **_role_detail(role))
         except IntegrityError:
@@ -98,7 +99,7 @@ class AdministratorsService:
             if not await self._second_factors.remove_within(db, user.id):
                 raise errors.NotFound(f"{email} has no second factor")
             ended = await self._logins.end_all_within(db, user.id)
-            await self._notices.record_change(db, None, user.id, "reset")
+            await self._notices.record_change(db, None, user.id, "second_factor_reset")
         await self._logins.publish_ended(ended)
         return user
 

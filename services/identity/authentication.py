@@ -20,7 +20,7 @@ from services.identity.email_verification import require_deliverable
 from services.identity.login_opening import Client, LoginOpeningService
 from services.identity.logins import LoginsService, LoginTokens
 from services.identity.proofs import PasswordProofs
-from services.identity.user_rows import find_user_by_email
+from services.identity.user_rows import find_user_by_email, refuse_reserved
 from services.safety.barred_identifiers import BarredIdentifiers, Identifier
 from services.safety.consents import add_consents
 from services.safety.standings import read_sanction_in_force
@@ -80,6 +80,7 @@ class AuthenticationService:
             async with self._database.transaction() as db:
                 db.add(user)
                 await db.flush()
+                await refuse_reserved(db, user.email)
                 await self._barred.refuse_within(db, Identifier("email", user.email))
                 db.add(Profile(user_id=user.id, last_active_at=utc_now()))
                 await self._jobs.enqueue(db, send_verification, user_id=str(user.id))

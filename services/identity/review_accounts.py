@@ -22,7 +22,7 @@ from models import AgeBand, AgeSource, Block, EnglishLevel, Profile, Report, Rol
 from services.calls.review_pool import PARTNER_ID, REVIEWER_ID
 from services.identity.account_deletion import AccountDeletionService
 from services.identity.logins import LoginsService
-from services.identity.user_rows import lock_user
+from services.identity.user_rows import lock_user, refuse_reserved
 from services.operations.audit import AuditService
 from services.safety.consents import add_consents
 from services.safety.sanctions import SanctionsService
@@ -118,6 +118,8 @@ class ReviewAccountsService:
         profile.username, profile.display_name = role.username, role.display_name
         profile.english_level = EnglishLevel.INTERMEDIATE
         db.add_all([user, profile])
+        await db.flush()
+        await refuse_reserved(db, email, role.user_id)
         await self._audit.write(db, None, "review.seed", role.user_id)
         return await self._logins.end_all_within(db, role.user_id)
 

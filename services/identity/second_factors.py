@@ -175,7 +175,7 @@ class SecondFactorsService:
             codes = await make_recovery_codes(db, user_id)
             token = await self._logins.record_factor_proof(db, user, identity)
             ended = await self._logins.end_others_within(db, identity)
-            await self._notices.record_change(db, user_id, user_id, "enroll")
+            await self._notices.record_change(db, user_id, user_id, "second_factor_enroll")
         await self._logins.publish_ended(ended)
         return codes, token
 
@@ -187,7 +187,7 @@ class SecondFactorsService:
             if await self._read_enrolled(db, user_id) is None:
                 raise errors.NotFound()
             codes = await make_recovery_codes(db, user_id)
-            await self._notices.record_change(db, user_id, user_id, "codes")
+            await self._notices.record_change(db, user_id, user_id, "second_factor_codes")
         return codes
 
     async def remove(self, identity: Identity) -> None:
@@ -198,7 +198,7 @@ class SecondFactorsService:
             if not await self.remove_within(db, user_id):
                 raise errors.NotFound()
             ended = await self._logins.end_all_within(db, user_id)
-            await self._notices.record_change(db, user_id, user_id, "remove")
+            await self._notices.record_change(db, user_id, user_id, "second_factor_remove")
         await self._logins.publish_ended(ended)
 
     @staticmethod
@@ -255,7 +255,7 @@ class SecondFactorsService:
         if not is_totp_code(given):
             if not await use_recovery_code(db, user_id, given):
                 raise errors.SecondFactorInvalid()
-            await self._notices.record_change(db, user_id, user_id, "recovery")
+            await self._notices.record_change(db, user_id, user_id, "second_factor_recovery")
             return
         factor = await self._read_enrolled(db, user_id)
         stored = factor.secret if factor else None

@@ -9,17 +9,45 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 
+import sqlalchemy as sa
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 import errors
-from models import Profile, Role, User, email_addresses
+from models import EmailChange, Profile, Role, User, email_addresses
 
 
 async def find_user_by_email(db: AsyncSession, email: str) -> User | None:
     """Find the account of an address, in any spelling."""
     statement = select(User).where(User.email_canonical == email_addresses.to_canonical(email))
     return (await db.exec(statement)).first()
+
+
+async def lock_user_by_email(db: AsyncSession, email: str) -> User | None:
+    """Find the account of an address and lock its row; return None where it has got another address meanwhile."""
+    found = await find_user_by_email(db, email)
+    user = await lock_user(db, found.id) if found is not None else None
+    return user if user is not None and user.email_canonical == email_addresses.to_canonical(email) else None
+
+
+async def refuse_reserved(db: AsyncSession, email: str, owner_id: uuid.UUID | None = None) -> None:
+    """Raise EmailTaken for an address that another account than the owner's gave up so lately that this can be undone.
+
+    Call it in the transaction that gives the address to an account, after the row is written: a change that commits
+    meanwhile is then seen.
+    """
+    reserved = select(EmailChange.id).where(
+        EmailChange.old_canonical == email_addresses.to_canonical(email), is_undoable()
+    )
+    if owner_id is not None:
+        reserved = reserved.where(EmailChange.user_id != owner_id)
+    if (await db.exec(reserved.limit(1))).first() is not None:
+        raise errors.EmailTaken()
+
+
+def is_undoable() -> sa.ColumnElement[bool]:
+    """Return the condition of a change of an address that can still be undone, by PostgreSQL's clock."""
+    return sa.and_(col(EmailChange.undone_at).is_(None), col(EmailChange.undo_until) > sa.func.now())
 
 
 async def lock_user(db: AsyncSession, user_id: uuid.UUID) -> User | None:

@@ -52,13 +52,19 @@ def account_deletion(to: str, link: str) -> Mail:
     )
 
 
-def security_notice(to: str, sentence: str, link: str) -> Mail:
+def security_notice(to: str, sentence: str, link: str, *, is_staff: bool) -> Mail:
+    """Write about a change of how an account is logged in to; `link` leads to what its owner reviews."""
+    what_next = (
+        "log in, set a new one, and write to an administrator"
+        if is_staff
+        else ('set a new password with the link "Forgot your password?", and look at what your account page lists')
+    )
     return _mail(
         to,
-        "A change to the second factor of your account",
+        "A change to how your account is signed in to",
         [sentence],
-        ("Review your devices and second factor", link),
-        "If this was not you, another person has your password: log in, set a new one, and write to an administrator.",
+        ("Review your account", link),
+        f"If this was not you, another person can get into your account: {what_next}.",
     )
 
 
