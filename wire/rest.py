@@ -371,6 +371,66 @@ IdToken: TypeAlias = str
 IdTokenNonce: TypeAlias = str
 
 
+class PasskeyOffer(TypedDict):
+    isOffered: bool
+    rpId: str | None
+
+
+ProviderClientId: TypeAlias = str
+
+
+class EmailCodeRequest(TypedDict):
+    email: Email
+    deviceId: NotRequired[DeviceId]
+    deviceProof: NotRequired[DeviceProof]
+
+
+class EmailChallenge(TypedDict):
+    challengeId: EmailChallengeId
+    expiresInSeconds: int
+
+
+class EmailCodeLoginRequest(TypedDict):
+    challengeId: EmailChallengeId
+    email: Email
+    code: EmailCode
+    deviceId: DeviceId
+    platform: Platform
+    deviceProof: NotRequired[DeviceProof]
+    secondFactorCode: NotRequired[SecondFactorCode]
+
+
+class Identity(TypedDict):
+    id: Id
+    provider: IdentityProviderId
+    email: str | None
+    createdAt: Time
+    lastUsedAt: NullableTime | None
+
+
+class Passkey(TypedDict):
+    id: Id
+    name: str
+    createdAt: Time
+    lastUsedAt: NullableTime | None
+    isSynced: bool
+
+
+class UndoableEmailChange(TypedDict):
+    oldEmail: Email
+    changedAt: Time
+    undoUntil: Time
+
+
+class EmailChangeConfirmation(TypedDict):
+    challengeId: EmailChallengeId
+    code: EmailCode
+
+
+class EmailChangeUndoRequest(TypedDict):
+    token: EmailToken
+
+
 class AvatarUpload(TypedDict):
     file: str
 
@@ -406,6 +466,20 @@ class Block(TypedDict):
 class BlockPage(TypedDict):
     items: list[Block]
     nextCursor: NextCursor | None
+
+
+class ExportedIdentity(TypedDict):
+    provider: IdentityProviderId
+    subject: str
+    email: str | None
+    createdAt: Time
+    lastUsedAt: NullableTime | None
+
+
+class ExportedEmailChange(TypedDict):
+    oldEmail: Email
+    newEmail: Email
+    changedAt: Time
 
 
 class ExportedAge(TypedDict):
@@ -1095,6 +1169,21 @@ class IdTokenProof(TypedDict):
     nonce: IdTokenNonce
 
 
+class ProviderClientIds(TypedDict):
+    ios: list[ProviderClientId]
+    android: list[ProviderClientId]
+    web: list[ProviderClientId]
+
+
+class MyLoginMethods(TypedDict):
+    email: Email
+    isVerified: bool
+    hasPassword: bool
+    identities: list[Identity]
+    passkeys: list[Passkey]
+    undoableEmailChange: UndoableEmailChange | None
+
+
 class ExportedDispute(TypedDict):
     id: DisputeId
     orderId: OrderId
@@ -1382,6 +1471,23 @@ class Proof(TypedDict):
     idToken: NotRequired[IdTokenProof]
 
 
+class ProviderOffer(TypedDict):
+    provider: IdentityProviderId
+    name: str
+    hasWebFlow: bool
+    clientIds: ProviderClientIds
+
+
+class PasswordChangeRequest(TypedDict):
+    newPassword: Password
+    proof: Proof
+
+
+class EmailChangeRequest(TypedDict):
+    newEmail: Email
+    proof: Proof
+
+
 class DataExport(TypedDict):
     exportedAt: Time
     me: Me
@@ -1400,6 +1506,9 @@ class DataExport(TypedDict):
     notifications: list[Notification]
     pushDevices: list[ExportedPushDevice]
     sanctions: list[Sanction]
+    identities: list[ExportedIdentity]
+    passkeys: list[Passkey]
+    emailChanges: list[ExportedEmailChange]
 
 
 class AdminStats(TypedDict):
@@ -1455,3 +1564,10 @@ class AdminUserDetail(TypedDict):
 class DeleteMeRequest(TypedDict):
     password: NotRequired[PresentPassword]
     proof: NotRequired[Proof]
+
+
+class LoginMethods(TypedDict):
+    password: bool
+    emailCode: bool
+    passkeys: PasskeyOffer
+    providers: list[ProviderOffer]

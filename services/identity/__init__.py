@@ -2,6 +2,8 @@
 
 from models import (
     AccountDeletionToken,
+    EmailChange,
+    EmailCode,
     EmailVerificationToken,
     PasswordResetToken,
     Profile,
@@ -11,10 +13,12 @@ from models import (
     User,
 )
 
-TAGS = ("auth", "users")
+TAGS = ("auth", "account", "users")
 EVENTS: tuple[str, ...] = ()
 MODELS = (
     AccountDeletionToken,
+    EmailChange,
+    EmailCode,
     EmailVerificationToken,
     PasswordResetToken,
     Profile,
@@ -25,6 +29,8 @@ MODELS = (
 )
 JOBS = (
     "auth.send_deletion_link",
+    "auth.send_email_change",
+    "auth.send_email_code",
     "auth.send_password_reset",
     "auth.send_security_notice",
     "auth.send_verification",
