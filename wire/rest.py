@@ -390,6 +390,21 @@ class Passkey(TypedDict):
     isSynced: bool
 
 
+class UndoableEmailChange(TypedDict):
+    oldEmail: Email
+    changedAt: Time
+    undoUntil: Time
+
+
+class EmailChangeConfirmation(TypedDict):
+    challengeId: EmailChallengeId
+    code: EmailCode
+
+
+class EmailChangeUndoRequest(TypedDict):
+    token: EmailToken
+
+
 IdentityProviderId: TypeAlias = str
 
 
@@ -403,6 +418,35 @@ ProviderCode: TypeAlias = str
 
 
 IdentityGrant: TypeAlias = str
+
+
+class PasskeyOffer(TypedDict):
+    isOffered: bool
+    rpId: str | None
+
+
+ProviderClientId: TypeAlias = str
+
+
+class EmailCodeRequest(TypedDict):
+    email: Email
+    deviceId: NotRequired[DeviceId]
+    deviceProof: NotRequired[DeviceProof]
+
+
+class EmailChallenge(TypedDict):
+    challengeId: EmailChallengeId
+    expiresInSeconds: int
+
+
+class EmailCodeLoginRequest(TypedDict):
+    challengeId: EmailChallengeId
+    email: Email
+    code: EmailCode
+    deviceId: DeviceId
+    platform: Platform
+    deviceProof: NotRequired[DeviceProof]
+    secondFactorCode: NotRequired[SecondFactorCode]
 
 
 class Identity(TypedDict):
@@ -468,6 +512,20 @@ class Block(TypedDict):
 class BlockPage(TypedDict):
     items: list[Block]
     nextCursor: NextCursor | None
+
+
+class ExportedIdentity(TypedDict):
+    provider: IdentityProviderId
+    subject: str
+    email: str | None
+    createdAt: Time
+    lastUsedAt: NullableTime | None
+
+
+class ExportedEmailChange(TypedDict):
+    oldEmail: Email
+    newEmail: Email
+    changedAt: Time
 
 
 class ExportedAge(TypedDict):
@@ -1166,6 +1224,21 @@ class IdTokenLoginRequest(TypedDict):
     platform: Platform
 
 
+class ProviderClientIds(TypedDict):
+    ios: list[ProviderClientId]
+    android: list[ProviderClientId]
+    web: list[ProviderClientId]
+
+
+class MyLoginMethods(TypedDict):
+    email: Email
+    isVerified: bool
+    hasPassword: bool
+    identities: list[Identity]
+    passkeys: list[Passkey]
+    undoableEmailChange: UndoableEmailChange | None
+
+
 class ExportedDispute(TypedDict):
     id: DisputeId
     orderId: OrderId
@@ -1472,6 +1545,16 @@ class PasskeyRegistrationRequest(TypedDict):
     proof: Proof
 
 
+class PasswordChangeRequest(TypedDict):
+    newPassword: Password
+    proof: Proof
+
+
+class EmailChangeRequest(TypedDict):
+    newEmail: Email
+    proof: Proof
+
+
 class IdentityRequest(TypedDict):
     provider: IdentityProviderId
     idToken: IdToken
@@ -1481,14 +1564,19 @@ class IdentityRequest(TypedDict):
     proof: Proof
 
 
+class ProviderOffer(TypedDict):
+    provider: IdentityProviderId
+    name: str
+    hasWebFlow: bool
+    clientIds: ProviderClientIds
+
+
 class DataExport(TypedDict):
     exportedAt: Time
     me: Me
     age: ExportedAge | None
     consents: list[ExportedConsent]
-    identities: list[Identity]
     logins: list[ExportedLogin]
-    passkeys: list[Passkey]
     calls: list[ExportedCall]
     ratings: list[ExportedRating]
     reports: list[Report]
@@ -1501,6 +1589,9 @@ class DataExport(TypedDict):
     notifications: list[Notification]
     pushDevices: list[ExportedPushDevice]
     sanctions: list[Sanction]
+    identities: list[ExportedIdentity]
+    passkeys: list[Passkey]
+    emailChanges: list[ExportedEmailChange]
 
 
 class AdminStats(TypedDict):
@@ -1556,3 +1647,10 @@ class AdminUserDetail(TypedDict):
 class DeleteMeRequest(TypedDict):
     password: NotRequired[PresentPassword]
     proof: NotRequired[Proof]
+
+
+class LoginMethods(TypedDict):
+    password: bool
+    emailCode: bool
+    passkeys: PasskeyOffer
+    providers: list[ProviderOffer]

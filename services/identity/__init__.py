@@ -2,6 +2,8 @@
 
 from models import (
     AccountDeletionToken,
+    EmailChange,
+    EmailCode,
     EmailVerificationToken,
     LinkedIdentity,
     Passkey,
@@ -14,10 +16,12 @@ from models import (
     User,
 )
 
-TAGS = ("auth", "identities", "passkeys", "users")
+TAGS = ("auth", "identities", "passkeys", "account", "users")
 EVENTS: tuple[str, ...] = ()
 MODELS = (
     AccountDeletionToken,
+    EmailChange,
+    EmailCode,
     EmailVerificationToken,
     LinkedIdentity,
     Passkey,
@@ -31,6 +35,8 @@ MODELS = (
 )
 JOBS = (
     "auth.send_deletion_link",
+    "auth.send_email_change",
+    "auth.send_email_code",
     "auth.send_password_reset",
     "auth.send_security_notice",
     "auth.send_verification",

@@ -87,7 +87,8 @@ class BarredIdentifiers:
         # The request does not prove that the address is its sender's: neither reasons nor a token for an appeal.
         raise (errors.AccountBanned if is_ban else errors.AccountSuspended)(
             f"An account with this {identifier.noun} was {'banned' if is_ban else 'suspended'} and deleted. No account"
-            f" can be opened with it until {format_instant(found.until)}. To contest this, write to the operator: /contact"
+            f" can be opened with it until {format_instant(found.until)}. To contest this, write to the operator:"
+            " /contact"
         )
 
     async def find(self, email: str) -> Bar:
