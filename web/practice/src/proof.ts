@@ -1,5 +1,5 @@
 /** Proof that the owner of the account is here, before a change of how they log in: a dialog. */
-import { unwrap } from "../../../clients/typescript/src/rest.js";
+import { ParlanceError, unwrap } from "../../../clients/typescript/src/rest.js";
 import type { MyLoginMethods, Proof } from "../../../clients/typescript/src/openapi.js";
 import { CODE, digits, requestCode } from "./codes.ts";
 import { form, h, say } from "./dom.ts";
@@ -27,7 +27,8 @@ export async function withProof(title: string, button: string, work: (proof: Pro
       try {
         await step();
       } catch (reason) {
-        problem.textContent = sentence(reason);
+        const isPassword = reason instanceof ParlanceError && reason.code === "invalid_credentials";
+        problem.textContent = isPassword ? "The password is not right." : sentence(reason);
       } finally {
         dialog.removeAttribute("aria-busy");
       }
