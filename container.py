@@ -12,6 +12,7 @@ from adapters import bus as buses
 from adapters import error_reports, redis, tasks, tracing
 from adapters.database import Database
 from adapters.ffmpeg import Ffmpeg
+from adapters.identity_providers import build_identity_providers
 from adapters.image_screen import HttpImageScreen
 from adapters.jobs import Jobs
 from adapters.keys import KeyFiles, KeyRing
@@ -20,7 +21,7 @@ from adapters.mail.resend import ResendMailer
 from adapters.passwords import Passwords
 from adapters.payments.razorpay import RazorpayProvider
 from adapters.payments.stripe import StripeProvider
-from adapters.ports import Bus, ImageScreen, Mailer, PaymentProvider, PushSender
+from adapters.ports import Bus, IdentityProvider, ImageScreen, Mailer, PaymentProvider, PushSender
 from adapters.push.fcm import FcmSender
 from adapters.push.log import PushLog
 from adapters.rate_limiter import RateLimiter
@@ -43,9 +44,14 @@ from services.calls.user_sockets import UserSocketsService
 from services.identity.account_deletion import AccountDeletionService
 from services.identity.administrators import AdministratorsService
 from services.identity.authentication import AuthenticationService
+from services.identity.authorizations import AuthorizationsService
 from services.identity.data_export import DataExportService
 from services.identity.deletion_links import DeletionLinksService
 from services.identity.email_verification import EmailVerificationService
+from services.identity.id_tokens import IdTokenProofs, IdTokensService
+from services.identity.identities import IdentitiesService
+from services.identity.identity_grants import IdentityGrantsService
+from services.identity.identity_login import IdentityLoginService
 from services.identity.login_opening import LoginOpeningService
 from services.identity.login_revocations import LoginRevocations
 from services.identity.logins import LoginsService
@@ -109,6 +115,7 @@ class Container:
         push: PushSender | None = None,
         payment_providers: Mapping[str, PaymentProvider] | None = None,
         image_screen: ImageScreen | None = None,
+        identity_providers: Mapping[str, IdentityProvider] | None = None,
     ) -> None:
         self.settings = settings
         #: Set when the process is about to stop: it is not ready, and keeps no HTTP connection open.
@@ -129,6 +136,9 @@ class Container:
         self._push = push or (FcmSender(settings) if settings.has_push_account else PushLog())
         self._providers = _build_providers(settings) if payment_providers is None else payment_providers
         self._image_screen = image_screen or (HttpImageScreen(settings) if settings.image_screen_url else None)
+        self._identity_providers = (
+            build_identity_providers(settings) if identity_providers is None else identity_providers
+        )
         self._passwords = Passwords(settings.bcrypt_rounds)
         self._tokens = AccessTokens(
             KeyRing(KeyFiles(settings)),
@@ -175,21 +185,41 @@ class Container:
         self.security_notices = SecurityNoticesService(
             self.database, self.audit, self.jobs, self._mailer, settings.app_url
         )
+        secret_box = SecretBox(settings.second_factor_keys)
         self.second_factors = SecondFactorsService(
             self.database,
             self._passwords,
             self.logins,
             self.security_notices,
             self.rate_limiter,
-            SecretBox(settings.second_factor_keys),
+            secret_box,
             required=settings.is_on("staff_second_factor"),
         )
         self.barred_identifiers = BarredIdentifiers(
             self.database, lambda: _read_identifier_keys(settings), settings.retain_barred_addresses_for
         )
         password_proofs = PasswordProofs(self.database, self._passwords)
-        self.proofs = ProofsService({"password": password_proofs})
+        id_tokens = IdTokensService(self._identity_providers)
+        self.proofs = ProofsService({"password": password_proofs, "idToken": IdTokenProofs(self.database, id_tokens)})
         self.login_opening = LoginOpeningService(self.database, self.logins, self.second_factors)
+        self.identity_grants = IdentityGrantsService(
+            self.database, self._identity_providers, self._tokens, secret_box, self.jobs
+        )
+        self.identity_login = IdentityLoginService(
+            self.database,
+            id_tokens,
+            self.identity_grants,
+            self.login_opening,
+            password_proofs,
+            self.rate_limiter,
+            self.security_notices,
+            self.jobs,
+            self.barred_identifiers,
+        )
+        self.identities = IdentitiesService(
+            self.database, id_tokens, self.identity_grants, self.proofs, self.security_notices
+        )
+        self.authorizations = AuthorizationsService(id_tokens, self.identity_grants, self._tokens, settings.app_url)
         self.authentication = AuthenticationService(
             self.database,
             self._passwords,
@@ -218,7 +248,7 @@ class Container:
             settings.picture_hide_weight,
         )
         self.account_deletion = AccountDeletionService(
-            self.database, self.logins, self.jobs, self.storage, self.barred_identifiers
+            self.database, self.logins, self.jobs, self.storage, self.barred_identifiers, self.identity_grants
         )
         self.deletion_links = DeletionLinksService(
             self.database, self.account_deletion, self.logins, self.jobs, self._mailer, settings.app_url
@@ -378,6 +408,8 @@ class Container:
         self._passwords.close()
         for provider in self._providers.values():
             await provider.close()
+        for issuer in self._identity_providers.values():
+            await issuer.close()
         await self._push.close()
         if self._image_screen is not None:
             await self._image_screen.close()

@@ -106,6 +106,17 @@ async def send_security_notice(run: Run, *, user_id: str, change: str, at: str) 
     await run.services.security_notices.send(user_id, change, at)
 
 
+@job("identities.exchange_code", max_attempts=_RETRY_ATTEMPTS)
+async def exchange_code(run: Run, *, user_id: str, identity_id: str, client_id: str, code: str) -> None:
+    # `user_id` is for the deletion of the account, which deletes its jobs.
+    await run.services.identity_grants.exchange(identity_id, client_id, code)
+
+
+@job("identities.revoke_grant", max_attempts=_RETRY_ATTEMPTS)
+async def revoke_grant(run: Run, *, provider: str, client_id: str, grant: str) -> None:
+    await run.services.identity_grants.revoke(provider, client_id, grant)
+
+
 @job("sign_ins.forget_expired", schedule="17 3 * * *")
 async def delete_expired_tokens(run: Run) -> None:
     log.info("refresh_tokens_deleted count=%d", await run.services.logins.delete_expired())

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 
 import errors
 from adapters.json_text import encode_json
 from contract import page_shell, problems
+from contract.forms import read_form
 from contract.operation_calls import UNKNOWN_CLIENT
 from contract.rate_limits import Limit
 from contract.static_files import FORM_POLICY, HTML
@@ -71,7 +72,7 @@ class DeletionForm:
 
     async def _handle_form(self, request: Request) -> Response:
         self._require_own_page(request)
-        fields = await _read_form(request)
+        fields = await read_form(request, MAX_FORM_BYTES)
         if (token := fields.get("token")) is not None:
             await self._take("confirmDeletion", _LINK_LIMITS, request)
             if not _TOKEN.fullmatch(token):
@@ -134,23 +135,3 @@ class DeletionForm:
         )
         html = page_shell.render(_TITLE, content, current=ADDRESS, links=page_shell.DOCUMENTS, label="Documents")
         return Response(html, status, {**_HEADERS, **(headers or {})}, HTML)
-
-
-async def _read_form(request: Request) -> dict[str, str]:
-    """Read a short form; raise UnsupportedMediaType, PayloadTooLarge or RequestInvalid."""
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type != "application/x-www-form-urlencoded":
-        raise errors.UnsupportedMediaType("Content-Type should be application/x-www-form-urlencoded")
-    body = b""
-    try:
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > MAX_FORM_BYTES:
-                raise errors.PayloadTooLarge(f"the form may have {MAX_FORM_BYTES} bytes at most")
-    except ClientDisconnect:
-        raise errors.RequestInvalid("the body is incomplete; send the request again") from None
-    try:
-        fields = parse_qs(body.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=5)
-    except ValueError:
-        raise errors.RequestInvalid("the form is not encoded as application/x-www-form-urlencoded") from None
-    return {name: values[0] for name, values in fields.items()}

@@ -11,8 +11,8 @@ from string import Template
 
 from starlette.routing import Route
 
-from contract import page_shell
-from contract.static_files import CSS, JAVASCRIPT, POLICY, Files, allow_pictures
+from contract import oauth_callback, page_shell
+from contract.static_files import CSS, JAVASCRIPT, POLICY, Files, allow_pictures, html_file
 
 _PAGE = Path(__file__).parent.parent / "web" / "practice"
 #: Linked from emails, `{APP_URL}/...?token=`, and from payments, `STRIPE_SUCCESS_URL` and its siblings.
@@ -31,7 +31,7 @@ def routes(pictures: str, videos: str) -> list[Route]:
     )
     for path in PATHS:
         files.page(path, html, _policy(pictures, videos))
-    return files.routes
+    return [*files.routes, oauth_callback.route(html_file(html, _policy(pictures, videos)))]
 
 
 def _policy(pictures: str, videos: str) -> str:

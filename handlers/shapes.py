@@ -17,6 +17,7 @@ from models import (
     Enrollment,
     Lesson,
     LessonProgress,
+    LinkedIdentity,
     Notification,
     Order,
     Platform,
@@ -143,6 +144,16 @@ def staff_login(login: StaffLogin, current_id: str) -> rest.StaffLogin:
         "lastUsedAt": format_instant(login.last_used_at),
         "factorProvenAt": format_instant(login.factor_proven_at),
         "isCurrent": str(login.id) == current_id,
+    }
+
+
+def identity(row: LinkedIdentity) -> rest.Identity:
+    return {
+        "id": str(row.id),
+        "provider": row.provider,
+        "email": row.email,
+        "createdAt": format_instant(row.created_at),
+        "lastUsedAt": format_instant(row.last_used_at),
     }
 
 
@@ -617,6 +628,7 @@ def data_export(export: DataExport) -> rest.DataExport:
             {"document": row.document, "version": row.version, "action": row.action.value, "at": format_instant(row.at)}
             for row in export.consents
         ],
+        "identities": [identity(row) for row in export.identities],
         "logins": [_exported_login(row) for row in export.refresh_tokens],
         "calls": [_exported_call(row, export.me.id) for row in export.sessions],
         "ratings": [_exported_rating(row) for row in export.ratings],

@@ -371,6 +371,40 @@ IdToken: TypeAlias = str
 IdTokenNonce: TypeAlias = str
 
 
+ProviderCode: TypeAlias = str
+
+
+IdentityGrant: TypeAlias = str
+
+
+class Identity(TypedDict):
+    id: Id
+    provider: IdentityProviderId
+    email: str | None
+    createdAt: Time
+    lastUsedAt: NullableTime | None
+
+
+class AuthorizationRequest(TypedDict):
+    provider: IdentityProviderId
+
+
+class Authorization(TypedDict):
+    authorizationUrl: str
+
+
+class AuthorizationCodeRequest(TypedDict):
+    code: str
+    state: str
+
+
+class AuthorizationTokens(TypedDict):
+    provider: IdentityProviderId
+    idToken: IdToken
+    nonce: IdTokenNonce
+    grant: NotRequired[IdentityGrant]
+
+
 class AvatarUpload(TypedDict):
     file: str
 
@@ -1095,6 +1129,18 @@ class IdTokenProof(TypedDict):
     nonce: IdTokenNonce
 
 
+class IdTokenLoginRequest(TypedDict):
+    provider: IdentityProviderId
+    idToken: IdToken
+    nonce: IdTokenNonce
+    authorizationCode: NotRequired[ProviderCode]
+    grant: NotRequired[IdentityGrant]
+    password: NotRequired[PresentPassword]
+    secondFactorCode: NotRequired[SecondFactorCode]
+    deviceId: DeviceId
+    platform: Platform
+
+
 class ExportedDispute(TypedDict):
     id: DisputeId
     orderId: OrderId
@@ -1382,11 +1428,21 @@ class Proof(TypedDict):
     idToken: NotRequired[IdTokenProof]
 
 
+class IdentityRequest(TypedDict):
+    provider: IdentityProviderId
+    idToken: IdToken
+    nonce: IdTokenNonce
+    authorizationCode: NotRequired[ProviderCode]
+    grant: NotRequired[IdentityGrant]
+    proof: Proof
+
+
 class DataExport(TypedDict):
     exportedAt: Time
     me: Me
     age: ExportedAge | None
     consents: list[ExportedConsent]
+    identities: list[Identity]
     logins: list[ExportedLogin]
     calls: list[ExportedCall]
     ratings: list[ExportedRating]

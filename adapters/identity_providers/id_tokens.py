@@ -83,6 +83,9 @@ def read_claims(token: str, key: Key | None, algorithm: str) -> dict[str, Any]:
 def check_claims(claims: Mapping[str, Any], expected: Expected) -> None:
     """Check for whom and when a token was issued; raise IdTokenInvalid."""
     issuer, nonce = claims.get("iss"), claims.get("nonce")
+    # Keycloak signs access tokens with the same key, some with the nonce; it names the kind here.
+    if claims.get("typ", "ID") != "ID":
+        raise _refusal("it is a token of another kind")
     if not isinstance(issuer, str) or issuer not in expected.issuers:
         raise _refusal("its issuer is another")
     _check_audience(claims, expected.audiences)

@@ -42,7 +42,8 @@ class OidcProvider:
         self.revokes_grants = quirks.revokes_grants and configured.apple_key is not None
         self._configured = configured
         self._quirks = quirks
-        self._issuers = frozenset({configured.issuer}) | quirks.issuer_aliases
+        issuers = (configured.issuer, configured.issuer.partition("://")[2] if quirks.drops_issuer_scheme else "")
+        self._issuers = frozenset(filter(None, issuers))
         # Made once: it reads all certificates of the system.
         self._tls = httpx.create_ssl_context()
         self._http = DocumentClient(self._tls)

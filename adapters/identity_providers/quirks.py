@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 class Quirks:
     """The differences of one provider. The defaults are those of an issuer of which nothing is known."""
 
-    #: Further values of the claim `iss`, beside the issuer.
-    issuer_aliases: frozenset[str] = frozenset()
+    #: Whether the claim `iss` may be the issuer without `https://`.
+    drops_issuer_scheme: bool = False
     #: Whether `nonce` may be the SHA-256 of the client's nonce, in hexadecimal.
     hashes_nonce: bool = False
     #: Whether `email_verified` may be the text `true`.
@@ -33,7 +33,7 @@ class Quirks:
 #: https://developers.google.com/identity/gsi/web/guides/verify-google-id-token: a verified address is authoritative
 #: with `hd` or at Gmail. An account of Google with any other address was verified once, and may have a new owner since.
 GOOGLE = Quirks(
-    issuer_aliases=frozenset({"accounts.google.com"}),
+    drops_issuer_scheme=True,
     own_domains=frozenset({"gmail.com", "googlemail.com"}),
     hosted_claim="hd",
     parameters={"prompt": "select_account"},

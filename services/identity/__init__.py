@@ -3,24 +3,28 @@
 from models import (
     AccountDeletionToken,
     EmailVerificationToken,
+    LinkedIdentity,
     PasswordResetToken,
     Profile,
     RecoveryCode,
     RefreshToken,
     SecondFactor,
+    SpentToken,
     User,
 )
 
-TAGS = ("auth", "users")
+TAGS = ("auth", "identities", "users")
 EVENTS: tuple[str, ...] = ()
 MODELS = (
     AccountDeletionToken,
     EmailVerificationToken,
+    LinkedIdentity,
     PasswordResetToken,
     Profile,
     RecoveryCode,
     RefreshToken,
     SecondFactor,
+    SpentToken,
     User,
 )
 JOBS = (
@@ -28,5 +32,7 @@ JOBS = (
     "auth.send_password_reset",
     "auth.send_security_notice",
     "auth.send_verification",
+    "identities.exchange_code",
+    "identities.revoke_grant",
     "sign_ins.forget_expired",
 )

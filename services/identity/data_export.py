@@ -20,6 +20,7 @@ from models import (
     Dispute,
     Enrollment,
     LessonProgress,
+    LinkedIdentity,
     Notification,
     Order,
     RefreshToken,
@@ -43,6 +44,7 @@ class DataExport:
     me: Me
     account: User
     consents: list[Consent]
+    identities: list[LinkedIdentity]
     refresh_tokens: list[RefreshToken]
     sessions: list[CallSession]
     ratings: list[SessionRating]
@@ -80,6 +82,9 @@ class DataExportService:
                 me=profile,
                 account=(await db.exec(select(User).where(User.id == me))).one(),
                 consents=await read(Consent, col(Consent.user_id) == me, col(Consent.at), col(Consent.id)),
+                identities=await read(
+                    LinkedIdentity, col(LinkedIdentity.user_id) == me, col(LinkedIdentity.created_at)
+                ),
                 refresh_tokens=await read(RefreshToken, col(RefreshToken.user_id) == me),
                 sessions=await read(CallSession, took_part, col(CallSession.started_at)),
                 ratings=await read(SessionRating, col(SessionRating.rater_id) == me),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, NamedTuple
 
@@ -16,7 +16,7 @@ import errors
 from adapters.database import Database
 from adapters.ports import IdentityProvider, VerifiedIdentity
 from instants import utc_now
-from models import LinkedIdentity, User
+from models import LinkedIdentity, User, email_addresses
 from services.identity.spent_tokens import spend_token
 
 #: How lately a token was issued that proves that the owner of an account sends a request.
@@ -58,10 +58,12 @@ class IdTokensService:
     async def verify(self, sent: SentIdToken, platform: str | None = None) -> VerifiedIdentity:
         """Verify a token for a client of a platform, of any without one; it is still to be used.
 
-        Raises RequestInvalid for an unknown provider, IdTokenInvalid, and Unavailable where the provider's keys cannot
-        be had.
+        Its address is as mail is sent to it, or None. Raises RequestInvalid for an unknown provider, IdTokenInvalid,
+        and Unavailable where the provider's keys cannot be had.
         """
-        return await self.find_provider(sent.provider).verify(sent.id_token, sent.nonce, platform)
+        identity = await self.find_provider(sent.provider).verify(sent.id_token, sent.nonce, platform)
+        email = email_addresses.to_deliverable(identity.email) if identity.email is not None else None
+        return replace(identity, email=email, is_email_trusted=identity.is_email_trusted and email is not None)
 
 
 @dataclass(frozen=True, slots=True)

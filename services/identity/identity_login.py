@@ -8,7 +8,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from sqlalchemy.exc import IntegrityError
-from sqlmodel import col, select
+from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 import errors
@@ -34,7 +34,7 @@ from services.identity.login_opening import Client, LoginOpeningService
 from services.identity.logins import LoginTokens
 from services.identity.proofs import PasswordProof, PasswordProofs
 from services.identity.security_notices import SecurityNoticesService
-from services.identity.user_rows import find_user_by_email
+from services.identity.user_rows import find_user_by_email, refuse_reserved
 from services.safety.barred_identifiers import BarredIdentifiers, Identifier
 
 #: Each repeat finds what another request has committed meanwhile: an account, a link, a removal.
@@ -132,10 +132,11 @@ class IdentityLoginService:
     ) -> IdentityProof | LinkingProof | None:
         """Return the proof of the account that has the identity, else of the one with its address; None without."""
         async with self._database.transaction() as db:
+            # In this order: of an account that is opened meanwhile the identity is seen wherever the address is.
+            user = await find_user_by_email(db, identity.email) if identity.email is not None else None
             row = await find_identity(db, identity)
             if row is not None:
                 return IdentityProof(row.user_id, identity, on_use)
-            user = await find_user_by_email(db, identity.email) if identity.email is not None else None
             if user is None:
                 return None
             is_linked = password is not None or await may_link_by_address(db, user, identity)
@@ -163,8 +164,9 @@ class IdentityLoginService:
             await use_id_token(db, identity)
             db.add(user)
             await db.flush()
+            await refuse_reserved(db, user.email)
             await self._barred.refuse_within(db, Identifier("email", user.email))
-            await self._barred.refuse_within(db, Identifier("identity", identity.provider, identity.subject))
+            await self._barred.refuse_within(db, Identifier("identity", identity.subject, identity.provider))
             db.add(Profile(user_id=user.id, last_active_at=utc_now()))
             row = await add_identity(db, user, identity, is_used=True)
             await on_use(db, row)
@@ -186,6 +188,9 @@ async def may_link_by_address(db: AsyncSession, user: User, identity: VerifiedId
     if user.email.encode().lower() != identity.email.encode().lower():  # ASCII alone
         return False
     other = select(LinkedIdentity.id).where(
-        col(LinkedIdentity.user_id) == user.id, LinkedIdentity.provider == identity.provider
+        LinkedIdentity.user_id == user.id,
+        LinkedIdentity.provider == identity.provider,
+        # This very one may be linked meanwhile.
+        LinkedIdentity.subject != identity.subject,
     )
     return (await db.exec(other.limit(1))).first() is None

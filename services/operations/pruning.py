@@ -44,6 +44,7 @@ class PruningService:
             ("email_verification_tokens", _TOKENS, "expires_at", mailed_tokens_after),
             ("account_deletion_tokens", _TOKENS, "expires_at", mailed_tokens_after),
             ("appeal_tokens", _TOKENS, "expires_at", mailed_tokens_after),
+            ("spent_tokens", _TOKENS, "expires_at", timedelta()),
             ("age_refusals", _TOKENS, "expires_at", timedelta()),
             ("barred_identifiers", "until < :before", "until", timedelta()),
             ("webhook_events", _EVENTS, "handled_at", webhook_events_after),

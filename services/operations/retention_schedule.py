@@ -85,6 +85,12 @@ def build_schedule(settings: Settings) -> list[RetentionRule]:
         ),
         RetentionRule("notifications", "Notifications", notifications, "From reading; achievements stay."),
         RetentionRule("logins", "Logins and devices", logins, "From the last use of the login."),
+        RetentionRule(
+            "login_methods",
+            "Passkeys, and identities at Google, Apple and other providers",
+            None,
+            "Until you remove them or delete your account.",
+        ),
         RetentionRule("second_factors", "Second factors of staff", None, "While the account belongs to staff."),
         RetentionRule("mailed_tokens", "Links in e-mails and refused logins", mailed, "From the expiry of the link."),
         RetentionRule(

@@ -1,8 +1,8 @@
-"""Identifiers with which no account can be opened: verified addresses of sanctioned accounts that were deleted.
+"""Identifiers with which no account can be opened: those of sanctioned accounts that were deleted.
 
-A deletion erases the address; a keyed hash of it stays while the sanction would last, and of a ban for a limited time,
-because the erasure may not end the sanction (GDPR, article 17(3)(e)). Addresses that were never verified may be of
-others, and are not kept.
+They are the verified address and the identities at providers. A deletion erases them; a keyed hash of each stays while
+the sanction would last, and of a ban for a limited time, because the erasure may not end the sanction (GDPR, article
+17(3)(e)). Addresses that were never verified may be of others, and are not kept.
 """
 
 from __future__ import annotations
@@ -20,15 +20,21 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 import errors
 from adapters.database import Database
 from instants import format_instant
-from models import BarredIdentifier, Sanction, SanctionKind, User, email_addresses
+from models import BarredIdentifier, LinkedIdentity, Sanction, SanctionKind, User, email_addresses
 from services.safety.standings import read_sanction_in_force
 
 
 class Identifier(NamedTuple):
-    """What a learner would register with again: an address in any spelling."""
+    """What a learner would register with again: an address in any spelling, or the subject of a provider."""
 
-    kind: Literal["email"]
+    kind: Literal["email", "identity"]
     value: str
+    #: Of an identity.
+    provider: str = ""
+
+    @property
+    def noun(self) -> str:
+        return "address" if self.kind == "email" else "identity"
 
 
 class Bar(NamedTuple):
@@ -46,12 +52,20 @@ class BarredIdentifiers:
         self._ban_lifetime = ban_lifetime
 
     async def add_within(self, db: AsyncSession, user: User) -> None:
-        """Keep the verified address of a sanctioned account that the caller's transaction deletes."""
+        """Keep the identifiers of a sanctioned account that the caller's transaction deletes; call it before that."""
         sanction = await read_sanction_in_force(db, user.id)
-        if sanction is None or not user.is_verified:
+        if sanction is None:
             return
+        linked = await db.exec(select(LinkedIdentity).where(LinkedIdentity.user_id == user.id))
+        identifiers = [Identifier("identity", row.subject, row.provider) for row in linked]
+        if user.is_verified:
+            identifiers.append(Identifier("email", user.email))
+        for each in identifiers:
+            await self._keep(db, each, sanction)
+
+    async def _keep(self, db: AsyncSession, identifier: Identifier, sanction: Sanction) -> None:
         until = sanction.ends_at or sa.func.now() + self._ban_lifetime
-        first, *_ = self._hash(Identifier("email", user.email))
+        first, *_ = self._hash(identifier)
         values = {"identifier_hash": first, "sanction_id": sanction.id, "until": until}
         statement = insert(BarredIdentifier).values(id=sa.func.gen_random_uuid(), **values)
         await db.execute(
@@ -72,8 +86,8 @@ class BarredIdentifiers:
         is_ban = found.sanction.kind is SanctionKind.BAN
         # The request does not prove that the address is its sender's: neither reasons nor a token for an appeal.
         raise (errors.AccountBanned if is_ban else errors.AccountSuspended)(
-            f"An account with this address was {'banned' if is_ban else 'suspended'} and deleted. No account can be"
-            f" opened with it until {format_instant(found.until)}. To contest this, write to the operator: /contact"
+            f"An account with this {identifier.noun} was {'banned' if is_ban else 'suspended'} and deleted. No account"
+            f" can be opened with it until {format_instant(found.until)}. To contest this, write to the operator: /contact"
         )
 
     async def find(self, email: str) -> Bar:
@@ -99,7 +113,12 @@ class BarredIdentifiers:
 
     def _hash(self, identifier: Identifier) -> list[str]:
         """Return the hashes of an identifier, one with each key."""
-        value = f"{identifier.kind}\0{email_addresses.to_canonical(identifier.value)}".encode()
+        # Subjects are compared as they are: a provider may tell two apart by their case.
+        is_email = identifier.kind == "email"
+        named = (
+            email_addresses.to_canonical(identifier.value) if is_email else f"{identifier.provider}\0{identifier.value}"
+        )
+        value = f"{identifier.kind}\0{named}".encode()
         return [hmac.digest(key, value, "sha256").hex() for key in self._get_keys()]
 
 

@@ -425,6 +425,115 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/auth/id-token": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Log in with an ID token of Google, Apple or another provider
+         * @description The token's provider and subject name the identity, and its address never does. An identity that is not linked yet is
+         *     linked to the account with its address, where the provider vouches for the address and the account has verified it;
+         *     else the response is 409 `password_required`: send the same again with `password`, and the identity is linked. Where
+         *     no account has the address one is opened; it is verified under the same condition, else a mail asks for that. A token
+         *     works once, and stays unused where the response is 409, `second_factor_required` or a wrong password.
+         */
+        post: operations["loginWithIdToken"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/auth/authorization": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Begin a login at a provider's web page
+         * @description For browsers, by an authorization code with PKCE (RFC 7636). Open `authorizationUrl` in the same window. The provider
+         *     redirects to `/oauth/callback` of `APP_URL` with `code` and `state`, for `POST /auth/authorization/token`, or with `error`.
+         *     The cookie keeps what this browser needs for that, for ten minutes.
+         */
+        post: operations["startAuthorization"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/auth/authorization/token": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Exchange the code of a provider's redirect for an ID token
+         * @description Works once, in the browser that began the login. Send the response's fields to `POST /auth/id-token`, or to
+         *     `POST /users/me/identities`, as an app sends those of a provider's SDK.
+         */
+        post: operations["exchangeAuthorizationCode"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/users/me/identities": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Link an identity to the account
+         * @description The identity then logs in to the account, whatever its address is. Ten identities at most. The owner gets a mail. An
+         *     identity that is linked to the account already is returned as it is.
+         */
+        post: operations["linkIdentity"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/users/me/identities/{identityId}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Remove an identity from the account
+         * @description It no longer logs in to the account. The last way to log in can be removed only while the address is verified, because a
+         *     code by e-mail then works. The owner gets a mail.
+         */
+        delete: operations["unlinkIdentity"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/users/me": {
         parameters: {
             query?: never;
@@ -2719,6 +2828,94 @@ export interface components {
          * @example 9f2c4e7a1b8d4f60a3c5e7092b6d8f14
          */
         IdTokenNonce: string;
+        /** @description An ID token with the nonce that it was requested with, and the device to log in. */
+        IdTokenLoginRequest: {
+            provider: components["schemas"]["IdentityProviderId"];
+            idToken: components["schemas"]["IdToken"];
+            nonce: components["schemas"]["IdTokenNonce"];
+            authorizationCode?: components["schemas"]["ProviderCode"];
+            grant?: components["schemas"]["IdentityGrant"];
+            /** @description Of the account with the token's address, after a response of `password_required`. */
+            password?: components["schemas"]["PresentPassword"];
+            /** @description As at `POST /auth/login`. */
+            secondFactorCode?: components["schemas"]["SecondFactorCode"];
+            deviceId: components["schemas"]["DeviceId"];
+            platform: components["schemas"]["PlatformInput"];
+        };
+        /** @description An ID token of the identity to link, and a proof of the account. */
+        IdentityRequest: {
+            provider: components["schemas"]["IdentityProviderId"];
+            idToken: components["schemas"]["IdToken"];
+            nonce: components["schemas"]["IdTokenNonce"];
+            authorizationCode?: components["schemas"]["ProviderCode"];
+            grant?: components["schemas"]["IdentityGrant"];
+            proof: components["schemas"]["Proof"];
+        };
+        /**
+         * @description `authorizationCode` of Apple's SDK. With it the account's authorization at Apple can be revoked when the account is deleted;
+         *     the codes of other providers are ignored.
+         * @example c6a0b8f3e1d24c7f9.0.mrzzy.Zm9yLXRoZS1leGFtcGxl
+         */
+        ProviderCode: string;
+        /**
+         * @description The `grant` of `POST /auth/authorization/token`, where that has one, in place of `authorizationCode`.
+         * @example eyJhbGciOiJSUzI1NiIsImtpZCI6ImtleS12MSJ9.eyJncmFudCI6ImZvci10aGUtZXhhbXBsZSJ9.Zm9yLXRoZS1leGFtcGxl
+         */
+        IdentityGrant: string;
+        /** @description An identity that logs in to the account. */
+        Identity: {
+            id: components["schemas"]["Id"];
+            provider: components["schemas"]["IdentityProviderId"];
+            /**
+             * @description The address in its last ID token, by which the owner recognises it; it need not be the account's.
+             * @example ada@example.com
+             */
+            email: string | null;
+            /**
+             * @description When it was linked.
+             * @example 2026-03-02T18:04:11.020Z
+             */
+            createdAt: components["schemas"]["Time"];
+            /**
+             * @description When it last logged in; null if it never did.
+             * @example 2026-03-09T07:30:00.000Z
+             */
+            lastUsedAt: components["schemas"]["NullableTime"];
+        };
+        /** @description The provider to log in at. */
+        AuthorizationRequest: {
+            /** @description One with `hasWebFlow` of `GET /auth/methods`. */
+            provider: components["schemas"]["IdentityProviderId"];
+        };
+        /** @description Where the browser goes on. */
+        Authorization: {
+            /**
+             * Format: uri
+             * @description The provider's page, with the parameters of this login.
+             * @example https://accounts.google.com/o/oauth2/v2/auth?response_type=code&client_id=web.example
+             */
+            authorizationUrl: string;
+        };
+        /** @description The parameters of the provider's redirect. */
+        AuthorizationCodeRequest: {
+            /**
+             * @description The authorization code.
+             * @example 4/0AX4XfWjYz
+             */
+            code: string;
+            /**
+             * @description The state, which is that of the cookie.
+             * @example 0mG1x3y2fP8sQv5nT7kLw9aBcDeFgHiJkLmNoPqRsTu
+             */
+            state: string;
+        };
+        /** @description What a login or a link takes. */
+        AuthorizationTokens: {
+            provider: components["schemas"]["IdentityProviderId"];
+            idToken: components["schemas"]["IdToken"];
+            nonce: components["schemas"]["IdTokenNonce"];
+            grant?: components["schemas"]["IdentityGrant"];
+        };
         /** @description A form with one file. */
         AvatarUpload: {
             /**
@@ -2793,6 +2990,8 @@ export interface components {
             age: components["schemas"]["ExportedAge"] | null;
             /** @description Consents that the user has given and withdrawn, the oldest first. */
             consents: components["schemas"]["ExportedConsent"][];
+            /** @description Identities at providers that are linked to the account. */
+            identities: components["schemas"]["Identity"][];
             /** @description Refresh tokens, also expired and revoked ones. */
             logins: components["schemas"]["ExportedLogin"][];
             /** @description Calls of the user, also matches that never became a call. */
@@ -5303,6 +5502,11 @@ export interface components {
          *     development, its name is `refresh_token`.
          */
         refreshCookie: string;
+        /**
+         * @description What `POST /auth/authorization` has set: browsers send it by themselves. Over http, in development, its name is
+         *     `authorization`.
+         */
+        authorizationCookie: string;
         /** @description Stripe's signature of the body; required for its events. */
         stripeSignature: string;
         /** @description Razorpay's signature of the body; required for its events. */
@@ -5355,6 +5559,10 @@ export interface components {
         SetCookie: string;
         /** @description Deletes the refresh cookie of web clients. */
         ClearCookie: string;
+        /** @description What this browser needs to go on, as `__Host-authorization`; over http, in development, as `authorization`. */
+        AuthorizationCookie: string;
+        /** @description Deletes the cookie of `POST /auth/authorization`. */
+        ClearAuthorizationCookie: string;
         /** @description Id of the request in the logs; the `X-Request-Id` of the request, if it has one. */
         XRequestId: string;
         /** @description Seconds to wait before the request is sent again; with 429, 503 and `idempotency_in_flight`. */
@@ -5491,6 +5699,15 @@ export type IdTokenProof = components['schemas']['IdTokenProof'];
 export type IdentityProviderId = components['schemas']['IdentityProviderId'];
 export type IdToken = components['schemas']['IdToken'];
 export type IdTokenNonce = components['schemas']['IdTokenNonce'];
+export type IdTokenLoginRequest = components['schemas']['IdTokenLoginRequest'];
+export type IdentityRequest = components['schemas']['IdentityRequest'];
+export type ProviderCode = components['schemas']['ProviderCode'];
+export type IdentityGrant = components['schemas']['IdentityGrant'];
+export type Identity = components['schemas']['Identity'];
+export type AuthorizationRequest = components['schemas']['AuthorizationRequest'];
+export type Authorization = components['schemas']['Authorization'];
+export type AuthorizationCodeRequest = components['schemas']['AuthorizationCodeRequest'];
+export type AuthorizationTokens = components['schemas']['AuthorizationTokens'];
 export type AvatarUpload = components['schemas']['AvatarUpload'];
 export type Avatar = components['schemas']['Avatar'];
 export type PublicProfile = components['schemas']['PublicProfile'];
@@ -5671,6 +5888,7 @@ export type ParameterUploadId = components['parameters']['uploadId'];
 export type ParameterDeviceId = components['parameters']['deviceId'];
 export type ParameterDocument = components['parameters']['document'];
 export type ParameterRefreshCookie = components['parameters']['refreshCookie'];
+export type ParameterAuthorizationCookie = components['parameters']['authorizationCookie'];
 export type ParameterStripeSignature = components['parameters']['stripeSignature'];
 export type ParameterRazorpaySignature = components['parameters']['razorpaySignature'];
 export type ParameterRazorpayEventId = components['parameters']['razorpayEventId'];
@@ -5692,6 +5910,8 @@ export type HeaderEntityTag = components['headers']['EntityTag'];
 export type HeaderContentDisposition = components['headers']['ContentDisposition'];
 export type HeaderSetCookie = components['headers']['SetCookie'];
 export type HeaderClearCookie = components['headers']['ClearCookie'];
+export type HeaderAuthorizationCookie = components['headers']['AuthorizationCookie'];
+export type HeaderClearAuthorizationCookie = components['headers']['ClearAuthorizationCookie'];
 export type HeaderXRequestId = components['headers']['XRequestId'];
 export type HeaderRetryAfter = components['headers']['RetryAfter'];
 export type HeaderRateLimitPolicy = components['headers']['RateLimitPolicy'];
@@ -6378,6 +6598,219 @@ export interface operations {
             401: components["responses"]["Unauthorized"];
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
+            429: components["responses"]["TooManyRequests"];
+            503: components["responses"]["ServiceUnavailable"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    loginWithIdToken: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["IdTokenLoginRequest"];
+            };
+        };
+        responses: {
+            /** @description This device is logged in. */
+            200: {
+                headers: {
+                    "Set-Cookie": components["headers"]["SetCookie"];
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AuthTokens"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            /** @description No valid access token or credentials. */
+            401: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "Retry-After": components["headers"]["RetryAfter"];
+                    "WWW-Authenticate": components["headers"]["WwwAuthenticate"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The account is not allowed to do this. */
+            403: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "Retry-After": components["headers"]["RetryAfter"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            409: components["responses"]["Conflict"];
+            429: components["responses"]["TooManyRequests"];
+            503: components["responses"]["ServiceUnavailable"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    startAuthorization: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AuthorizationRequest"];
+            };
+        };
+        responses: {
+            /** @description The address at the provider. */
+            200: {
+                headers: {
+                    "Set-Cookie": components["headers"]["AuthorizationCookie"];
+                    "Cache-Control": components["headers"]["CachePolicy"];
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Authorization"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            429: components["responses"]["TooManyRequests"];
+            503: components["responses"]["ServiceUnavailable"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    exchangeAuthorizationCode: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: {
+                /**
+                 * @description What `POST /auth/authorization` has set: browsers send it by themselves. Over http, in development, its name is
+                 *     `authorization`.
+                 */
+                "__Host-authorization"?: components["parameters"]["authorizationCookie"];
+            };
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AuthorizationCodeRequest"];
+            };
+        };
+        responses: {
+            /** @description The ID token, and the nonce that it has. */
+            200: {
+                headers: {
+                    "Set-Cookie": components["headers"]["ClearAuthorizationCookie"];
+                    "Cache-Control": components["headers"]["CachePolicy"];
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AuthorizationTokens"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            403: components["responses"]["Forbidden"];
+            429: components["responses"]["TooManyRequests"];
+            503: components["responses"]["ServiceUnavailable"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    linkIdentity: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["IdentityRequest"];
+            };
+        };
+        responses: {
+            /** @description The identity is linked. */
+            201: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Identity"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            /** @description The state of the resource does not allow this; the code says which state. */
+            409: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "Retry-After": components["headers"]["RetryAfter"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            429: components["responses"]["TooManyRequests"];
+            503: components["responses"]["ServiceUnavailable"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    unlinkIdentity: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id of the identity. */
+                identityId: components["schemas"]["Id"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The identity is removed. */
+            204: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            404: components["responses"]["NotFound"];
+            /** @description The state of the resource does not allow this; the code says which state. */
+            409: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "Retry-After": components["headers"]["RetryAfter"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             429: components["responses"]["TooManyRequests"];
             503: components["responses"]["ServiceUnavailable"];
             default: components["responses"]["Problem"];
