@@ -96,14 +96,7 @@ class EmailChangesService:
             async with self._database.transaction() as db:
                 user = await lock_active_user(db, uuid.UUID(user_id))
                 await checked.use(db)
-                change = EmailChange(
-                    user_id=user.id,
-                    old_email=user.email,
-                    old_canonical=user.email_canonical,
-                    new_email=checked.email,
-                    was_verified=user.is_verified,
-                )
-                change.token_hash = hash_token(self._derive_token(change.id))
+                old, could_undo = (user.email, user.email_canonical), user.is_verified
                 _set_address(user, checked.email)
                 db.add(user)
                 await db.flush()
@@ -111,10 +104,10 @@ class EmailChangesService:
                 await self._barred.refuse_within(db, Identifier("email", user.email))
                 is_return = await _end_detour(db, user)
                 # An address that was never verified may be of a stranger, who must not get the account by the link.
-                await _add_change(db, change, can_be_undone=change.was_verified and not is_return)
+                change_id = await self._add_change(db, user, *old, can_be_undone=could_undo and not is_return)
                 await forget_mailed(db, user.id)
                 await self._notices.audit_change(db, user.id, user.id, "email_change")
-                await self._jobs.enqueue(db, send_email_change_mails, change_id=str(change.id))
+                await self._jobs.enqueue(db, send_email_change_mails, change_id=str(change_id))
         except IntegrityError:
             raise errors.EmailTaken() from None
 
@@ -160,6 +153,26 @@ class EmailChangesService:
         log.info("email_change_undone user_id=%s", user.id)
         await self._logins.publish_ended(ended)
 
+    async def _add_change(
+        self, db: AsyncSession, user: User, old_email: str, old_canonical: str, *, can_be_undone: bool
+    ) -> uuid.UUID:
+        change_id = uuid.uuid4()
+        # Not `now()`, when this transaction began: another one, which it has waited for, may have begun later.
+        at = (await db.execute(sa.select(sa.func.clock_timestamp()))).scalar_one()
+        change = EmailChange(
+            id=change_id,
+            user_id=user.id,
+            old_email=old_email,
+            old_canonical=old_canonical,
+            new_email=user.email,
+            token_hash=hash_token(self._derive_token(change_id)),
+            undo_until=at + UNDO_LIFETIME if can_be_undone else at,
+            created_at=at,
+        )
+        db.add(change)
+        await db.flush()
+        return change_id
+
     def _derive_token(self, change_id: uuid.UUID) -> str:
         """Derive the token of a change's link: each attempt at its mail has the same one, and no row or job has it."""
         digest = hmac.digest(self._get_key(), str(change_id).encode(), "sha256")
@@ -169,14 +182,6 @@ class EmailChangesService:
 def _set_address(user: User, email: str) -> None:
     """Set an address that its owner has shown to be theirs."""
     user.email, user.email_canonical, user.is_verified = email, email_addresses.to_canonical(email), True
-
-
-async def _add_change(db: AsyncSession, change: EmailChange, *, can_be_undone: bool) -> None:
-    values = change.model_dump(exclude={"undo_until", "undone_at", "created_at"})
-    # Not `now()`, when this transaction began: another one, which it has waited for, may have begun later.
-    at = (await db.execute(sa.select(sa.func.clock_timestamp()))).scalar_one()
-    until = at + UNDO_LIFETIME if can_be_undone else at
-    await db.execute(sa.insert(EmailChange).values(**values, undo_until=until, created_at=at))
 
 
 async def _mark_undone(db: AsyncSession, change: EmailChange, *conditions: sa.ColumnElement[bool]) -> None:

@@ -80,9 +80,9 @@ _TEXTS: dict[str, ChangeText] = {
     "email_change": ChangeText("email.change", "The e-mail address of your account was changed."),
     "email_undo": ChangeText(
         "email.undo",
-        "A change of the e-mail address of your account was undone, with the link that the earlier address had got. All"
-        " devices were signed out, and the password was removed, with the passkeys and linked identities that were"
-        ' added lately. Sign in with a code by e-mail, or set a new password with the link "Forgot your password?".',
+        "A change of the e-mail address of your account was undone, with the link that the earlier address had. All"
+        " devices were signed out. The password was removed, and so were passkeys and linked identities that were added"
+        ' lately. Sign in with a code by e-mail, or set a new password with the link "I forgot my password".',
     ),
     "credentials_remove": ChangeText(
         "credentials.remove",
