@@ -42,11 +42,16 @@ from services.calls.rooms import LUA_DIRECTORY, Rooms
 from services.calls.signaling import SignalingService
 from services.calls.user_sockets import UserSocketsService
 from services.identity.account_deletion import AccountDeletionService
+from services.identity.address_claims import AddressClaims
 from services.identity.administrators import AdministratorsService
 from services.identity.authentication import AuthenticationService
 from services.identity.data_export import DataExportService
 from services.identity.deletion_links import DeletionLinksService
+from services.identity.email_changes import EmailChangesService
+from services.identity.email_code_logins import EmailCodeLoginsService
+from services.identity.email_codes import EmailCodeProofs, EmailCodesService
 from services.identity.email_verification import EmailVerificationService
+from services.identity.login_methods import LoginMethodsService, LoginOffer
 from services.identity.login_opening import LoginOpeningService
 from services.identity.login_revocations import LoginRevocations
 from services.identity.logins import LoginsService
@@ -190,10 +195,18 @@ class Container:
         self.barred_identifiers = BarredIdentifiers(
             self.database, lambda: _read_identifier_keys(settings), settings.retain_barred_addresses_for
         )
+        keys = KeyFiles(settings)
+        self.email_codes = EmailCodesService(
+            self.database,
+            self.jobs,
+            self._mailer,
+            lambda: keys.derive_secret("codes in e-mails"),
+            settings.app_url,
+            is_offered=settings.email_codes,
+        )
         password_proofs = PasswordProofs(self.database, self._passwords)
         passkey_challenges = PasskeyChallenges(find_relying_party(settings), self._tokens)
         passkey_proofs = PasskeyProofs(self.database, passkey_challenges)
-        self.proofs = ProofsService({"password": password_proofs, "passkey": passkey_proofs})
         self.login_opening = LoginOpeningService(self.database, self.logins, self.second_factors, passkey_proofs)
         self.passkeys = PasskeysService(
             self.database,
@@ -203,6 +216,13 @@ class Container:
             self.login_opening,
             self.second_factors,
             self.security_notices,
+        )
+        self.proofs = ProofsService(
+            {
+                "password": password_proofs,
+                "emailCode": EmailCodeProofs(self.database, self.email_codes, self.rate_limiter),
+                "passkey": passkey_proofs,
+            }
         )
         self.authentication = AuthenticationService(
             self.database,
@@ -214,8 +234,34 @@ class Container:
             self.jobs,
             self.barred_identifiers,
         )
+        claims = AddressClaims(self.logins, self.security_notices)
+        self.email_code_logins = EmailCodeLoginsService(
+            self.database, self.email_codes, claims, self.logins, self.login_opening, self.barred_identifiers
+        )
         self.passwords = PasswordsService(
-            self.database, self._passwords, self.logins, self.jobs, self._mailer, settings.app_url
+            self.database,
+            self._passwords,
+            self.logins,
+            claims,
+            self.security_notices,
+            self.jobs,
+            self._mailer,
+            settings.app_url,
+        )
+        self.email_changes = EmailChangesService(
+            self.database,
+            self.email_codes,
+            self.logins,
+            self.security_notices,
+            self.barred_identifiers,
+            self.jobs,
+            self._mailer,
+            lambda: keys.derive_secret("undoing of e-mail changes"),
+            settings.app_url,
+        )
+        self.login_methods = LoginMethodsService(
+            self.database,
+            LoginOffer(has_email_codes=settings.email_codes, passkey_domain=self.passkeys.rp_id, providers=()),
         )
         self.email_verification = EmailVerificationService(self.database, self.jobs, self._mailer, settings.app_url)
         self.administrators = AdministratorsService(

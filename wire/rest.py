@@ -399,6 +399,48 @@ IdToken: TypeAlias = str
 IdTokenNonce: TypeAlias = str
 
 
+class PasskeyOffer(TypedDict):
+    isOffered: bool
+    rpId: str | None
+
+
+ProviderClientId: TypeAlias = str
+
+
+class EmailCodeRequest(TypedDict):
+    email: Email
+    deviceId: NotRequired[DeviceId]
+    deviceProof: NotRequired[DeviceProof]
+
+
+class EmailChallenge(TypedDict):
+    challengeId: EmailChallengeId
+    expiresInSeconds: int
+
+
+class Identity(TypedDict):
+    id: Id
+    provider: IdentityProviderId
+    email: str | None
+    createdAt: Time
+    lastUsedAt: NullableTime | None
+
+
+class UndoableEmailChange(TypedDict):
+    oldEmail: Email
+    changedAt: Time
+    undoUntil: Time
+
+
+class EmailChangeConfirmation(TypedDict):
+    challengeId: EmailChallengeId
+    code: EmailCode
+
+
+class EmailChangeUndoRequest(TypedDict):
+    token: EmailToken
+
+
 class AvatarUpload(TypedDict):
     file: str
 
@@ -434,6 +476,20 @@ class Block(TypedDict):
 class BlockPage(TypedDict):
     items: list[Block]
     nextCursor: NextCursor | None
+
+
+class ExportedIdentity(TypedDict):
+    provider: IdentityProviderId
+    subject: str
+    email: str | None
+    createdAt: Time
+    lastUsedAt: NullableTime | None
+
+
+class ExportedEmailChange(TypedDict):
+    oldEmail: Email
+    newEmail: Email
+    changedAt: Time
 
 
 class ExportedAge(TypedDict):
@@ -1120,6 +1176,32 @@ class IdTokenProof(TypedDict):
     nonce: IdTokenNonce
 
 
+class ProviderClientIds(TypedDict):
+    ios: list[ProviderClientId]
+    android: list[ProviderClientId]
+    web: list[ProviderClientId]
+
+
+class EmailCodeLoginRequest(TypedDict):
+    challengeId: EmailChallengeId
+    email: Email
+    code: EmailCode
+    deviceId: DeviceId
+    platform: Platform
+    deviceProof: NotRequired[DeviceProof]
+    secondFactorCode: NotRequired[SecondFactorCode]
+    secondFactorPasskey: NotRequired[PasskeyProof]
+
+
+class MyLoginMethods(TypedDict):
+    email: Email
+    isVerified: bool
+    hasPassword: bool
+    identities: list[Identity]
+    passkeys: list[Passkey]
+    undoableEmailChange: UndoableEmailChange | None
+
+
 class ExportedDispute(TypedDict):
     id: DisputeId
     orderId: OrderId
@@ -1426,13 +1508,29 @@ class PasskeyRegistrationRequest(TypedDict):
     proof: Proof
 
 
+class ProviderOffer(TypedDict):
+    provider: IdentityProviderId
+    name: str
+    hasWebFlow: bool
+    clientIds: ProviderClientIds
+
+
+class PasswordChangeRequest(TypedDict):
+    newPassword: Password
+    proof: Proof
+
+
+class EmailChangeRequest(TypedDict):
+    newEmail: Email
+    proof: Proof
+
+
 class DataExport(TypedDict):
     exportedAt: Time
     me: Me
     age: ExportedAge | None
     consents: list[ExportedConsent]
     logins: list[ExportedLogin]
-    passkeys: list[Passkey]
     calls: list[ExportedCall]
     ratings: list[ExportedRating]
     reports: list[Report]
@@ -1445,6 +1543,9 @@ class DataExport(TypedDict):
     notifications: list[Notification]
     pushDevices: list[ExportedPushDevice]
     sanctions: list[Sanction]
+    identities: list[ExportedIdentity]
+    passkeys: list[Passkey]
+    emailChanges: list[ExportedEmailChange]
 
 
 class AdminStats(TypedDict):
@@ -1500,3 +1601,10 @@ class AdminUserDetail(TypedDict):
 class DeleteMeRequest(TypedDict):
     password: NotRequired[PresentPassword]
     proof: NotRequired[Proof]
+
+
+class LoginMethods(TypedDict):
+    password: bool
+    emailCode: bool
+    passkeys: PasskeyOffer
+    providers: list[ProviderOffer]

@@ -2,6 +2,8 @@
 
 from models import (
     AccountDeletionToken,
+    EmailChange,
+    EmailCode,
     EmailVerificationToken,
     Passkey,
     PasswordResetToken,
@@ -12,10 +14,12 @@ from models import (
     User,
 )
 
-TAGS = ("auth", "passkeys", "users")
+TAGS = ("auth", "passkeys", "account", "users")
 EVENTS: tuple[str, ...] = ()
 MODELS = (
     AccountDeletionToken,
+    EmailChange,
+    EmailCode,
     EmailVerificationToken,
     Passkey,
     PasswordResetToken,
@@ -27,6 +31,8 @@ MODELS = (
 )
 JOBS = (
     "auth.send_deletion_link",
+    "auth.send_email_change",
+    "auth.send_email_code",
     "auth.send_password_reset",
     "auth.send_security_notice",
     "auth.send_verification",

@@ -15,22 +15,21 @@ from adapters.jobs import Jobs
 from adapters.storage import Storage
 from instants import utc_now
 from models import (
-    AccountDeletionToken,
     AgeBand,
     Appeal,
     AppealToken,
     Block,
-    EmailVerificationToken,
+    EmailChange,
+    EmailCode,
     LessonProgress,
     Notification,
-    PasswordResetToken,
     Profile,
     RefreshToken,
     Report,
     Sanction,
 )
+from services.identity.address_claims import forget_mailed, remove_login_methods
 from services.identity.logins import LoginsService
-from services.identity.passkeys import remove_passkeys_within
 from services.identity.profiles import enqueue_avatar_deletion
 from services.identity.proofs import Proof
 from services.identity.user_rows import lock_active_user, lock_user, lock_user_and_profile
@@ -92,7 +91,7 @@ class AccountDeletionService:
         ended = await self._logins.end_all_within(db, user_id)
         await self._barred.add_within(db, user)
         await _delete_rows(db, user_id)
-        await remove_passkeys_within(db, user_id)
+        await db.execute(sa.delete(EmailCode).where(col(EmailCode.email_canonical) == user.email_canonical))
         await self._jobs.forget(db, email=user.email_canonical, user_id=str(user_id))
         await erase_profile(db, self._jobs, self._storage, profile)
         user.email = user.email_canonical = f"{user.id}@deleted.invalid"
@@ -117,8 +116,10 @@ async def _delete_rows(db: AsyncSession, user_id: uuid.UUID) -> None:
     """Delete the rows about a user that nothing else refers to, and the personal columns of those that stay."""
     # Refresh tokens stay until they expire: they are why access tokens of the account no longer work.
     await db.execute(sa.update(RefreshToken).where(col(RefreshToken.user_id) == user_id).values(device_id="deleted"))
-    for table in (PasswordResetToken, EmailVerificationToken, AccountDeletionToken, AppealToken, LessonProgress):
+    for table in (AppealToken, LessonProgress, EmailChange):
         await db.execute(sa.delete(table).where(col(table.user_id) == user_id))
+    await forget_mailed(db, user_id)
+    await remove_login_methods(db, user_id)
     await db.execute(sa.delete(Notification).where(col(Notification.user_id) == user_id))
     await db.execute(sa.delete(Block).where(sa.or_(col(Block.blocker_id) == user_id, col(Block.blocked_id) == user_id)))
     # Reports stay, to be reviewed without the words and the traits of their reporter. Locked in the order in which

@@ -18,8 +18,10 @@ from models import (
     Consent,
     DeviceToken,
     Dispute,
+    EmailChange,
     Enrollment,
     LessonProgress,
+    LinkedIdentity,
     Notification,
     Order,
     Passkey,
@@ -30,7 +32,6 @@ from models import (
     SessionRating,
     User,
 )
-from services.identity.passkeys import list_passkeys
 from services.identity.profiles import Me, ProfilesService
 from services.safety.standings import SanctionNotice
 
@@ -58,7 +59,9 @@ class DataExport:
     notifications: list[Notification]
     push_devices: list[DeviceToken]
     sanctions: list[SanctionNotice]
+    identities: list[LinkedIdentity]
     passkeys: list[Passkey]
+    email_changes: list[EmailChange]
 
 
 class DataExportService:
@@ -96,7 +99,11 @@ class DataExportService:
                 notifications=await read(Notification, col(Notification.user_id) == me, *newest_first),
                 push_devices=await read(DeviceToken, col(DeviceToken.user_id) == me),
                 sanctions=[SanctionNotice(*row) for row in (await db.execute(_select_sanctions(me))).all()],
-                passkeys=await list_passkeys(db, me),
+                identities=await read(
+                    LinkedIdentity, col(LinkedIdentity.user_id) == me, col(LinkedIdentity.created_at)
+                ),
+                passkeys=await read(Passkey, col(Passkey.user_id) == me, col(Passkey.created_at)),
+                email_changes=await read(EmailChange, col(EmailChange.user_id) == me, col(EmailChange.created_at)),
             )
 
 

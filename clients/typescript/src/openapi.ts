@@ -532,6 +532,181 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/auth/methods": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read the ways to log in that this installation offers
+         * @description For the first screen of an app: show a button for each provider with a client id of the platform. Passwords always work.
+         *     Changes with the settings of the deployment.
+         */
+        get: operations["getLoginMethods"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/auth/email-code": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Request a code by e-mail
+         * @description A mail with six digits goes to every address, whether or not it has an account, and the response is the same. The code works
+         *     for ten minutes, once, with the `challengeId` of this response alone: for a login, or as a proof (`emailCode`). Another
+         *     request gets another code; the earlier one keeps working. 404 where `GET /auth/methods` does not offer codes. With a
+         *     `deviceProof` the requests of a device that has logged in before are counted separately.
+         */
+        post: operations["requestEmailCode"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/auth/email-code/login": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Log in on a device with a code by e-mail
+         * @description Also verifies the address, and opens an account where it has none. A code may be tried five times. Where the address was not
+         *     verified before, the account's password, passkeys, identities and other logins are removed, because another person may have
+         *     set them up; a mail says so. `email_taken`: an account that had this address until lately can get it back.
+         *     `second_factor_required` as at `POST /auth/login`: send all again with a code of the authenticator app.
+         *     With a `deviceProof` the wrong codes of a device that has logged in before are counted separately.
+         */
+        post: operations["loginWithEmailCode"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/auth/email-change/undo": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Undo a change of an account's address
+         * @description With the token of the mail to the old address, for 72 hours. The account gets that address back; changes that came later are
+         *     undone too. All devices are logged out. The password is removed, and so are passkeys and identities that were added within
+         *     72 hours before the change or since: whoever has changed the address may know them. Log in with a code by e-mail, or reset
+         *     the password.
+         */
+        post: operations["undoEmailChange"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/users/me/login-methods": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read the ways to log in to the user's account
+         * @description For the account page, beside `GET /auth/devices`. A code by e-mail works too, where the installation offers it.
+         */
+        get: operations["getMyLoginMethods"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/users/me/password": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Set a new password
+         * @description The proof is the present password where the account has one, else any other. The account's other logins are revoked, links
+         *     that were mailed to reset the password stop working, and a mail says so.
+         */
+        put: operations["changePassword"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/users/me/email-change": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Request a change of the account's address
+         * @description A code goes to the new address, and a notice to the present one. The response does not show whether the new address has
+         *     another account. A new request invalidates the code of the one before.
+         */
+        post: operations["requestEmailChange"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/users/me/email-change/confirmation": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Change the account's address with the code that went to it
+         * @description The new address is verified by this. Both addresses get a mail; with the link of the old one's, `/undo-email-change?token=`,
+         *     the change can be undone for 72 hours, if the old address was verified. All devices stay logged in; the claim `email` of
+         *     access tokens is the old address until they are refreshed, and so is the account of a `deviceProof`.
+         */
+        post: operations["confirmEmailChange"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/users/me": {
         parameters: {
             query?: never;
@@ -2898,6 +3073,163 @@ export interface components {
          * @example 9f2c4e7a1b8d4f60a3c5e7092b6d8f14
          */
         IdTokenNonce: string;
+        /** @description Ways to log in that this installation offers. */
+        LoginMethods: {
+            /**
+             * @description Whether passwords log in: always.
+             * @example true
+             */
+            password: boolean;
+            /**
+             * @description Whether codes by e-mail log in.
+             * @example true
+             */
+            emailCode: boolean;
+            passkeys: components["schemas"]["PasskeyOffer"];
+            /** @description Identity providers, in the order in which to show them. */
+            providers: components["schemas"]["ProviderOffer"][];
+        };
+        /** @description Whether passkeys log in, and the domain that they are of. */
+        PasskeyOffer: {
+            /**
+             * @description Whether passkeys log in.
+             * @example true
+             */
+            isOffered: boolean;
+            /**
+             * @description The relying party's id (WebAuthn), with which apps are associated; null where passkeys are not offered.
+             * @example parlance.example
+             */
+            rpId: string | null;
+        };
+        /** @description An identity provider. */
+        ProviderOffer: {
+            provider: components["schemas"]["IdentityProviderId"];
+            /**
+             * @description The provider's name for people.
+             * @example Google
+             */
+            name: string;
+            /**
+             * @description Whether `POST /auth/authorization` works with it.
+             * @example true
+             */
+            hasWebFlow: boolean;
+            clientIds: components["schemas"]["ProviderClientIds"];
+        };
+        /** @description Clients that the provider's ID tokens may be issued to, by platform. */
+        ProviderClientIds: {
+            /** @description Of iOS apps. */
+            ios: components["schemas"]["ProviderClientId"][];
+            /** @description Of Android apps. */
+            android: components["schemas"]["ProviderClientId"][];
+            /** @description Of web pages. */
+            web: components["schemas"]["ProviderClientId"][];
+        };
+        /**
+         * @description A client id at the provider.
+         * @example app.parlance.ios
+         */
+        ProviderClientId: string;
+        /** @description The address to mail a code to. */
+        EmailCodeRequest: {
+            email: components["schemas"]["Email"];
+            deviceId?: components["schemas"]["DeviceId"];
+            /** @description The newest `deviceProof` of the device that `deviceId` names, which it had from an earlier login. */
+            deviceProof?: components["schemas"]["DeviceProof"];
+        };
+        /** @description The requested code's challenge. It is stored by who requested the code, and shown to nobody. */
+        EmailChallenge: {
+            challengeId: components["schemas"]["EmailChallengeId"];
+            /**
+             * Format: int32
+             * @description How long the code works.
+             * @example 600
+             */
+            expiresInSeconds: number;
+        };
+        /** @description A code by e-mail, and the device to log in. */
+        EmailCodeLoginRequest: {
+            challengeId: components["schemas"]["EmailChallengeId"];
+            email: components["schemas"]["Email"];
+            code: components["schemas"]["EmailCode"];
+            deviceId: components["schemas"]["DeviceId"];
+            platform: components["schemas"]["PlatformInput"];
+            /**
+             * @description The newest `deviceProof` of this device. With it the device's wrong codes are counted separately.
+             *     An expired one, or one of another account or device, is ignored.
+             */
+            deviceProof?: components["schemas"]["DeviceProof"];
+            /**
+             * @description Where staff have enrolled a second factor: the six digits that the authenticator app shows, or a recovery code. Without
+             *     a factor it is ignored.
+             */
+            secondFactorCode?: components["schemas"]["SecondFactorCode"];
+            /** @description Where staff have enrolled a second factor, a passkey of the account in place of the code. */
+            secondFactorPasskey?: components["schemas"]["PasskeyProof"];
+        };
+        /** @description Ways to log in to an account. */
+        MyLoginMethods: {
+            email: components["schemas"]["Email"];
+            /**
+             * @description Whether the address is verified.
+             * @example true
+             */
+            isVerified: boolean;
+            /**
+             * @description Whether the account has a password.
+             * @example true
+             */
+            hasPassword: boolean;
+            /** @description Linked identities, the oldest first. */
+            identities: components["schemas"]["Identity"][];
+            /** @description Passkeys, the oldest first. */
+            passkeys: components["schemas"]["Passkey"][];
+            /** @description The newest change of the address that its earlier address can undo; null without one. */
+            undoableEmailChange: components["schemas"]["UndoableEmailChange"] | null;
+        };
+        /** @description An identity at a provider, with which the account is logged in to. */
+        Identity: {
+            id: components["schemas"]["Id"];
+            provider: components["schemas"]["IdentityProviderId"];
+            /**
+             * @description The address at the provider, to recognise the identity by; null where the provider shares none.
+             * @example ada@example.com
+             */
+            email: string | null;
+            /** @description When it was linked. */
+            createdAt: components["schemas"]["Time"];
+            /** @description When it last logged in; null if it has not. */
+            lastUsedAt: components["schemas"]["NullableTime"];
+        };
+        /** @description A change of the address that its earlier address can undo. */
+        UndoableEmailChange: {
+            /** @description The earlier address. */
+            oldEmail: components["schemas"]["Email"];
+            /** @description When the address was changed. */
+            changedAt: components["schemas"]["Time"];
+            /** @description Until when the link in the mail works. */
+            undoUntil: components["schemas"]["Time"];
+        };
+        /** @description The new password, and a proof that the owner sets it. */
+        PasswordChangeRequest: {
+            newPassword: components["schemas"]["Password"];
+            proof: components["schemas"]["Proof"];
+        };
+        /** @description The new address, and a proof that the owner changes it. */
+        EmailChangeRequest: {
+            newEmail: components["schemas"]["Email"];
+            proof: components["schemas"]["Proof"];
+        };
+        /** @description The code that went to the new address. */
+        EmailChangeConfirmation: {
+            challengeId: components["schemas"]["EmailChallengeId"];
+            code: components["schemas"]["EmailCode"];
+        };
+        /** @description The token of the mail to the old address. */
+        EmailChangeUndoRequest: {
+            token: components["schemas"]["EmailToken"];
+        };
         /** @description A form with one file. */
         AvatarUpload: {
             /**
@@ -2974,8 +3306,6 @@ export interface components {
             consents: components["schemas"]["ExportedConsent"][];
             /** @description Refresh tokens, also expired and revoked ones. */
             logins: components["schemas"]["ExportedLogin"][];
-            /** @description Passkeys of the account. */
-            passkeys: components["schemas"]["Passkey"][];
             /** @description Calls of the user, also matches that never became a call. */
             calls: components["schemas"]["ExportedCall"][];
             /** @description Ratings that the user has given. */
@@ -3000,6 +3330,39 @@ export interface components {
             pushDevices: components["schemas"]["ExportedPushDevice"][];
             /** @description Sanctions of the account with their appeals, as the user reads them. */
             sanctions: components["schemas"]["Sanction"][];
+            /** @description Linked identities. */
+            identities: components["schemas"]["ExportedIdentity"][];
+            /** @description Passkeys, without their keys. */
+            passkeys: components["schemas"]["Passkey"][];
+            /** @description Changes of the address that are kept until they can no longer be undone. */
+            emailChanges: components["schemas"]["ExportedEmailChange"][];
+        };
+        /** @description An identity at a provider. */
+        ExportedIdentity: {
+            provider: components["schemas"]["IdentityProviderId"];
+            /**
+             * @description The provider's id of the user.
+             * @example 110169484474386276334
+             */
+            subject: string;
+            /**
+             * @description The address at the provider; null where it shares none.
+             * @example ada@example.com
+             */
+            email: string | null;
+            /** @description When it was linked. */
+            createdAt: components["schemas"]["Time"];
+            /** @description When it last logged in; null if it has not. */
+            lastUsedAt: components["schemas"]["NullableTime"];
+        };
+        /** @description A change of the account's address. */
+        ExportedEmailChange: {
+            /** @description The earlier address. */
+            oldEmail: components["schemas"]["Email"];
+            /** @description The later address. */
+            newEmail: components["schemas"]["Email"];
+            /** @description When the address was changed. */
+            changedAt: components["schemas"]["Time"];
         };
         /** @description What is known of the user's age. */
         ExportedAge: {
@@ -5680,12 +6043,29 @@ export type IdTokenProof = components['schemas']['IdTokenProof'];
 export type IdentityProviderId = components['schemas']['IdentityProviderId'];
 export type IdToken = components['schemas']['IdToken'];
 export type IdTokenNonce = components['schemas']['IdTokenNonce'];
+export type LoginMethods = components['schemas']['LoginMethods'];
+export type PasskeyOffer = components['schemas']['PasskeyOffer'];
+export type ProviderOffer = components['schemas']['ProviderOffer'];
+export type ProviderClientIds = components['schemas']['ProviderClientIds'];
+export type ProviderClientId = components['schemas']['ProviderClientId'];
+export type EmailCodeRequest = components['schemas']['EmailCodeRequest'];
+export type EmailChallenge = components['schemas']['EmailChallenge'];
+export type EmailCodeLoginRequest = components['schemas']['EmailCodeLoginRequest'];
+export type MyLoginMethods = components['schemas']['MyLoginMethods'];
+export type Identity = components['schemas']['Identity'];
+export type UndoableEmailChange = components['schemas']['UndoableEmailChange'];
+export type PasswordChangeRequest = components['schemas']['PasswordChangeRequest'];
+export type EmailChangeRequest = components['schemas']['EmailChangeRequest'];
+export type EmailChangeConfirmation = components['schemas']['EmailChangeConfirmation'];
+export type EmailChangeUndoRequest = components['schemas']['EmailChangeUndoRequest'];
 export type AvatarUpload = components['schemas']['AvatarUpload'];
 export type Avatar = components['schemas']['Avatar'];
 export type PublicProfile = components['schemas']['PublicProfile'];
 export type Block = components['schemas']['Block'];
 export type BlockPage = components['schemas']['BlockPage'];
 export type DataExport = components['schemas']['DataExport'];
+export type ExportedIdentity = components['schemas']['ExportedIdentity'];
+export type ExportedEmailChange = components['schemas']['ExportedEmailChange'];
 export type ExportedAge = components['schemas']['ExportedAge'];
 export type ExportedConsent = components['schemas']['ExportedConsent'];
 export type ExportedDispute = components['schemas']['ExportedDispute'];
@@ -6813,6 +7193,277 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            429: components["responses"]["TooManyRequests"];
+            503: components["responses"]["ServiceUnavailable"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    getLoginMethods: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The ways to log in. */
+            200: {
+                headers: {
+                    "Cache-Control": components["headers"]["CachePolicy"];
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LoginMethods"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    requestEmailCode: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["EmailCodeRequest"];
+            };
+        };
+        responses: {
+            /** @description The mail is on its way. */
+            202: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EmailChallenge"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            404: components["responses"]["NotFound"];
+            429: components["responses"]["TooManyRequests"];
+            503: components["responses"]["ServiceUnavailable"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    loginWithEmailCode: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["EmailCodeLoginRequest"];
+            };
+        };
+        responses: {
+            /** @description This device is logged in. */
+            200: {
+                headers: {
+                    "Set-Cookie": components["headers"]["SetCookie"];
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AuthTokens"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            /** @description No valid access token or credentials. */
+            401: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "Retry-After": components["headers"]["RetryAfter"];
+                    "WWW-Authenticate": components["headers"]["WwwAuthenticate"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The account is not allowed to do this. */
+            403: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "Retry-After": components["headers"]["RetryAfter"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            429: components["responses"]["TooManyRequests"];
+            503: components["responses"]["ServiceUnavailable"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    undoEmailChange: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["EmailChangeUndoRequest"];
+            };
+        };
+        responses: {
+            /** @description The account has its earlier address. */
+            204: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["BadRequest"];
+            429: components["responses"]["TooManyRequests"];
+            503: components["responses"]["ServiceUnavailable"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    getMyLoginMethods: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The ways to log in. */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MyLoginMethods"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            503: components["responses"]["ServiceUnavailable"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    changePassword: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PasswordChangeRequest"];
+            };
+        };
+        responses: {
+            /** @description The password is set. This device stays logged in. */
+            204: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            429: components["responses"]["TooManyRequests"];
+            503: components["responses"]["ServiceUnavailable"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    requestEmailChange: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["EmailChangeRequest"];
+            };
+        };
+        responses: {
+            /** @description The mail with the code is on its way. */
+            202: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EmailChallenge"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            429: components["responses"]["TooManyRequests"];
+            503: components["responses"]["ServiceUnavailable"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    confirmEmailChange: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["EmailChangeConfirmation"];
+            };
+        };
+        responses: {
+            /** @description The account has the new address. */
+            204: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            /** @description The account is not allowed to do this. */
+            403: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "Retry-After": components["headers"]["RetryAfter"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            409: components["responses"]["Conflict"];
             429: components["responses"]["TooManyRequests"];
             503: components["responses"]["ServiceUnavailable"];
             default: components["responses"]["Problem"];
