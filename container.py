@@ -255,6 +255,13 @@ class Container:
             self.second_factors,
             self.security_notices,
         )
+        self.proofs = ProofsService(
+            {
+                "password": password_proofs,
+                "emailCode": EmailCodeProofs(self.database, self.email_codes, self.rate_limiter),
+                "passkey": passkey_proofs,
+            }
+        )
         self.authentication = AuthenticationService(
             self.database,
             self._passwords,
@@ -292,6 +299,10 @@ class Container:
             settings.app_url,
         )
         self.login_methods = LoginMethodsService(self.database, _build_login_offer(settings, self._identity_providers))
+        self.login_methods = LoginMethodsService(
+            self.database,
+            LoginOffer(has_email_codes=settings.email_codes, passkey_domain=self.passkeys.rp_id, providers=()),
+        )
         self.email_verification = EmailVerificationService(self.database, self.jobs, self._mailer, settings.app_url)
         self.administrators = AdministratorsService(
             self.database, self._passwords, self.logins, self.second_factors, self.security_notices, self.audit

@@ -17,7 +17,6 @@ from urllib.parse import urlsplit
 
 import cbor2
 import webauthn
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from webauthn.helpers import (
     base64url_to_bytes,
     bytes_to_base64url,
@@ -252,9 +251,10 @@ def _check_key(public_key: bytes) -> None:
     curve, size = _KEYS[members[COSEKey.KTY], members[COSEKey.ALG]]
     if len(members) != size or (curve is not None and members[COSEKey.CRV] != curve):
         raise ValueError("the key has another curve, or more members")
-    # Loading it fails for a point that is not on its curve.
-    key = decoded_public_key_to_cryptography(decode_credential_public_key(public_key))
-    if isinstance(key, RSAPublicKey):
-        is_fit = _MIN_RSA_BITS <= key.key_size <= _MAX_RSA_BITS
-        if not is_fit or key.public_numbers().e.bit_length() > _MAX_EXPONENT_BITS:
+    if curve is None:
+        modulus, exponent = (int.from_bytes(members[name]) for name in (COSEKey.N, COSEKey.E))
+        is_fit = _MIN_RSA_BITS <= modulus.bit_length() <= _MAX_RSA_BITS
+        if not is_fit or exponent.bit_length() > _MAX_EXPONENT_BITS:
             raise ValueError("the RSA key has another size")
+    # Fails for a point that is not on its curve.
+    decoded_public_key_to_cryptography(decode_credential_public_key(public_key))

@@ -29,7 +29,7 @@ async def request_email_code(services: Container, body: rest.EmailCodeRequest) -
 async def login_with_email_code(
     services: Container, request: Request, body: rest.EmailCodeLoginRequest
 ) -> tuple[rest.AuthTokens, dict[str, str]]:
-    client = Client(body["deviceId"], body["platform"], body.get("secondFactorCode"))
+    client = Client(body["deviceId"], body["platform"], body.get("secondFactorCode"), body.get("secondFactorPasskey"))
     with auth.describing_sanction():
         signed_in = await services.email_code_logins.login(body["challengeId"], body["email"], body["code"], client)
     return auth.tokens(services, request, signed_in)
