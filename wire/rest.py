@@ -439,16 +439,6 @@ class EmailChallenge(TypedDict):
     expiresInSeconds: int
 
 
-class EmailCodeLoginRequest(TypedDict):
-    challengeId: EmailChallengeId
-    email: Email
-    code: EmailCode
-    deviceId: DeviceId
-    platform: Platform
-    deviceProof: NotRequired[DeviceProof]
-    secondFactorCode: NotRequired[SecondFactorCode]
-
-
 class Identity(TypedDict):
     id: Id
     provider: IdentityProviderId
@@ -1228,6 +1218,17 @@ class ProviderClientIds(TypedDict):
     ios: list[ProviderClientId]
     android: list[ProviderClientId]
     web: list[ProviderClientId]
+
+
+class EmailCodeLoginRequest(TypedDict):
+    challengeId: EmailChallengeId
+    email: Email
+    code: EmailCode
+    deviceId: DeviceId
+    platform: Platform
+    deviceProof: NotRequired[DeviceProof]
+    secondFactorCode: NotRequired[SecondFactorCode]
+    secondFactorPasskey: NotRequired[PasskeyProof]
 
 
 class MyLoginMethods(TypedDict):

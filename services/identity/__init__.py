@@ -16,11 +16,7 @@ from models import (
     User,
 )
 
-<<<<<<< HEAD
 TAGS = ("auth", "identities", "passkeys", "account", "users")
-=======
-TAGS = ("auth", "passkeys", "account", "users")
->>>>>>> passkeys
 EVENTS: tuple[str, ...] = ()
 MODELS = (
     AccountDeletionToken,

@@ -1,8 +1,4 @@
-<<<<<<< HEAD
-"""Ways to log in: those that this installation offers, and those of an account."""
-=======
 """Ways to log in: those that this installation offers, and those of an account, of which one stays."""
->>>>>>> passkeys
 
 from __future__ import annotations
 
@@ -86,7 +82,6 @@ async def require_login_method(db: AsyncSession, user: User) -> None:
     )
     if not (await db.execute(sa.select(has_other))).scalar_one():
         raise errors.LastLoginMethod()
-<<<<<<< HEAD
 
 
 async def remove_login_methods(
@@ -102,5 +97,3 @@ async def remove_login_methods(
         passkeys &= col(Passkey.created_at) > since
     removed = (await db.execute(sa.delete(Passkey).where(passkeys).returning(col(Passkey.id)))).all()
     return bool(await grants.remove_within(db, identities) or removed)
-=======
->>>>>>> passkeys

@@ -1,13 +1,3 @@
-<<<<<<< HEAD
-// An authenticator that Chromium emulates: it keeps passkeys, and its user agrees at once.
-/** Give a page one of its own; return its CDP session and id. */
-export async function addAuthenticator(page) {
-  const session = await page.context().newCDPSession(page);
-  await session.send("WebAuthn.enable");
-  const options = { protocol: "ctap2", transport: "internal", hasResidentKey: true, hasUserVerification: true, isUserVerified: true, automaticPresenceSimulation: true };
-  const { authenticatorId } = await session.send("WebAuthn.addVirtualAuthenticator", { options });
-  return { session, authenticatorId };
-=======
 // Chromium's virtual authenticator (WebAuthn of the DevTools protocol): it makes real passkeys, and needs no finger.
 
 /** Give a page an authenticator like a phone's: on the device, with discoverable passkeys, and a user who is verified. */
@@ -28,5 +18,4 @@ export async function addAuthenticator(page, options = {}) {
     recognise: (isUserVerified) => session.send("WebAuthn.setUserVerified", { authenticatorId, isUserVerified }),
     remove: () => session.send("WebAuthn.removeVirtualAuthenticator", { authenticatorId }),
   };
->>>>>>> passkeys
 }

@@ -3336,6 +3336,8 @@ export interface components {
              *     a factor it is ignored.
              */
             secondFactorCode?: components["schemas"]["SecondFactorCode"];
+            /** @description Where staff have enrolled a second factor, a passkey of the account in place of the code. */
+            secondFactorPasskey?: components["schemas"]["PasskeyProof"];
         };
         /** @description Ways to log in to an account. */
         MyLoginMethods: {
