@@ -220,12 +220,10 @@ class Container:
         passkey_challenges = PasskeyChallenges(find_relying_party(settings), self._tokens)
         passkey_proofs = PasskeyProofs(self.database, passkey_challenges)
         self.proofs = ProofsService(
-            {
-                "password": password_proofs,
-                "emailCode": EmailCodeProofs(self.database, self.email_codes, self.rate_limiter),
-                "passkey": passkey_proofs,
-                "idToken": IdTokenProofs(self.database, id_tokens),
-            }
+            password_proofs,
+            EmailCodeProofs(self.database, self.email_codes, self.rate_limiter),
+            passkey_proofs,
+            IdTokenProofs(self.database, id_tokens),
         )
         self.login_opening = LoginOpeningService(self.database, self.logins, self.second_factors, passkey_proofs)
         self.identity_grants = IdentityGrantsService(
@@ -254,13 +252,6 @@ class Container:
             self.login_opening,
             self.second_factors,
             self.security_notices,
-        )
-        self.proofs = ProofsService(
-            {
-                "password": password_proofs,
-                "emailCode": EmailCodeProofs(self.database, self.email_codes, self.rate_limiter),
-                "passkey": passkey_proofs,
-            }
         )
         self.authentication = AuthenticationService(
             self.database,
@@ -299,10 +290,6 @@ class Container:
             settings.app_url,
         )
         self.login_methods = LoginMethodsService(self.database, _build_login_offer(settings, self._identity_providers))
-        self.login_methods = LoginMethodsService(
-            self.database,
-            LoginOffer(has_email_codes=settings.email_codes, passkey_domain=self.passkeys.rp_id, providers=()),
-        )
         self.email_verification = EmailVerificationService(self.database, self.jobs, self._mailer, settings.app_url)
         self.administrators = AdministratorsService(
             self.database, self._passwords, self.logins, self.second_factors, self.security_notices, self.audit

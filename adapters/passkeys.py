@@ -159,7 +159,7 @@ class RelyingParty:
     def verify_assertion(self, assertion: Assertion, challenge: bytes, public_key: bytes) -> VerifiedAssertion:
         """Verify a parsed answer with the key of its credential; raise PasskeyInvalid.
 
-        The counter is not compared here: whoever uses the result does that, where no other answer comes between.
+        The counter is not compared here: the user of the result does that, where no other answer comes between.
         """
         with _refusing():
             verified = webauthn.verify_authentication_response(

@@ -19,7 +19,6 @@ from adapters.identity_providers.documents import ALGORITHMS, Key
 from adapters.identity_providers.quirks import Quirks
 from adapters.ports import VerifiedIdentity
 from digests import compute_digest
-from models import email_addresses
 
 #: Accepted difference of clocks in seconds.
 LEEWAY_SECONDS = 30
@@ -150,10 +149,10 @@ def _read_time(claims: Mapping[str, Any], name: str) -> int:
 
 
 def _read_email(value: Any) -> str | None:
-    """Return the address as mail is sent to it; None where there is none, or mail programs would differ."""
+    """Return the address as the provider writes it; None where there is none."""
     if not isinstance(value, str) or len(value) > _MAX_EMAIL_LENGTH:
         return None
-    return email_addresses.to_deliverable(value)
+    return value
 
 
 def _is_trusted(email: str, claims: Mapping[str, Any], quirks: Quirks) -> bool:

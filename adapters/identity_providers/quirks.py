@@ -21,7 +21,7 @@ class Quirks:
     trusts_verified_email: bool = False
     #: Domains whose addresses the provider itself hands out, so that a verified one belongs to who logs in.
     own_domains: frozenset[str] = frozenset()
-    #: A claim that is there where the provider hosts the address, whatever its domain is.
+    #: A claim that is there where the provider hosts the address, of any domain.
     hosted_claim: str | None = None
     #: Whether deletion of an account has to revoke the authorization.
     revokes_grants: bool = False

@@ -28,6 +28,7 @@ from models import EmailCode, EmailCodePurpose, User, email_addresses
 from services.identity.email_verification import can_receive_mail, require_deliverable
 from services.identity.user_rows import find_user_by_email
 from services.messaging import emails
+from wire import rest
 
 CODE_LIFETIME = timedelta(minutes=10)
 #: Codes that may be tried for one challenge.
@@ -223,7 +224,7 @@ class EmailCodeProofs:
         self._codes = codes
         self._limiter = limiter
 
-    async def verify(self, user_id: uuid.UUID, body: dict[str, str]) -> EmailCodeProof:
+    async def verify(self, user_id: uuid.UUID, body: rest.EmailCodeProof) -> EmailCodeProof:
         """Verify a code of an account that is logged in; raise CodeInvalid, or RateLimited after too many wrong ones.
 
         The wrong ones of all operations count together: the operations alone would multiply the guesses.

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextlib import nullcontext
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import sqlalchemy as sa
 from sqlmodel import col
@@ -20,6 +19,7 @@ from services.identity.proofs import Proof
 from services.identity.second_factors import SecondFactorsService
 from services.identity.user_rows import lock_user
 from services.safety.standings import make_login_notice, read_sanction_in_force
+from wire import rest
 
 
 class Client(NamedTuple):
@@ -28,7 +28,7 @@ class Client(NamedTuple):
     device_id: str
     platform: str
     second_factor_code: str | None = None
-    second_factor_passkey: Mapping[str, Any] | None = None
+    second_factor_passkey: rest.PasskeyProof | None = None
 
 
 class _FactorEnrolled(Exception):

@@ -5,10 +5,9 @@ from __future__ import annotations
 import logging
 import secrets
 import uuid
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Literal
 
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -20,6 +19,7 @@ from adapters.tokens import AccessTokens
 from instants import utc_now
 from models import Passkey, User
 from services.identity.spent_tokens import spend_token
+from wire import rest
 
 log = logging.getLogger("parlance.accounts")
 
@@ -141,7 +141,7 @@ class PasskeyProofs:
         self._database = database
         self._challenges = challenges
 
-    async def verify(self, user_id: uuid.UUID, body: Mapping[str, Any]) -> PasskeyProof:
+    async def verify(self, user_id: uuid.UUID, body: rest.PasskeyProof) -> PasskeyProof:
         """Verify an answer of a passkey of an account; raise PasskeyInvalid."""
         proof = await self.identify(body["challengeToken"], body["credentialJson"])
         if proof.user_id != user_id:

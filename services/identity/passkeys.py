@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
@@ -22,6 +20,7 @@ from services.identity.proofs import Proof
 from services.identity.second_factors import SecondFactorsService
 from services.identity.security_notices import SecurityNoticesService
 from services.identity.user_rows import lock_active_user
+from wire import rest
 
 __all__ = ["PasskeysService", "list_passkeys", "remove_passkeys_within"]
 
@@ -64,7 +63,7 @@ class PasskeysService:
         """
         return await self._login_opening.open(await self._proofs.identify(challenge_token, credential_json), client)
 
-    async def prove_factor(self, identity: Identity, body: Mapping[str, Any]) -> AccessToken:
+    async def prove_factor(self, identity: Identity, body: rest.PasskeyProof) -> AccessToken:
         """Return an access token of the same login that has just proven a passkey as the second factor of staff.
 
         `body` is the schema `PasskeyProof`. Raises PasskeyInvalid.

@@ -114,7 +114,7 @@ class BarredIdentifiers:
 
     def _hash(self, identifier: Identifier) -> list[str]:
         """Return the hashes of an identifier, one with each key."""
-        # Subjects are compared as they are: a provider may tell two apart by their case.
+        # Subjects are compared as they are: two may differ by their case alone.
         is_email = identifier.kind == "email"
         named = (
             email_addresses.to_canonical(identifier.value) if is_email else f"{identifier.provider}\0{identifier.value}"

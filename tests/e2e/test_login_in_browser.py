@@ -59,5 +59,5 @@ async def test_learners_log_in_in_each_way(environment: dict[str, str], tmp_path
     seen = json.loads(done.stdout)
     assert seen["complaints"] == []
     assert seen["violations"] == []
-    assert "Your account has no password." in seen["afterUndo"], "whoever changed the address knew it"
+    assert "Your account has no password." in seen["afterUndo"], "who changed the address knew it"
     assert "Remove" not in seen["afterUndo"], "the passkey and the identity were added within three days"

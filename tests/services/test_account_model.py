@@ -27,6 +27,7 @@ from settings import Settings
 from testing.containers import running_container
 from testing.databases import own_database, query
 from testing.email_outbox import Outbox
+from wire import rest
 
 Result = TypeVar("Result")
 PEOPLE = (0, 1)
@@ -148,7 +149,7 @@ class Accounts(RuleBasedStateMachine):
             return self.attempt(self.services.proofs.verify(str(account.id), {"password": account.password}))
         if self.owner(account.mailbox) == person:
             challenge, code = self.get_code(account.mailbox)
-            body = {"emailCode": {"challengeId": challenge, "code": code}}
+            body: rest.Proof = {"emailCode": {"challengeId": challenge, "code": code}}
             return self.attempt(self.services.proofs.verify(str(account.id), body))
         return None
 
