@@ -56,6 +56,9 @@ class ProviderSettings:
 class IdentitySettings(BaseSettings):
     """The part of `Settings` about ways to log in. Client ids are of each platform, with commas between."""
 
+    #: Whether codes by e-mail log in.
+    email_codes: bool = True
+
     google_client_ids_ios: ClientIds = []
     google_client_ids_android: ClientIds = []
     #: The first, with the secret, is the client of the web's authorization code; the same for all providers.

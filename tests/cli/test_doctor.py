@@ -23,6 +23,7 @@ from joserfc.jwk import RSAKey
 from pydantic import SecretStr
 
 from adapters.keys import KeyFiles
+from adapters.passkeys import find_relying_party
 from adapters.redis import connect
 from cli.configured import operator_settings
 from cli.migrations import revisions, upgrade_to_head
@@ -32,7 +33,7 @@ from devtools.stand_ins.issuers import running_issuer
 from models import Role
 from services.operations.doctor import DoctorService
 from services.operations.findings import Finding, NotOk
-from services.operations.identity_checks import describe_login_methods, offers_passkeys
+from services.operations.identity_checks import describe_login_methods
 from services.safety.word_lists import FOLDER
 from settings import Settings
 from testing.containers import running_container
@@ -402,4 +403,4 @@ def test_google_alone_is_warned_of_in_production() -> None:
     for changes in changed:
         assert "password" in describe_login_methods(google.model_copy(update=changes), has_passkeys=False)
     for url, offered in (("https://a.example", True), ("https://192.0.2.1", False), ("https://[2001:db8::1]", False)):
-        assert offers_passkeys(google.model_copy(update={"app_url": url})) is offered
+        assert (find_relying_party(google.model_copy(update={"app_url": url})) is not None) is offered
