@@ -39,7 +39,7 @@ GOOGLE = Quirks(
     parameters={"prompt": "select_account"},
 )
 
-#: https://developer.apple.com/documentation/signinwithapple/authenticating-users-with-sign-in-with-apple: with a scope
+#: Apple, "Authenticating users" of AuthenticationServices: with a scope
 #: the response is a form that the browser posts. An address is the Apple Account's verified one, or a relay of Apple's.
 APPLE = Quirks(
     hashes_nonce=True,
