@@ -1,6 +1,6 @@
 """WebAuthn: options for authenticators, and verification of their answers, by the library `webauthn`.
 
-Whatever an answer contains, the result is PasskeyInvalid or a verified value. The library checks type, challenge,
+Of any answer the result is PasskeyInvalid or a verified value. The library checks type, challenge,
 origin, hash of the RP ID, flags and signature; what it leaves out is here: `crossOrigin`, the kinds of keys that fit
 their algorithms, and sizes.
 """
