@@ -35,7 +35,7 @@ def verification(to: str, link: str) -> Mail:
         "Confirm your e-mail address",
         ["Welcome to Parlance. Please confirm that this address is yours.", "The link works for a day."],
         ("Confirm my address", link),
-        "If you did not sign up, do not confirm: somebody else has entered your address, and knows the password.",
+        "If you did not sign up, do not confirm: another person has entered your address, and knows the password.",
     )
 
 

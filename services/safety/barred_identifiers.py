@@ -20,7 +20,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 import errors
 from adapters.database import Database
 from instants import format_instant
-from models import BarredIdentifier, Sanction, SanctionKind, User, email_addresses
+from models import BarredIdentifier, EmailChange, Sanction, SanctionKind, User, email_addresses
 from services.safety.standings import read_sanction_in_force
 
 
@@ -46,20 +46,30 @@ class BarredIdentifiers:
         self._ban_lifetime = ban_lifetime
 
     async def add_within(self, db: AsyncSession, user: User) -> None:
-        """Keep the verified address of a sanctioned account that the caller's transaction deletes."""
+        """Keep the verified address of a sanctioned account that the caller's transaction deletes.
+
+        Also those that it had until lately: a change of the address must not free one for another account.
+        """
         sanction = await read_sanction_in_force(db, user.id)
         if sanction is None or not user.is_verified:
             return
         until = sanction.ends_at or sa.func.now() + self._ban_lifetime
-        first, *_ = self._hash(Identifier("email", user.email))
-        values = {"identifier_hash": first, "sanction_id": sanction.id, "until": until}
-        statement = insert(BarredIdentifier).values(id=sa.func.gen_random_uuid(), **values)
-        await db.execute(
-            statement.on_conflict_do_update(
-                index_elements=["identifier_hash"],
-                set_={"sanction_id": statement.excluded.sanction_id, "until": statement.excluded.until},
-            )
+        # Each of these was verified (`EmailChange.undo_until`).
+        earlier = sa.select(col(EmailChange.old_email)).where(
+            col(EmailChange.user_id) == user.id,
+            col(EmailChange.undo_until) > col(EmailChange.created_at),
+            col(EmailChange.undone_at).is_(None),
         )
+        for email in {user.email, *(await db.execute(earlier)).scalars()}:
+            first, *_ = self._hash(Identifier("email", email))
+            values = {"identifier_hash": first, "sanction_id": sanction.id, "until": until}
+            statement = insert(BarredIdentifier).values(id=sa.func.gen_random_uuid(), **values)
+            await db.execute(
+                statement.on_conflict_do_update(
+                    index_elements=["identifier_hash"],
+                    set_={"sanction_id": statement.excluded.sanction_id, "until": statement.excluded.until},
+                )
+            )
 
     async def refuse_within(self, db: AsyncSession, identifier: Identifier) -> None:
         """Raise AccountBanned or AccountSuspended for an identifier that is kept out.

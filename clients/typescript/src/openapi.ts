@@ -506,7 +506,7 @@ export interface paths {
          * Undo a change of an account's address
          * @description With the token of the mail to the old address, for 72 hours. The account gets that address back; changes that came later are
          *     undone too. All devices are logged out. The password is removed, and so are passkeys and identities that were added within
-         *     72 hours before the change or since: whoever has changed the address may know them. Log in with a code by e-mail, or reset
+         *     72 hours before the change or since: who has changed the address may know them. Log in with a code by e-mail, or reset
          *     the password.
          */
         post: operations["undoEmailChange"];
