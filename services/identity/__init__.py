@@ -1,30 +1,36 @@
-"""Accounts: registration, login, passwords, e-mail addresses, profiles, data export and deletion."""
+"""Accounts: registration, ways to log in, passwords, e-mail addresses, profiles, data export and deletion."""
 
 from models import (
     AccountDeletionToken,
     EmailChange,
     EmailCode,
     EmailVerificationToken,
+    LinkedIdentity,
+    Passkey,
     PasswordResetToken,
     Profile,
     RecoveryCode,
     RefreshToken,
     SecondFactor,
+    SpentToken,
     User,
 )
 
-TAGS = ("auth", "account", "users")
+TAGS = ("auth", "identities", "passkeys", "account", "users")
 EVENTS: tuple[str, ...] = ()
 MODELS = (
     AccountDeletionToken,
     EmailChange,
     EmailCode,
     EmailVerificationToken,
+    LinkedIdentity,
+    Passkey,
     PasswordResetToken,
     Profile,
     RecoveryCode,
     RefreshToken,
     SecondFactor,
+    SpentToken,
     User,
 )
 JOBS = (

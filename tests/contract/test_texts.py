@@ -87,7 +87,17 @@ BAD = {
 #: Free texts of inputs that have no `x-text`, and why.
 NOT_READ_BY_OTHERS = {
     ("RefreshRequest", "refreshToken"): "a secret of ours",
-    ("DeleteMeRequest", "password"): "a secret, hashed or compared",
+    **{
+        (name, "password"): "a secret, hashed or compared"
+        for name in ("DeleteMeRequest", "PasswordChangeRequest", "EmailChangeRequest")
+    },
+    **{
+        (name, "credentialJson"): "signed by an authenticator, and parsed"
+        for name in ("DeleteMeRequest", "PasswordChangeRequest", "EmailChangeRequest")
+    },
+    ("PasswordChangeRequest", "newPassword"): "a secret, hashed",
+    ("EmailCodeRequest", "deviceProof"): "signed here, and checked",
+    ("EmailCodeLoginRequest", "deviceProof"): "signed here, and checked",
     ("SecondFactorRequest", "password"): "a secret, hashed or compared",
     ("RegisterRequest", "password"): "a secret, hashed",
     ("ResetPasswordRequest", "newPassword"): "a secret, hashed",

@@ -589,9 +589,9 @@ export interface paths {
         put?: never;
         /**
          * Change the account's address with the code that went to it
-         * @description The new address is verified by this. Both addresses get a mail; with the link of the old one's, `/undo-email-change?token=`,
-         *     the change can be undone for 72 hours, if the old address was verified. All devices stay logged in; the claim `email` of
-         *     access tokens is the old address until they are refreshed, and so is the account of a `deviceProof`.
+         * @description The new address is verified by this. Both addresses get a mail. The link in the mail to the old address,
+         *     `/undo-email-change?token=`, undoes the change for 72 hours, if the old address was verified. All devices stay logged in; the
+         *     claim `email` of access tokens is the old address until they are refreshed, and so is the account of a `deviceProof`.
          */
         post: operations["confirmEmailChange"];
         delete?: never;
