@@ -319,6 +319,7 @@ class Container:
             self.database,
             self._passwords,
             self.logins,
+            self.identity_grants,
             self.account_deletion,
             self.audit,
             self.sanctions,

@@ -1,4 +1,4 @@
-"""Accounts: registration, login, passwords, e-mail addresses, profiles, data export and deletion."""
+"""Accounts: registration, ways to log in, passwords, e-mail addresses, profiles, data export and deletion."""
 
 from models import (
     AccountDeletionToken,

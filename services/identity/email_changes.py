@@ -72,8 +72,8 @@ class EmailChangesService:
     async def request(self, new_email: str, proof: Proof) -> EmailChallenge:
         """Request a change: a code goes to the new address, and a notice to the present one.
 
-        The answer does not show whether the new address has another account: its owner alone may know. Raises what
-        `proof.use` raises, and RequestInvalid for the present address and one that no mail may be sent to.
+        The answer does not show whether the address has another account: its owner alone may know. Raises
+        what `proof.use` raises, and RequestInvalid for the present address and one that no mail may be sent to.
         """
         address = require_deliverable(new_email, "newEmail")
         async with self._database.transaction() as db:

@@ -86,9 +86,8 @@ _TEXTS: dict[str, ChangeText] = {
     ),
     "credentials_remove": ChangeText(
         "credentials.remove",
-        "You have shown that this address is yours. Because it had not been confirmed before, what another person may"
-        " have set up for the account was removed: the earlier password, passkeys, linked identities and signed-in"
-        " devices.",
+        "You have shown that this address is yours. Because it had not been confirmed before, what was set up"
+        " for the account then was removed: the earlier password, passkeys, linked identities and signed-in devices.",
     ),
     "identity_link": ChangeText(
         "identity.link", "An identity was linked to your account, with which it is signed in to."

@@ -20,7 +20,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 import errors
 from adapters.database import Database
 from instants import format_instant
-from models import BarredIdentifier, LinkedIdentity, Sanction, SanctionKind, User, email_addresses
+from models import BarredIdentifier, EmailChange, LinkedIdentity, Sanction, SanctionKind, User, email_addresses
 from services.safety.standings import read_sanction_in_force
 
 
@@ -52,15 +52,23 @@ class BarredIdentifiers:
         self._ban_lifetime = ban_lifetime
 
     async def add_within(self, db: AsyncSession, user: User) -> None:
-        """Keep the identifiers of a sanctioned account that the caller's transaction deletes; call it before that."""
+        """Keep the identifiers of a sanctioned account that the caller's transaction deletes; call it before that.
+
+        Also addresses that it had until lately: a change of the address must not free one for another account.
+        """
         sanction = await read_sanction_in_force(db, user.id)
         if sanction is None:
             return
         linked = await db.exec(select(LinkedIdentity).where(LinkedIdentity.user_id == user.id))
+        # Each of these was verified (`EmailChange.undo_until`).
+        earlier = sa.select(col(EmailChange.old_email)).where(
+            col(EmailChange.user_id) == user.id,
+            col(EmailChange.undo_until) > col(EmailChange.created_at),
+            col(EmailChange.undone_at).is_(None),
+        )
+        emails = set((await db.execute(earlier)).scalars()) | ({user.email} if user.is_verified else set())
         identifiers = [Identifier("identity", row.subject, row.provider) for row in linked]
-        if user.is_verified:
-            identifiers.append(Identifier("email", user.email))
-        for each in identifiers:
+        for each in [*identifiers, *(Identifier("email", email) for email in sorted(emails))]:
             await self._keep(db, each, sanction)
 
     async def _keep(self, db: AsyncSession, identifier: Identifier, sanction: Sanction) -> None:

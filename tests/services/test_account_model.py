@@ -348,7 +348,7 @@ class Accounts(RuleBasedStateMachine):
 
     @rule(mailbox=boxes)
     def verify(self, mailbox: int) -> None:
-        """The owner of a mailbox confirms an account that another person has opened with its address."""
+        """The owner of a mailbox confirms an account that was opened with its address."""
         account = self.find(mailbox)
         if account is not None and not account.is_verified:
             self.run(self.services.email_verification.send(str(account.id)))

@@ -722,7 +722,7 @@ export interface paths {
          * Undo a change of an account's address
          * @description With the token of the mail to the old address, for 72 hours. The account gets that address back; changes that came later are
          *     undone too. All devices are logged out. The password is removed, and so are passkeys and identities that were added within
-         *     72 hours before the change or since: whoever has changed the address may know them. Log in with a code by e-mail, or reset
+         *     72 hours before the change or since: who has changed the address may know them. Log in with a code by e-mail, or reset
          *     the password.
          */
         post: operations["undoEmailChange"];
@@ -805,9 +805,9 @@ export interface paths {
         put?: never;
         /**
          * Change the account's address with the code that went to it
-         * @description The new address is verified by this. Both addresses get a mail; with the link of the old one's, `/undo-email-change?token=`,
-         *     the change can be undone for 72 hours, if the old address was verified. All devices stay logged in; the claim `email` of
-         *     access tokens is the old address until they are refreshed, and so is the account of a `deviceProof`.
+         * @description The new address is verified by this. Both addresses get a mail. The link in the mail to the old address,
+         *     `/undo-email-change?token=`, undoes the change for 72 hours, if the old address was verified. All devices stay logged in; the
+         *     claim `email` of access tokens is the old address until they are refreshed, and so is the account of a `deviceProof`.
          */
         post: operations["confirmEmailChange"];
         delete?: never;

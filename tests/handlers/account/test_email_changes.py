@@ -6,6 +6,8 @@ import asyncio
 
 import pytest
 
+from models import SanctionGround, SanctionKind
+from services.safety.sanctions import SanctionOrder
 from testing.accounts import bearer, credentials, new_email
 from testing.containers import run_jobs
 from testing.databases import query
@@ -266,6 +268,26 @@ async def test_deletion_frees_the_old_address(deployment: Deployment, visit: Vis
     assert (await http.post("/users/me/deletion", json=body, headers=bearer(token))).status_code == 204
     assert problem(await undo(visit(), undo_token(deployment, old))) == TOKEN_INVALID
     assert (await log_in(visit(), old, new=True)).status_code == 201
+
+
+async def test_sanctioned_account_bars_its_old_address_too(deployment: Deployment, visit: Visit) -> None:
+    http, old, new = visit(), new_email(), new_email()
+    user_id, token = await open_account(deployment, visit, old)
+    await change_email(deployment, http, token, new)
+    services = deployment.services
+    ban = SanctionOrder(SanctionKind.BAN, SanctionGround.SPAM, "A test.")
+    await services.sanctions.issue(None, user_id, ban)
+    await services.deletion_links.request(new)
+    await run_jobs(services)
+    await services.deletion_links.delete(deployment.outbox.tokens(new, "delete-account")[-1])
+    for barred in (old, new):
+        answer = await visit().post("/auth/register", json=credentials(barred))
+        assert problem(answer) == (403, "account_banned")
+        mailed = await request_code(deployment, visit(), barred)
+        assert problem(await use_code(visit(), mailed)) == (403, "account_banned")
+    _, other = await open_account(deployment, visit, new_email())
+    mailed = await request_change(deployment, visit(), other, old)
+    assert problem(await confirm_change(visit(), other, mailed)) == (403, "account_banned")
 
 
 @pytest.mark.parametrize("token", ["a" * 43, "x"])

@@ -32,7 +32,7 @@ async def test_code_opens_one_verified_account(deployment: Deployment, visit: Vi
     assert second.json()["user"]["id"] == answer.json()["user"]["id"]
     profile = await http.get("/users/me", headers=bearer(answer.json()["accessToken"]))
     assert profile.status_code == 200
-    # No password gets it in, not even an empty hash.
+    # No password gets it in, not even an empty password.
     for password in ("", " ", "x"):
         assert (await visit().post("/auth/login", json=credentials(email, password=password))).status_code in (400, 401)
 
@@ -225,8 +225,8 @@ async def test_deleted_account_is_not_opened_again(deployment: Deployment, visit
     assert gone.status_code == 204, gone.text
     assert await query(deployment.services, "SELECT 1 FROM email_codes WHERE email = :e", e=email) == []
     assert problem(await use_code(http, earlier)) == CODE_INVALID
-    second = await use_code(http, await request_code(deployment, http, email))
-    assert second.json()["user"]["id"] != opened["user"]["id"]
+    reopened = await use_code(http, await request_code(deployment, http, email))
+    assert reopened.json()["user"]["id"] != opened["user"]["id"]
 
 
 async def test_staff_need_their_second_factor(deployment: Deployment, visit: Visit) -> None:

@@ -106,7 +106,7 @@ async def test_scanner_spends_nothing(deployment: Deployment, visit: Visit) -> N
 
 
 async def test_mails_with_codes_have_no_link_with_a_secret(deployment: Deployment, visit: Visit) -> None:
-    """The links of such a mail open public pages."""
+    """The links of such a mail lead to public pages."""
     mailed = await request_code(deployment, visit(), new_email())
     [mail] = deployment.outbox.to(mailed.email)
     links = {each for part in (mail.html, mail.text) for each in _LINK.findall(part)}
