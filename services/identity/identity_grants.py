@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import timedelta
 
 import sqlalchemy as sa
@@ -63,8 +64,14 @@ class IdentityGrantsService:
     ) -> None:
         """Keep the grant that came with an ID token, or enqueue the exchange of its code.
 
+        A grant that an older key has sealed is sealed with the first one.
+
         Raises RequestInvalid for a grant of another identity.
         """
+        if row.grant_token is not None and not self._secrets.is_current(row.grant_token):
+            with suppress(errors.Unavailable):  # its key is gone, and the login does not need it
+                row.grant_token = self._secrets.seal(self._secrets.open(row.grant_token))
+                db.add(row)
         if sent.grant is not None:
             try:
                 claims = self._tokens.read_authorization(

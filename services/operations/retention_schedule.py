@@ -97,6 +97,12 @@ def build_schedule(settings: Settings) -> list[RetentionRule]:
             None,
             "Until you remove them or delete your account.",
         ),
+        RetentionRule(
+            "spent_tokens",
+            "Hashes of tokens that have logged somebody in, and work once",
+            1,
+            "From the use of the token, at the longest; until it expires.",
+        ),
         RetentionRule("second_factors", "Second factors of staff", None, "While the account belongs to staff."),
         RetentionRule("mailed_tokens", "Links in e-mails and refused logins", mailed, "From the expiry of the link."),
         RetentionRule(

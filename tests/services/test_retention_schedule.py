@@ -48,6 +48,10 @@ KEPT = {
         " revoked_at factor_proven_at created_at",
         "device_tokens": "id user_id family_id fcm_token device_id platform updated_at",
     },
+    "login_methods": {
+        "identities": "id user_id provider subject email grant_client_id grant_token last_used_at created_at",
+    },
+    "spent_tokens": {"spent_tokens": "id expires_at"},
     "second_factors": {
         "second_factors": "user_id secret last_step enrolled_at pending_secret pending_until created_at",
         "recovery_codes": "user_id code_hash used_at created_at",

@@ -9,7 +9,9 @@ from typing import Any
 import httpx
 import pytest
 
+from contract import rate_limits, schemas
 from models import Role
+from services.identity.identity_login import PASSWORD_LIMIT
 from testing.accounts import bearer, credentials, new_email
 from testing.authenticators import enroll, make_staff
 from testing.containers import run_jobs
@@ -300,3 +302,9 @@ async def test_identity_of_another_account_is_not_found(deployment: IdentityDepl
     await register(deployment, http, new_email())
     assert read_problem(await http.delete(f"/users/me/identities/{identity.id}")) == (404, "not_found")
     assert len(await list_identities(deployment, user["id"])) == 1
+
+
+def test_password_limit_is_that_of_the_contract() -> None:
+    login = schemas.load(schemas.OPENAPI)["paths"]["/auth/login"]["post"]
+    (limit,) = (each for each in rate_limits.read(login) if each.per == "account")
+    assert limit.failures and (login["operationId"], limit.calls, limit.seconds) == PASSWORD_LIMIT
