@@ -326,6 +326,12 @@ async def test_doctor_lists_staff_without_factor(settings: Settings) -> None:
                 "INSERT INTO second_factors (user_id, secret, enrolled_at) SELECT id, 'plain:x', now() FROM users"
             )
             await query(services, f"{statement} WHERE email = 'with@example.com'")
+            await services.administrators.create("passkey@example.com", PASSWORD)
+            statement = (
+                "INSERT INTO passkeys (id, user_id, credential_id, public_key, name, aaguid)"
+                " SELECT gen_random_uuid(), id, 'x', 'x', 'Key', gen_random_uuid() FROM users"
+            )
+            await query(services, f"{statement} WHERE email = 'passkey@example.com'")
         found = await examined(own, app_env="production")
         assert found["staff"].verdict == "warning"
         assert found["staff"].summary == "1 without a second factor: without@example.com"
@@ -333,6 +339,17 @@ async def test_doctor_lists_staff_without_factor(settings: Settings) -> None:
         keys = SecretStr("5a" * 32)
         found = await examined(own, app_env="production", staff_second_factor="off", identifier_hash_keys=keys)
         assert found["staff"].verdict == found["identifier hashes"].verdict == "ok"
+
+
+async def test_doctor_names_the_domain_of_passkeys(settings: Settings) -> None:
+    found = (await examined(settings, app_url="https://api.example.com", passkey_rp_id="example.com"))["passkeys"]
+    assert found.verdict == "ok" and "RP ID example.com" in found.summary
+    assert "https://api.example.com" in found.summary and "https://example.com" in found.summary
+    found = (await examined(settings, app_url="https://api.example.com", passkey_rp_id="example.net"))["passkeys"]
+    assert found.verdict == "warning" and "PASSKEY_RP_ID" in (found.fix or "")
+    assert (await examined(settings, app_url="https://192.0.2.7"))["passkeys"].verdict == "ok"
+    found = (await examined(settings, app_env="production", app_url="https://192.0.2.7"))["passkeys"]
+    assert found.verdict == "warning" and "IP address" in found.summary
 
 
 async def test_doctor_lists_gates_that_are_off(settings: Settings) -> None:
