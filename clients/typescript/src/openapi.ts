@@ -503,7 +503,7 @@ export interface paths {
         put?: never;
         /**
          * Link an identity to the account
-         * @description The identity then logs in to the account, whatever its address is. Ten identities at most. The owner gets a mail. An
+         * @description The identity then logs in to the account, with any address. Ten identities at most. The owner gets a mail. An
          *     identity that is linked to the account already is returned as it is.
          */
         post: operations["linkIdentity"];
