@@ -33,7 +33,7 @@ def build_schedule(settings: Settings) -> list[RetentionRule]:
     return [
         RetentionRule(
             "account",
-            "Account, linked identities, passkeys, profile, blocks, progress",
+            "Account, profile, blocks, progress",
             None,
             "Until you delete your account.",
         ),
@@ -99,15 +99,15 @@ def build_schedule(settings: Settings) -> list[RetentionRule]:
         ),
         RetentionRule(
             "spent_tokens",
-            "Hashes of tokens that have logged somebody in, and work once",
+            "Used ID tokens and passkey challenges, as hashes",
             1,
-            "From the use of the token, at the longest; until it expires.",
+            "From the use, at the longest: until the token expires.",
         ),
         RetentionRule("second_factors", "Second factors of staff", None, "While the account belongs to staff."),
         RetentionRule("mailed_tokens", "Links in e-mails and refused logins", mailed, "From the expiry of the link."),
         RetentionRule(
             "email_codes",
-            "Codes in e-mails with the address, and used ID tokens and passkey challenges, as a hash",
+            "Codes in e-mails, as hashes, with the address",
             1,
             "From the expiry, minutes after the request.",
         ),

@@ -108,7 +108,7 @@ async def test_kept_keys_work_while_the_provider_is_away(google: OidcProvider, i
     issuers.faults.add("refuse", "GET /google/*", status=503, times=1000)
     clock.now = loaded_at + KEPT_SECONDS - 1
     assert (await verify(google, make_token(issuers.google, "b@example.com"))).email == "b@example.com"
-    # A key that may be new cannot be told from a forged one.
+    # A key that may be new looks like a forged one.
     clock.now += RELOAD_SECONDS - 40
     with pytest.raises(errors.Unavailable):
         await verify(google, make_token(issuers.google, "b@example.com", headers={"kid": "new"}))

@@ -17,8 +17,6 @@ KEPT = {
         " learning_goal country timezone total_practice_mins total_sessions streak_days last_session_at"
         " last_active_at created_at updated_at",
         "blocks": "blocker_id blocked_id created_at",
-        "identities": "id user_id provider subject email grant_client_id grant_token last_used_at created_at",
-        "passkeys": "id user_id credential_id public_key sign_count name aaguid is_synced last_used_at created_at",
         "lesson_progress": "id user_id lesson_id completed watch_seconds completed_at updated_at",
     },
     "consents": {"consents": "id user_id document version action at"},
@@ -50,6 +48,7 @@ KEPT = {
     },
     "login_methods": {
         "identities": "id user_id provider subject email grant_client_id grant_token last_used_at created_at",
+        "passkeys": "id user_id credential_id public_key sign_count name aaguid is_synced last_used_at created_at",
     },
     "spent_tokens": {"spent_tokens": "id expires_at"},
     "second_factors": {
@@ -64,7 +63,6 @@ KEPT = {
     },
     "email_codes": {
         "email_codes": "id purpose user_id email email_canonical code_hash tries expires_at used created_at",
-        "spent_tokens": "id expires_at",
     },
     "email_changes": {
         "email_changes": "id user_id old_email old_canonical new_email token_hash undo_until undone_at created_at",
