@@ -123,9 +123,6 @@ class Settings(IdentitySettings, BaseSettings):
     identifier_hash_keys: EncryptionKeys | None = None
     retain_barred_addresses_for: Annotated[Duration, between("0s", "1095d")] = timedelta(days=365)
 
-    # Whether codes by e-mail log in
-    email_codes: bool = True
-
     # Mail: Resend with a key; without one each mail is written to a file
     resend_api_key: SecretStr | None = None
     resend_api_url: str = Field("https://api.resend.com", pattern=r"^https?://")
