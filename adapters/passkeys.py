@@ -1,6 +1,6 @@
 """WebAuthn: options for authenticators, and verification of their answers, by the library `webauthn`.
 
-Of any answer the result is PasskeyInvalid or a verified value. The library checks type, challenge,
+Of any answer, also a malformed one, the result is PasskeyInvalid or a verified value. The library checks type, challenge,
 origin, hash of the RP ID, flags and signature; what it leaves out is here: `crossOrigin`, the kinds of keys that fit
 their algorithms, and sizes.
 """
@@ -159,7 +159,7 @@ class RelyingParty:
     def verify_assertion(self, assertion: Assertion, challenge: bytes, public_key: bytes) -> VerifiedAssertion:
         """Verify a parsed answer with the key of its credential; raise PasskeyInvalid.
 
-        The counter is not compared here: the user of the result does that, where no other answer comes between.
+        The counter is not compared here, but where the result is used and no other answer comes between.
         """
         with _refusing():
             verified = webauthn.verify_authentication_response(

@@ -51,7 +51,6 @@ class PruningService:
             ("barred_identifiers", "until < :before", "until", timedelta()),
             ("email_codes", _TOKENS, "expires_at", timedelta()),
             ("email_changes", "undo_until < :before", "undo_until", timedelta()),
-            ("spent_tokens", _TOKENS, "expires_at", timedelta()),
             ("webhook_events", _EVENTS, "handled_at", webhook_events_after),
         )
 

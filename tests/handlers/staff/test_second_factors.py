@@ -43,7 +43,8 @@ async def test_staff_without_factor_can_only_enroll(deployment: Deployment, visi
     assert read_code(await http.post("/courses", json={})) == REQUIRED, "the body is not looked at"
     state = (await http.get("/auth/second-factor")).json()
     assert state == {
-        "isEnrolled": False, "isRequired": True, "enrolledAt": None, "provenAt": None, "recoveryCodesLeft": 0
+        "isEnrolled": False, "isRequired": True, "enrolledAt": None, "provenAt": None, "recoveryCodesLeft": 0,
+        "passkeyCount": 0
     }  # fmt: skip
     staff = await enroll(deployment.services, http, user_id, email)
     assert (await http.get("/admin/stats")).status_code == 200
