@@ -85,9 +85,6 @@ class IdentitySettings(BaseSettings):
     oidc_client_secret: SecretStr | None = None
     oidc_trusts_email: Literal["on", "off"] = "off"
 
-    #: Whether codes by e-mail log in.
-    email_codes: bool = True
-
     #: The RP ID of passkeys (a domain), the host of APP_URL when unset; and origins of apps beside APP_URL and
     #: CORS_ORIGINS.
     passkey_rp_id: RelyingPartyId | None = None
