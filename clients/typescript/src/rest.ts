@@ -4,6 +4,7 @@ import { ParlanceError } from "./errors.js";
 import type {
   Account,
   AuthTokens,
+  EmailChallenge,
   EmailCodeLoginRequest,
   IdTokenLoginRequest,
   PasskeyLoginRequest,
@@ -42,7 +43,7 @@ export interface ClientOptions {
 }
 
 /** Fields of a login that the client adds by itself. */
-type DeviceField = "deviceId" | "platform";
+type DeviceField = "deviceId" | "platform" | "deviceProof";
 
 /** Access tokens are refreshed this many milliseconds before they expire. */
 const REFRESH_MARGIN_MS = 30_000;
@@ -74,6 +75,10 @@ export class ParlanceClient {
     });
   }
 
+  get #proof(): { deviceProof?: string } {
+    return this.#deviceProof === undefined ? {} : { deviceProof: this.#deviceProof };
+  }
+
   get credentials(): Credentials {
     return { refreshToken: this.#refreshToken, deviceProof: this.#deviceProof };
   }
@@ -84,13 +89,18 @@ export class ParlanceClient {
   }
 
   async login(email: string, password: string): Promise<Account> {
-    const proof = this.#deviceProof === undefined ? {} : { deviceProof: this.#deviceProof };
-    return this.#keep(unwrap(await this.rest.POST("/auth/login", { body: { email, password, ...this.#device, ...proof } })));
+    return this.#keep(unwrap(await this.rest.POST("/auth/login", { body: { email, password, ...this.#device, ...this.#proof } })));
   }
 
-  /** Log in, or sign up, with the code of an e-mail that `POST /auth/email-code` has sent. */
+  /** Send a code by e-mail, which logs in, signs up, or is a proof. Keep the challenge: the code works with it alone. */
+  async requestEmailCode(email: string): Promise<EmailChallenge> {
+    const { deviceId } = this.#device;
+    return unwrap(await this.rest.POST("/auth/email-code", { body: { email, deviceId, ...this.#proof } }));
+  }
+
+  /** Log in, or sign up, with the code of such an e-mail. */
   async loginWithEmailCode(login: Omit<EmailCodeLoginRequest, DeviceField>): Promise<Account> {
-    return this.#keep(unwrap(await this.rest.POST("/auth/email-code/login", { body: { ...login, ...this.#device } })));
+    return this.#keep(unwrap(await this.rest.POST("/auth/email-code/login", { body: { ...login, ...this.#device, ...this.#proof } })));
   }
 
   /** Log in, or sign up, with the ID token of Google, Apple or another provider. */

@@ -1,8 +1,5 @@
 /** Codes by e-mail: to log in or sign up, and to confirm an address. */
-import { unwrap } from "../../../clients/typescript/src/rest.js";
-import type { EmailChallenge } from "../../../clients/typescript/src/openapi.js";
 import { clearMessages, type Field, form, h, say, show } from "./dom.ts";
-import { parlance } from "./session.ts";
 import { sentence } from "./words.ts";
 
 export const CODE: Field = {
@@ -14,10 +11,6 @@ export const CODE: Field = {
 };
 
 export const digits = (typed: string): string => typed.replace(/\s/g, "");
-
-export async function requestCode(email: string): Promise<EmailChallenge> {
-  return unwrap(await parlance.rest.POST("/auth/email-code", { body: { email } }));
-}
 
 /** Show the form for a code that was sent to an address; `again` sends another. */
 export function enterCode(title: string, email: string, button: string, use: (code: string) => Promise<void>, again: () => Promise<void>, back: () => void): void {

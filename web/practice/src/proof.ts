@@ -1,7 +1,7 @@
 /** Proof that the owner of the account is here, before a change of how they log in: a dialog. */
 import { ParlanceError, unwrap } from "../../../clients/typescript/src/rest.js";
 import type { MyLoginMethods, Proof } from "../../../clients/typescript/src/openapi.js";
-import { CODE, digits, requestCode } from "./codes.ts";
+import { CODE, digits } from "./codes.ts";
 import { form, h, say } from "./dom.ts";
 import { askPasskey, canUsePasskeys } from "./passkey.ts";
 import { loginMethods } from "./providers.ts";
@@ -41,7 +41,7 @@ export async function withProof(title: string, button: string, work: (proof: Pro
       });
     const sendCode = () =>
       attempt(async () => {
-        const { challengeId } = await requestCode(mine.email);
+        const { challengeId } = await parlance.requestEmailCode(mine.email);
         const again = h("button", { class: "link", type: "button", click: () => void sendCode() }, "Send another code");
         const field = { ...CODE, name: "proof-code" };
         const entry = form([field], button, (values) => finish({ emailCode: { challengeId, code: digits(values["proof-code"] ?? "") } }));

@@ -1,7 +1,7 @@
 /** Views before a login, and those that e-mails link to. */
 import type { AuthorizationTokens, LoginMethods } from "../../../clients/typescript/src/openapi.js";
 import { ParlanceError, unwrap } from "../../../clients/typescript/src/rest.js";
-import { enterCode, requestCode } from "./codes.ts";
+import { enterCode } from "./codes.ts";
 import { type Field, form, h, clearMessages, say, show } from "./dom.ts";
 import { askPasskey, canUsePasskeys } from "./passkey.ts";
 import { goToProvider, loginMethods } from "./providers.ts";
@@ -95,7 +95,7 @@ function otherWays(entered: () => Promise<void>, onRefused: OnRefused, back: () 
 /** Log in, or sign up, with a code by e-mail. */
 function askForCode(entered: () => Promise<void>, onRefused: OnRefused, back: () => void): void {
   const send = async (email: string) => {
-    const { challengeId } = await requestCode(email);
+    const { challengeId } = await parlance.requestEmailCode(email);
     const use = (code: string) =>
       attempt(async () => {
         await parlance.loginWithEmailCode({ challengeId, email, code });
