@@ -116,6 +116,11 @@ async def test_two_learners_make_a_call(tmp_path: Path, server: Server, containe
     assert seen == {
         "patched": [None, "BR"],
         "wrongPassword": "invalid_credentials",
+        "wrongCode": "code_invalid",
+        "noPasskey": "passkey_invalid",
+        "noProvider": "request_invalid",
+        "wrongProof": "invalid_credentials",
+        "renewed": False,
         "status": 404,
         "refused": ["accessToken", "refresh", "refresh"],
         "searchingTwice": "already_searching",

@@ -51,11 +51,52 @@ final class ParlanceClient implements TokenSource {
   Credentials get credentials => (refreshToken: _refreshToken, deviceProof: _deviceProof);
 
   /// Create an account and log in; return the account.
-  Future<Map<String, dynamic>> register(String email, String password) => _login('/auth/register', email, password);
+  Future<Map<String, dynamic>> register(String email, String password) =>
+      _login('/auth/register', {'email': email, 'password': password});
 
   /// Log in; return the account.
   Future<Map<String, dynamic>> login(String email, String password) =>
-      _login('/auth/login', email, password, deviceProof: _deviceProof);
+      _login('/auth/login', {'email': email, 'password': password, ..._proof});
+
+  /// Log in, or sign up, with the ID token of Google's, Apple's or another provider's SDK and the [nonce] that it was
+  /// requested with, before any hashing; return the account.
+  ///
+  /// [authorizationCode] is Apple's. [password] is that of the account with the same address, after a refusal with
+  /// `password_required`; the identity is then linked to it.
+  Future<Map<String, dynamic>> loginWithIdToken(
+    String provider,
+    String idToken,
+    String nonce, {
+    String? authorizationCode,
+    String? password,
+  }) =>
+      _login('/auth/id-token', {
+        'provider': provider,
+        'idToken': idToken,
+        'nonce': nonce,
+        if (authorizationCode != null) 'authorizationCode': authorizationCode,
+        if (password != null) 'password': password,
+      });
+
+  /// Send a code by e-mail, which logs in, signs up, or is a proof; return the id of the challenge. Keep it: the code
+  /// works with it alone.
+  Future<String> requestEmailCode(String email) async {
+    final body = {'email': email, 'deviceId': deviceId, ..._proof};
+    final challenge = await _send('POST', '/auth/email-code', body: body) as Map<String, dynamic>;
+    return challenge['challengeId'] as String;
+  }
+
+  /// Log in, or sign up, with the code of such an e-mail; return the account.
+  Future<Map<String, dynamic>> loginWithEmailCode(String email, String challengeId, String code) =>
+      _login('/auth/email-code/login', {'email': email, 'challengeId': challengeId, 'code': code, ..._proof});
+
+  /// Log in with a passkey; return the account. [ask] gets WebAuthn's request options as JSON, gives them to the
+  /// platform's passkey API, and returns its answer as JSON.
+  Future<Map<String, dynamic>> loginWithPasskey(Future<String> Function(String optionsJson) ask) async {
+    final challenge = await _send('POST', '/auth/passkeys/challenge') as Map<String, dynamic>;
+    final answer = await ask(challenge['optionsJson'] as String);
+    return _login('/auth/passkeys/login', {'challengeToken': challenge['challengeToken'], 'credentialJson': answer});
+  }
 
   Future<void> logout() async {
     await request('POST', '/auth/logout');
@@ -89,14 +130,10 @@ final class ParlanceClient implements TokenSource {
     }
   }
 
-  Future<Map<String, dynamic>> _login(String path, String email, String password, {String? deviceProof}) async {
-    final body = {
-      'email': email,
-      'password': password,
-      'platform': platform,
-      'deviceId': deviceId,
-      if (deviceProof != null) 'deviceProof': deviceProof,
-    };
+  Map<String, String> get _proof => {if (_deviceProof case final proof?) 'deviceProof': proof};
+
+  Future<Map<String, dynamic>> _login(String path, Map<String, Object?> login) async {
+    final body = {...login, 'platform': platform, 'deviceId': deviceId};
     final tokens = await _send('POST', path, body: body) as Map<String, dynamic>;
     _keep(tokens);
     return tokens['user'] as Map<String, dynamic>;

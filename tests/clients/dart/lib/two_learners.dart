@@ -146,6 +146,14 @@ Future<void> main(List<String> arguments) async {
   final me = await ada.request('PATCH', '/users/me', body: {'bio': null}) as Map<String, dynamic>;
   seen['patched'] = [me['bio'], me['country']];
   seen['wrongPassword'] = await refusal(phone('tablet').login('${unique()}@example.com', 'correct horse battery'));
+  final challenge = await phone('tablet').requestEmailCode('${unique()}@example.com');
+  seen['wrongCode'] = await refusal(phone('tablet').loginWithEmailCode('${unique()}@example.com', challenge, '000000'));
+  seen['noPasskey'] = await refusal(phone('tablet').loginWithPasskey((optionsJson) async => optionsJson));
+  seen['noProvider'] = await refusal(phone('tablet').loginWithIdToken('none', 'a.b.c', unique().padRight(16, '0')));
+  // A wrong password is sent once, and the tokens are not renewed for it.
+  final before = ada.credentials.refreshToken;
+  seen['wrongProof'] = await refusal(ada.request('POST', '/users/me/deletion', body: {'password': 'wrong'}));
+  seen['renewed'] = ada.credentials.refreshToken != before;
   seen['status'] = await ada
       .request('GET', '/courses/00000000-0000-4000-8000-000000000000')
       .then<Object?>((_) => null, onError: (Object error) => (error as ParlanceException).status);
