@@ -48,5 +48,5 @@ async def test_learner_reads_documents_and_deletes_accounts(environment: dict[st
     assert seen["pages"]["contact"] == seen["pages"]["delete-account"] == 1, "no empty page follows"
     paper = {"color": "rgb(0, 0, 0)", "screenOnly": 0, "cut": 0}
     assert seen["printed"] == [paper] * 5, "the text alone is printed, black, and whole"
-    assert seen["wrong"] == "The e-mail address or the password is not right."
+    assert seen["wrong"] == "The password is not right."
     assert "was used" in seen["again"]
