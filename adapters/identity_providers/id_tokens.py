@@ -19,7 +19,6 @@ from adapters.identity_providers.documents import ALGORITHMS, Key
 from adapters.identity_providers.quirks import Quirks
 from adapters.ports import VerifiedIdentity
 from digests import compute_digest
-from models import email_addresses
 
 #: Accepted difference of clocks in seconds.
 LEEWAY_SECONDS = 30
@@ -108,7 +107,8 @@ def read_identity(provider: str, token: str, claims: Mapping[str, Any], quirks: 
     subject = claims.get("sub")
     if not isinstance(subject, str) or not 1 <= len(subject) <= _MAX_SUBJECT_LENGTH or not subject.isprintable():
         raise _refusal("its subject is no text of 1 to 255 characters")
-    email = _read_email(claims.get("email"))
+    address = claims.get("email")
+    email = address if isinstance(address, str) and len(address) <= _MAX_EMAIL_LENGTH else None
     issued_at = int(claims["iat"])
     expires_at = min(int(claims["exp"]), issued_at + MAX_AGE_SECONDS) + LEEWAY_SECONDS
     audience = claims["aud"]
@@ -147,13 +147,6 @@ def _read_time(claims: Mapping[str, Any], name: str) -> int:
     if type(value) is not int or not 0 < value < 2**40:
         raise _refusal(f"its claim {name} is no time")
     return value
-
-
-def _read_email(value: Any) -> str | None:
-    """Return the address as mail is sent to it; None where there is none, or mail programs would differ."""
-    if not isinstance(value, str) or len(value) > _MAX_EMAIL_LENGTH:
-        return None
-    return email_addresses.to_deliverable(value)
 
 
 def _is_trusted(email: str, claims: Mapping[str, Any], quirks: Quirks) -> bool:

@@ -85,9 +85,10 @@ class BarredIdentifiers:
             return
         is_ban = found.sanction.kind is SanctionKind.BAN
         # The request does not prove that the address is its sender's: neither reasons nor a token for an appeal.
-        raise (errors.AccountBanned if is_ban else errors.AccountSuspended)(
-            f"An account with this {identifier.noun} was {'banned' if is_ban else 'suspended'} and deleted. No account"
-            f" can be opened with it until {format_instant(found.until)}. To contest this, write to the operator: /contact"
+        kind, action = (errors.AccountBanned, "banned") if is_ban else (errors.AccountSuspended, "suspended")
+        raise kind(
+            f"An account with this {identifier.noun} was {action} and deleted. No account can be opened with it until"
+            f" {format_instant(found.until)}. To contest this, write to the operator: /contact"
         )
 
     async def find(self, email: str) -> Bar:
