@@ -19,7 +19,7 @@ import typer
 import parlance
 import settings as configuration
 from cli.listening import require_free
-from devtools import payment_stand_ins
+from devtools import stand_in_plan
 from errors import Refused
 from settings import Settings
 
@@ -44,8 +44,9 @@ def dev(
 ) -> None:
     """Run the server and the job worker, with embedded PostgreSQL, Redis and S3 where none is configured.
 
-    Without keys of Stripe or Razorpay, stand-ins of both accept payments: no money moves. Creates signing keys and
-    runs migrations too. Ctrl-C stops everything; the data is kept for the next start.
+    Without keys of Stripe or Razorpay, stand-ins of both accept payments: no money moves. Without clients of Google,
+    Apple or another identity provider, stand-ins let anybody log in as anybody. Creates signing keys and runs
+    migrations too. Ctrl-C stops everything; the data is kept for the next start.
 
     Examples:
 
@@ -75,19 +76,21 @@ def dev(
         if missing:
             _print(f"starting {', '.join(sorted(missing))} in {directory}")
         environment = processes.embedded.start()
-        payments = _plan_payments(directory, f"http://{_reachable_host(host)}:{port}")
-        if payments:
-            environment |= payments.environment
+        stand_ins = stand_in_plan.plan(directory, f"http://{_reachable_host(host)}:{port}")
+        if stand_ins:
+            environment |= stand_ins.environment
         environment |= _choose_addresses(settings, port)
         settings = _prepare(environment)
         write_private(environment_file, "".join(f"{name}={value}\n" for name, value in environment.items()))
-        if payments:
-            processes.run("the payment stand-ins", *payments.command)
+        if stand_ins:
+            # Refuses to send a browser elsewhere, as the real ones do.
+            redirect = f"--redirect-uri={settings.app_url}/oauth/callback"
+            processes.run("the stand-ins", *stand_ins.command, redirect)
         serve = (f"--host={host}", f"--port={port}", f"--workers={workers}", *["--reload"] * reload)
         processes.run("`parlance serve`", "cli", "serve", *serve)
         processes.run("`parlance worker`", "cli", "worker")
         _wait_for_health(host, port, processes)
-        _print(_build_welcome(port, directory, payments, settings))
+        _print(_build_welcome(port, directory, stand_ins, settings))
         processes.watch_until_stopped()
     except KeyboardInterrupt:
         _print("stopping")
@@ -96,13 +99,6 @@ def dev(
         if environment is not None:
             environment_file.unlink(missing_ok=True)
         processes.embedded.stop()
-
-
-def _plan_payments(directory: Path, url: str) -> payment_stand_ins.StandInPlan | None:
-    """Plan the payment stand-ins; return None where real keys replace them."""
-    if payment_stand_ins.replaced_by_real_keys():
-        return None
-    return payment_stand_ins.plan(directory, url)
 
 
 def _choose_addresses(settings: Settings, port: int) -> dict[str, str]:
@@ -133,7 +129,7 @@ def _prepare(environment: Mapping[str, str]) -> Settings:
 
 
 class _Processes:
-    """Processes of `parlance dev`: the server, the job worker, the payment stand-ins and the embedded services."""
+    """Processes of `parlance dev`: the server, the job worker, the stand-ins and the embedded services."""
 
     def __init__(self, embedded: EmbeddedServices) -> None:
         self.embedded = embedded
@@ -229,9 +225,7 @@ def _reachable_host(host: str) -> str:
     return "127.0.0.1" if host == "0.0.0.0" else host  # noqa: S104 - a comparison
 
 
-def _build_welcome(
-    port: int, directory: Path, payments: payment_stand_ins.StandInPlan | None, settings: Settings
-) -> str:
+def _build_welcome(port: int, directory: Path, stand_ins: stand_in_plan.StandInPlan | None, settings: Settings) -> str:
     site = f"http://localhost:{port}"
     pages = {
         "Practice": f"{site}/ (for a second learner, open a private window)",
@@ -240,8 +234,9 @@ def _build_welcome(
         "Admin": f"{site}/admin-ui",
         "Health": f"{site}/health",
     }
-    if payments:
-        pages["Payments"] = f"{payments.dashboard} (Stripe and Razorpay, stand-ins)"
+    if stand_ins:
+        names = f"{', '.join(stand_ins.names[:-1])} and {stand_ins.names[-1]}"
+        pages["Stand-ins"] = f"{stand_ins.dashboard} (of {names}: no money moves, no account is used)"
     factor = settings.rate_limit_factor
     limits = (
         f"Rate limits are loose, {factor} times those of the contract; RATE_LIMITS=strict makes them the contract's."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from typing import Annotated
 
 import typer
@@ -27,6 +28,8 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="For scripts.")]
     import container
     from cli import migrations
 
+    # Findings say what the log would.
+    logging.getLogger("parlance").addHandler(logging.NullHandler())
     settings = operator_settings()
     findings = asyncio.run(container.build_doctor(settings, migrations.revisions(settings)).examine())
     if as_json:

@@ -5,15 +5,20 @@ from __future__ import annotations
 from adapters.identity_providers.oidc import OidcProvider
 from adapters.identity_providers.quirks import APPLE, GOOGLE, Quirks
 from adapters.ports import IdentityProvider
+from identity_settings import ProviderSettings
 from settings import Settings
 
-__all__ = ["OidcProvider", "build_identity_providers"]
+__all__ = ["OidcProvider", "build_identity_providers", "build_provider"]
+
+
+_KNOWN = {"google": GOOGLE, "apple": APPLE}
 
 
 def build_identity_providers(settings: Settings) -> dict[str, IdentityProvider]:
     """Build the configured providers, by id."""
-    known = {"google": GOOGLE, "apple": APPLE}
-    return {
-        name: OidcProvider(configured, known.get(name) or Quirks(trusts_verified_email=configured.trusts_email))
-        for name, configured in settings.identity_providers.items()
-    }
+    return {name: build_provider(configured) for name, configured in settings.identity_providers.items()}
+
+
+def build_provider(configured: ProviderSettings) -> IdentityProvider:
+    quirks = _KNOWN.get(configured.provider) or Quirks(trusts_verified_email=configured.trusts_email)
+    return OidcProvider(configured, quirks)

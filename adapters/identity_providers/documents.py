@@ -110,8 +110,8 @@ class IssuerDocuments:
         self._issuer = issuer
         self._provider = provider
         self._http = http
-        self._metadata = CachedDocument(self._load_metadata, clock)
-        self._keys = CachedDocument(self._load_keys, clock)
+        self._metadata = CachedDocument(self.load_metadata, clock)
+        self._keys = CachedDocument(self.load_keys, clock)
 
     async def read_metadata(self) -> Metadata:
         """Return the discovery document; raise Unavailable."""
@@ -127,7 +127,8 @@ class IssuerDocuments:
             keys = await self._keys.renew()
         return keys.get((key_id, algorithm))
 
-    async def _load_metadata(self) -> tuple[Metadata, int]:
+    async def load_metadata(self) -> tuple[Metadata, int]:
+        """Load the discovery document and the seconds for which it is fresh; raise Unavailable, which says why."""
         found, seconds = await self._fetch(f"{self._issuer.rstrip('/')}/.well-known/openid-configuration", "discover")
         methods = found.get("token_endpoint_auth_methods_supported", ["client_secret_basic"])
         has_post = isinstance(methods, list) and "client_secret_post" in methods
@@ -151,7 +152,8 @@ class IssuerDocuments:
             raise errors.Unavailable(f"the discovery document of {self._issuer} has no usable {name}")
         return url
 
-    async def _load_keys(self) -> tuple[Keys, int]:
+    async def load_keys(self) -> tuple[Keys, int]:
+        """Load the usable keys and the seconds for which they are fresh; raise Unavailable, which says why."""
         metadata = await self._metadata.get()
         found, seconds = await self._fetch(metadata.keys_url, "keys")
         listed = found.get("keys")

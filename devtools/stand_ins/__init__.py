@@ -1,4 +1,4 @@
-"""Stand-ins of Stripe, Razorpay and Firebase: HTTP APIs, payment pages and webhooks, for the real SDKs.
+"""Stand-ins of Stripe, Razorpay, Firebase, Google and Apple: HTTP APIs, pages and webhooks, for the real SDKs.
 
     with running() as stand_ins:
         environment |= stand_ins.environment          # what the product reads
@@ -7,7 +7,8 @@
         stand_ins.stripe.pay(session_id)              # or drive the page at the session's url
         assert stand_ins.get_state(session_id).paid == 149_900
 
-`python -m devtools.stand_ins` runs them apart; `parlance dev` does where no real keys are configured.
+`stand_ins.issuers` are the identity providers (`devtools.stand_ins.issuers`, which run alone with `running_issuer`).
+`python -m devtools.stand_ins` runs all of them apart; `parlance dev` does where no real keys are configured.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from devtools.stand_ins import razorpay_objects, stripe_params
 from devtools.stand_ins.control import Control
 from devtools.stand_ins.faults import FaultInjector, Faults
 from devtools.stand_ins.fcm import Fcm
+from devtools.stand_ins.issuers import IssuerKeys, Issuers
 from devtools.stand_ins.ledger import CheckoutState, Pace, Provider, Refused
 from devtools.stand_ins.pages import Pages, find_provider
 from devtools.stand_ins.razorpay import Razorpay
@@ -57,7 +59,7 @@ class Keys:
 
 
 class StandIns:
-    """Both payment providers, their webhooks, Firebase, and the faults of all, served at `url`."""
+    """Both payment providers, their webhooks, Firebase, identity providers and all faults, served at `url`."""
 
     def __init__(
         self,
@@ -66,6 +68,7 @@ class StandIns:
         webhook_url: str | None = None,
         path: Path | None = None,
         keys: Keys | None = None,
+        issuer_keys: IssuerKeys | None = None,
         delivery: Delivery | None = None,
         pace: Pace | None = None,
     ) -> None:
@@ -91,6 +94,7 @@ class StandIns:
             pace=self.pace,
         )
         self.fcm = Fcm(url)
+        self.issuers = Issuers(url, store=self.store, faults=self.faults, keys=issuer_keys)
         self._providers: dict[str, Provider] = {"stripe": self.stripe, "razorpay": self.razorpay}
 
     @property
@@ -131,13 +135,14 @@ class StandIns:
             each.sweep()
 
     def app(self) -> Starlette:
-        """The ASGI app: the APIs under /v1, the pages, the control API."""
+        """The ASGI app: the APIs under /v1, the issuers, the pages, the control API."""
         stripe = FaultInjector(StripeApi(self.stripe).app(), self.faults, stripe_params.build_fault)
         razorpay = FaultInjector(RazorpayApi(self.razorpay).app(), self.faults, razorpay_objects.build_fault)
-        pages, control = Pages(self._providers, self.webhooks), Control(self)
+        pages, control = Pages(self._providers, self.webhooks, self.issuers), Control(self)
         fcm = FaultInjector(self.fcm.app(), self.faults, fcm_module.build_fault)
         apis = Mount("", _Apis(stripe, razorpay, fcm))
-        return Starlette(routes=[*pages.routes(), *control.routes(), apis], lifespan=self._lifespan)
+        routes = [*pages.routes(), *control.routes(), *self.issuers.routes(), apis]
+        return Starlette(routes=routes, lifespan=self._lifespan)
 
     @asynccontextmanager
     async def _lifespan(self, _app: Starlette) -> AsyncIterator[None]:

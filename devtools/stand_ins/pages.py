@@ -1,4 +1,4 @@
-"""Hosted payment page of a checkout, and a dashboard of all checkouts."""
+"""Hosted payment page of a checkout, and a dashboard of all checkouts and identity providers."""
 
 from __future__ import annotations
 
@@ -12,19 +12,21 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
+from devtools.stand_ins.issuers import Issuer, Issuers
 from devtools.stand_ins.ledger import ACTIONS, CheckoutState, Provider, Refused, money
 from devtools.stand_ins.webhooks import WebhookSender
 
 _TEMPLATES = Environment(loader=FileSystemLoader(Path(__file__).parent / "templates"), autoescape=True)
 _HEADERS = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'", "Cache-Control": "no-store"}
 _SHOWN_DELIVERIES = 50
+_SHOWN_PEOPLE = 20
 
 
 class Pages:
-    """The pages over both providers."""
+    """The pages over both payment providers and the issuers."""
 
-    def __init__(self, providers: Mapping[str, Provider], webhooks: WebhookSender) -> None:
-        self._providers, self._webhooks = providers, webhooks
+    def __init__(self, providers: Mapping[str, Provider], webhooks: WebhookSender, issuers: Issuers) -> None:
+        self._providers, self._webhooks, self._issuers = providers, webhooks, issuers
 
     def routes(self) -> list[Route]:
         return [
@@ -33,6 +35,7 @@ class Pages:
             Route("/pay/{checkout}", self._pay, methods=["POST"]),
             Route("/dashboard", self._dashboard, methods=["GET"]),
             Route("/dashboard/{checkout}", self._act, methods=["POST"]),
+            Route("/dashboard/issuers/{issuer}", self._rotate, methods=["POST"]),
         ]
 
     async def _home(self, _request: Request) -> Response:
@@ -75,6 +78,14 @@ class Pages:
             return self._show_dashboard(f"{refused}.", 409)
         return _leave("/dashboard")
 
+    async def _rotate(self, request: Request) -> Response:
+        """Sign with new keys."""
+        issuer = self._issuers.by_id.get(request.path_params["issuer"])
+        if issuer is None:
+            return self._show_dashboard("There is no such identity provider.", 404)
+        issuer.rotate_keys()
+        return _leave("/dashboard")
+
     def _show_pay(self, checkout: str, notice: str | None = None, status: int = 200) -> Response:
         provider = find_provider(self._providers, checkout)
         if provider is None:
@@ -103,8 +114,21 @@ class Pages:
         ]
         deliveries = self._webhooks.deliveries()[: -_SHOWN_DELIVERIES - 1 : -1]
         return _page(
-            "dashboard.html", status, rows=rows, deliveries=deliveries, notice=notice, action_base="/dashboard"
+            "dashboard.html",
+            status,
+            rows=rows,
+            deliveries=deliveries,
+            issuers=[_describe(issuer) for issuer in self._issuers.by_id.values()],
+            notice=notice,
+            action_base="/dashboard",
         )
+
+
+def _describe(issuer: Issuer) -> dict[str, Any]:
+    """What the dashboard shows of an issuer: its people, and whether their tokens were revoked."""
+    revoked = {each.subject for each in issuer.revoked}
+    people = [(each, each.subject in revoked) for each in issuer.people()[: -_SHOWN_PEOPLE - 1 : -1]]
+    return {"issuer": issuer, "people": people}
 
 
 def find_provider(providers: Mapping[str, Provider], checkout: str) -> Provider | None:

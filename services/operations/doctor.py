@@ -22,6 +22,7 @@ from adapters.tokens import LEEWAY_SECONDS
 from instants import utc_now
 from services.operations import startup
 from services.operations.findings import Finding, NotOk, describe_error, fault, warning
+from services.operations.identity_checks import IdentityChecks
 from services.operations.vendor_checks import VendorChecks
 from services.safety import policies
 from services.safety.word_lists import WordListError, load_word_lists
@@ -43,7 +44,7 @@ class DoctorService:
         self._settings = settings
         self._revisions = revisions
         self._timeout = timeout
-        vendors = VendorChecks(settings, timeout)
+        vendors, identities = VendorChecks(settings, timeout), IdentityChecks(settings)
         #: Each returns a summary where all is well, and raises NotOk otherwise.
         self._checks: dict[str, Callable[[], Awaitable[str]]] = {
             "settings": self._check_settings,
@@ -61,6 +62,10 @@ class DoctorService:
             "redis": self._check_redis,
             "storage": self._check_storage,
             "mail": vendors.check_mail,
+            "google": identities.check_google,
+            "apple": identities.check_apple,
+            "oidc": identities.check_other_issuer,
+            "login methods": identities.check_login_methods,
             "stripe": vendors.check_stripe,
             "razorpay": vendors.check_razorpay,
             "push": vendors.check_push,

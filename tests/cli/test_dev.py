@@ -20,12 +20,15 @@ import psycopg
 import pytest
 import stripe
 
-from devtools import payment_stand_ins
+from devtools import stand_in_plan
 from testing.ports import free_port
 from testing.time_limits import limit
 
 ROOT = Path(__file__).parents[2]
-CONFIGURED = ("DB_", "REDIS_", "STORAGE_", "JWT_", "APP_", "PARLANCE_", "STRIPE_", "RAZORPAY_", "PAYMENT_")
+CONFIGURED = (
+    *("DB_", "REDIS_", "STORAGE_", "JWT_", "APP_", "PARLANCE_", "STRIPE_", "RAZORPAY_", "PAYMENT_"),
+    *("GOOGLE_", "APPLE_", "OIDC_"),
+)
 
 
 @contextmanager
@@ -91,6 +94,7 @@ def test_second_run_finds_its_data(tmp_path: Path) -> None:
         with database(dev_env) as connection:
             connection.execute("CREATE TABLE kept ()")
         checkout = pay_for_something(dev_env)
+        authorize_with_stand_ins(dev_env, port)
         key = (tmp_path / "keys" / "private.pem").read_bytes()
 
         process.send_signal(signal.SIGINT)
@@ -114,21 +118,28 @@ def test_second_run_finds_its_data(tmp_path: Path) -> None:
     assert listeners(tmp_path, port) == []
 
 
-def test_real_keys_replace_the_payment_stand_ins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_real_accounts_replace_the_stand_ins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    for name in ("STRIPE_SECRET_KEY", "RAZORPAY_KEY_ID", "PARLANCE_ENV_FILE"):
-        monkeypatch.delenv(name, raising=False)
-    assert not payment_stand_ins.replaced_by_real_keys()
-    (tmp_path / ".env").write_text("STRIPE_SECRET_KEY=\nRAZORPAY_KEY_ID=rzp_test_real\n")
-    assert payment_stand_ins.replaced_by_real_keys()
-    (tmp_path / ".env").write_text("PAYMENT_PROVIDER=razorpay\n")
-    assert not payment_stand_ins.replaced_by_real_keys()
+    for name in os.environ:
+        if name.startswith(CONFIGURED):
+            monkeypatch.delenv(name)
+    site, file = "http://127.0.0.1:5503", tmp_path / ".env"
+    assert not stand_in_plan.payments_are_configured() and not stand_in_plan.identity_providers_are_configured()
+    file.write_text("STRIPE_SECRET_KEY=\nRAZORPAY_KEY_ID=rzp_test_real\n")
+    assert stand_in_plan.payments_are_configured()
+    planned = stand_in_plan.plan(tmp_path, site)
+    assert planned and planned.names == ["Google", "Apple", "Keycloak"]
+    assert "STRIPE_API_URL" not in planned.environment and planned.environment["APPLE_ISSUER"].endswith("/apple")
+    file.write_text("PAYMENT_PROVIDER=razorpay\nAPPLE_CLIENT_IDS_IOS=app.example\n")
+    assert not stand_in_plan.payments_are_configured() and stand_in_plan.identity_providers_are_configured()
 
-    plan = payment_stand_ins.plan(tmp_path, "http://127.0.0.1:5503")
-    assert plan.environment["PAYMENT_PROVIDER"] == "razorpay"
-    assert payment_stand_ins.plan(tmp_path, "http://127.0.0.1:5503").dashboard == plan.dashboard
+    planned = stand_in_plan.plan(tmp_path, site)
+    assert planned and planned.names == ["Stripe", "Razorpay"]
+    assert planned.environment["PAYMENT_PROVIDER"] == "razorpay" and "APPLE_ISSUER" not in planned.environment
+    again = stand_in_plan.plan(tmp_path, site)
+    assert again and again.dashboard == planned.dashboard
     monkeypatch.setenv("STRIPE_SECRET_KEY", "sk_test_real")
-    assert payment_stand_ins.replaced_by_real_keys()
+    assert stand_in_plan.plan(tmp_path, site) is None
 
 
 def pay_for_something(dev_env: Path) -> str:
@@ -144,6 +155,29 @@ def pay_for_something(dev_env: Path) -> str:
     httpx.post(session.url, data={"action": "pay"}, trust_env=False, timeout=limit(15))
     assert read_standing(dev_env, session.id)["status"] == "paid"
     return session.id
+
+
+def authorize_with_stand_ins(dev_env: Path, port: int) -> None:
+    """Each identity provider is the issuer of the settings, and returns to this server alone."""
+    values = variables(dev_env)
+    for prefix in ("GOOGLE", "APPLE", "OIDC"):
+        issuer = values[f"{prefix}_ISSUER"]
+        document = httpx.get(f"{issuer}/.well-known/openid-configuration", trust_env=False, timeout=limit(15)).json()
+        assert document["issuer"] == issuer
+        asked = {
+            "client_id": values[f"{prefix}_CLIENT_IDS_WEB"],
+            "redirect_uri": f"http://localhost:{port}/oauth/callback",
+            "response_type": "code",
+            "response_mode": "form_post",
+        }
+        for changes, status in (({}, 200), ({"redirect_uri": "http://localhost:1/"}, 400)):
+            page = httpx.get(
+                document["authorization_endpoint"], params=asked | changes, trust_env=False, timeout=limit(15)
+            )
+            assert page.status_code == status
+    output = (dev_env.parent.parent / "output").read_text()
+    assert "(of Stripe, Razorpay, Google, Apple and Keycloak: no money moves, no account is used)" in output
+    assert values["GOOGLE_CLIENT_SECRET"] not in output
 
 
 def read_standing(dev_env: Path, checkout: str) -> dict[str, Any]:

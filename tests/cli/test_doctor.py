@@ -28,9 +28,11 @@ from cli.configured import operator_settings
 from cli.migrations import revisions, upgrade_to_head
 from devtools.embedded import EmbeddedServices
 from devtools.stand_ins import running
+from devtools.stand_ins.issuers import running_issuer
 from models import Role
 from services.operations.doctor import DoctorService
-from services.operations.findings import Finding
+from services.operations.findings import Finding, NotOk
+from services.operations.identity_checks import describe_login_methods, offers_passkeys
 from services.safety.word_lists import FOLDER
 from settings import Settings
 from testing.containers import running_container
@@ -84,13 +86,15 @@ def answering(status: int, body: dict[str, Any]) -> Iterator[tuple[str, list[tup
 
 def test_working_deployment_passes(environment: dict[str, str], tmp_path: Path) -> None:
     with running() as stand_ins:
-        result = parlance("doctor", "--json", **environment, **stand_ins.environment, MAIL_DIRECTORY=str(tmp_path))
+        vendors = stand_ins.environment | stand_ins.issuers.environment
+        result = parlance("doctor", "--json", **environment, **vendors, MAIL_DIRECTORY=str(tmp_path))
     findings = {each["check"]: each for each in json.loads(result.stdout)}
-    working = ("keys", "database", "migrations", "storage", "stripe", "razorpay")
+    working = ("keys", "database", "migrations", "storage", "google", "apple", "oidc", "stripe", "razorpay")
     assert {name: findings[name]["verdict"] for name in working} == dict.fromkeys(working, "ok")
     assert "PostgreSQL" in findings["database"]["summary"] and "key-v1 signs, mode 0600" in findings["keys"]["summary"]
     assert all((each["fix"] is None) == (each["verdict"] == "ok") for each in findings.values())
-    assert result.returncode == 0, result.stderr
+    # Nothing is logged of the codes that the check makes providers refuse.
+    assert (result.returncode, result.stderr) == (0, "")
 
 
 def test_missing_services_are_named(tmp_path: Path) -> None:
@@ -337,3 +341,65 @@ async def test_doctor_lists_gates_that_are_off(settings: Settings) -> None:
     found = (await examined(settings, app_env="production", terms_gate="off"))["gates"]
     assert (found.verdict, found.summary) == ("fault", "off: TERMS_GATE")
     assert (await examined(settings, app_env="production"))["gates"].verdict == "ok"
+
+
+def provider_settings(environment: dict[str, str], **changes: str) -> dict[str, Any]:
+    """The settings of identity providers, as they are read."""
+    values = {name.lower(): value for name, value in environment.items()} | changes
+    read = Settings.model_validate(values)
+    return {name: getattr(read, name) for name in values}
+
+
+async def test_identity_providers_are_examined(settings: Settings) -> None:
+    checks = ("google", "apple", "oidc")
+    found = await examined(settings)
+    assert {found[check].summary for check in checks} == {"not used"}
+    assert found["login methods"].summary == "password, code by e-mail, passkeys"
+    with running_issuer() as issuer:
+        found = await examined(settings, **provider_settings(issuer.environment))
+        assert found["google"].summary == f"Google at {issuer.google.url}, 1 key, the client's secret is accepted"
+        assert found["oidc"].summary == f"Keycloak at {issuer.oidc.url}, 2 keys, the client's secret is accepted"
+        assert {found[check].verdict for check in checks} == {"ok"}, found
+        assert found["login methods"].summary.endswith("passkeys, Google, Apple, Keycloak")
+
+        # Without its key Apple's grants outlive the account; apps of Google need no secret.
+        without = {"apple_key_id": None, "google_client_secret": None}
+        found = await examined(settings, **provider_settings(issuer.environment) | without)
+        assert found["apple"].verdict == "warning" and "nothing is revoked" in found["apple"].summary
+        assert found["google"].summary.endswith("1 key, no authorization code of the web")
+
+        wrong = provider_settings(
+            issuer.environment, google_client_secret="Hunter2", oidc_client_secret="Hunter2", apple_key_id="HUNTER2AAA"
+        )
+        found = await examined(settings, **wrong)
+        for check, fix in zip(checks, ("GOOGLE_CLIENT_SECRET", "APPLE_KEY_ID", "OIDC_CLIENT_SECRET"), strict=True):
+            assert found[check].verdict == "fault" and "refuses codes" in found[check].summary, found[check]
+            assert fix in (found[check].fix or "") and "Hunter2" not in str(found[check])
+
+        issuer.google.documents["jwks"] = {"keys": []}
+        issuer.apple.documents["discovery"] = issuer.google.discovery()
+        issuer.faults.add("refuse", "GET /realms/*", status=500, times=100)
+        found = await examined(settings, **provider_settings(issuer.environment))
+        assert "has no usable key" in found["google"].summary
+        assert "names another issuer" in found["apple"].summary and "APPLE_ISSUER" in (found["apple"].fix or "")
+        assert "answers 500" in found["oidc"].summary
+    found = await examined(settings, **provider_settings(issuer.environment))
+    assert all(found[check].verdict == "fault" and "does not answer" in found[check].summary for check in checks)
+
+
+def test_google_alone_is_warned_of_in_production() -> None:
+    """App Review wants a private login beside that of Google: Apple's, or passkeys."""
+    google = Settings.model_validate({"app_env": "production", "google_client_ids_ios": "ios.example"})
+    with pytest.raises(NotOk) as found:
+        describe_login_methods(google, has_passkeys=False)
+    assert found.value.verdict == "warning" and "Google without a login that hides the address" in found.value.summary
+    assert describe_login_methods(google, has_passkeys=True) == "password, code by e-mail, passkeys, Google"
+    changed: list[dict[str, Any]] = [
+        {"apple_client_ids_ios": ["app.example"]},
+        {"app_env": "development"},
+        {"google_client_ids_ios": []},
+    ]
+    for changes in changed:
+        assert "password" in describe_login_methods(google.model_copy(update=changes), has_passkeys=False)
+    for url, offered in (("https://a.example", True), ("https://192.0.2.1", False), ("https://[2001:db8::1]", False)):
+        assert offers_passkeys(google.model_copy(update={"app_url": url})) is offered

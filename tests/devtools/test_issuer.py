@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import re
 import time
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -18,7 +20,9 @@ from joserfc import jwt
 from joserfc.errors import BadSignatureError, InvalidKeyIdError
 from joserfc.jwk import ECKey, KeySet
 
+from devtools.stand_ins import running
 from devtools.stand_ins.issuers import AuthorizationRefused, Issuer, Issuers, running_issuer
+from devtools.stand_ins.store import Store
 from testing.time_limits import limit
 
 REDIRECT_URI = "http://localhost:5503/oauth/callback"
@@ -349,11 +353,53 @@ def returned(answer: httpx.Response) -> dict[str, str]:
 
 
 def decode_part(part: str) -> bytes:
-    import base64
-
     return base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))
 
 
 def jwt_header(token: str) -> dict[str, Any]:
     header: dict[str, Any] = json.loads(decode_part(token.partition(".")[0]))
     return header
+
+
+async def test_controls_reach_another_process(http: httpx.AsyncClient) -> None:
+    with running() as stand_ins:
+        control, google = f"{stand_ins.url}/control/issuers", stand_ins.issuers.google
+        minted = await http.post(f"{control}/google/id-token", json={"email": "a@example.com", "nonce": "n"})
+        assert (await verify(http, google, minted.json()["idToken"]))["nonce"] == "n"
+        apple = stand_ins.issuers.apple
+        body = {"email": "a@example.com", "client_id": apple.client_ids["ios"]}
+        assert (await http.post(f"{control}/apple/code", json=body)).json()["code"]
+        before = google.keys.jwks()["keys"]
+        await http.post(f"{control}/google/rotate", json={"keep_old": False})
+        assert google.keys.jwks()["keys"] != before
+        await http.post(f"{control}/apple/set", json={"booleans_as_text": True})
+        assert apple.booleans_as_text
+        for path, wrong, status in (
+            ("google/set", {"booleans_as_text": True}, 400),
+            ("apple/code", {"nobody": 1}, 400),
+            ("google/leave", {}, 404),
+            ("nobody/rotate", {}, 404),
+        ):
+            assert (await http.post(f"{control}/{path}", json=wrong)).status_code == status
+        await http.post(f"{stand_ins.url}/control/faults", json={"kind": "refuse", "match": "GET /apple/auth/keys"})
+        assert (await http.get(f"{apple.url}{apple.jwks_path}")).status_code == 500
+
+        listed = {each["id"]: each for each in (await http.get(control)).json()["items"]}
+        assert [each["email"] for each in listed["apple"]["people"]] == ["a@example.com"]
+        dashboard = await http.get(f"{stand_ins.url}/dashboard")
+        assert "a@example.com" in dashboard.text and google.url in dashboard.text
+        rotated = google.keys.jwks()["keys"]
+        assert (await http.post(f"{stand_ins.url}/dashboard/issuers/google")).status_code == 303
+        assert google.keys.jwks()["keys"][0] != rotated[0]
+
+
+def test_people_and_grants_are_kept(tmp_path: Path) -> None:
+    """A restart of `parlance dev` keeps subjects and refresh tokens: what a deletion revokes is known."""
+    file = tmp_path / "state.json"
+    first = Issuers("http://127.0.0.1:1", store=Store(file))
+    client_id = first.apple.client_ids["ios"]
+    code = first.apple.issue_code("a@example.com", client_id=client_id)
+    token = first.apple.exchange_code(client_id, {"code": code})["refresh_token"]
+    second = Issuers("http://127.0.0.1:1", store=Store(file))
+    second.apple.revoke(client_id, token)
+    assert [each.subject for each in second.apple.revoked] == [first.apple.subject_of("A@example.com")]

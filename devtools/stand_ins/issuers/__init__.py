@@ -27,6 +27,7 @@ from starlette.routing import BaseRoute, Mount
 
 from devtools.stand_ins.faults import FaultInjector, Faults
 from devtools.stand_ins.issuers.authorization import AuthorizationRefused
+from devtools.stand_ins.issuers.control import IssuerControl
 from devtools.stand_ins.issuers.endpoints import Endpoints, build_fault
 from devtools.stand_ins.issuers.issuer import Issuer, Person, Revocation
 from devtools.stand_ins.issuers.personalities import AppleIssuer, GoogleIssuer, OidcIssuer
@@ -106,13 +107,15 @@ class Issuers:
         self.store.advance(seconds)
 
     def routes(self) -> list[BaseRoute]:
-        return [
+        """The endpoints of each issuer below its path, and the control API."""
+        mounts = [
             Mount(
                 issuer.url.removeprefix(self.url),
                 FaultInjector(Endpoints(issuer).app(), self.faults, build_fault),
             )
             for issuer in self.by_id.values()
         ]
+        return [*IssuerControl(self.by_id).routes(), *mounts]
 
 
 @contextmanager

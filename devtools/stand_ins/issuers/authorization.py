@@ -29,7 +29,7 @@ class AuthorizationRequest:
     prompt: str = ""
 
 
-class AuthorizationRefused(Exception):
+class AuthorizationRefused(ValueError):
     """A request that is refused on a page of the issuer: its client or redirect URI cannot be trusted."""
 
     def __init__(self, error: str, description: str) -> None:

@@ -25,7 +25,7 @@ from devtools.stand_ins.store import Store, Table
 
 @dataclass(frozen=True)
 class Person:
-    """Somebody with an account at an issuer; `subject` is the claim `sub`."""
+    """A person with an account at an issuer; `subject` is the claim `sub`."""
 
     subject: str
     email: str | None = None
