@@ -248,7 +248,7 @@ class Container:
             settings.picture_hide_weight,
         )
         self.account_deletion = AccountDeletionService(
-            self.database, self.logins, self.jobs, self.storage, self.barred_identifiers
+            self.database, self.logins, self.jobs, self.storage, self.barred_identifiers, self.identity_grants
         )
         self.deletion_links = DeletionLinksService(
             self.database, self.account_deletion, self.logins, self.jobs, self._mailer, settings.app_url

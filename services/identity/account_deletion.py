@@ -30,7 +30,7 @@ from models import (
     Report,
     Sanction,
 )
-from services.identity.identity_grants import remove_identities
+from services.identity.identity_grants import IdentityGrantsService
 from services.identity.logins import LoginsService
 from services.identity.profiles import enqueue_avatar_deletion
 from services.identity.proofs import Proof
@@ -52,12 +52,14 @@ class AccountDeletionService:
         jobs: Jobs,
         storage: Storage,
         barred: BarredIdentifiers,
+        grants: IdentityGrantsService,
     ) -> None:
         self._database = database
         self._logins = logins
         self._jobs = jobs
         self._storage = storage
         self._barred = barred
+        self._grants = grants
 
     async def delete(self, proof: Proof) -> None:
         """Delete the account of a proof with its personal data.
@@ -92,7 +94,7 @@ class AccountDeletionService:
             raise errors.Forbidden("an account of staff cannot be deleted; demote it first")
         ended = await self._logins.end_all_within(db, user_id)
         await self._barred.add_within(db, user)
-        await remove_identities(db, col(LinkedIdentity.user_id) == user_id)
+        await self._grants.remove_within(db, col(LinkedIdentity.user_id) == user_id)
         await _delete_rows(db, user_id)
         await self._jobs.forget(db, email=user.email_canonical, user_id=str(user_id))
         await erase_profile(db, self._jobs, self._storage, profile)

@@ -14,7 +14,7 @@ from adapters.database import Database
 from adapters.tokens import Identity
 from models import LinkedIdentity
 from services.identity.id_tokens import IdTokensService, SentIdToken, add_identity, find_identity, use_id_token
-from services.identity.identity_grants import IdentityGrantsService, remove_identities
+from services.identity.identity_grants import IdentityGrantsService
 from services.identity.login_methods import require_login_method
 from services.identity.proofs import ProofsService
 from services.identity.security_notices import SecurityNoticesService
@@ -65,7 +65,7 @@ class IdentitiesService:
         is_mine = (col(LinkedIdentity.id) == uuid.UUID(identity_id)) & (col(LinkedIdentity.user_id) == user_id)
         async with self._database.transaction() as db:
             user = await lock_active_user(db, user_id)
-            if not await remove_identities(db, is_mine):
+            if not await self._grants.remove_within(db, is_mine):
                 raise errors.NotFound()
             await require_login_method(db, user)
             await self._notices.record_change(db, user_id, user_id, "identity_unlink")

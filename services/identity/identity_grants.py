@@ -17,7 +17,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 import errors
 from adapters.database import Database
-from adapters.jobs import Jobs, enqueue_each
+from adapters.jobs import Jobs
 from adapters.ports import ExchangedCode, IdentityProvider, VerifiedIdentity
 from adapters.secret_box import SecretBox
 from adapters.tokens import AccessTokens
@@ -113,6 +113,21 @@ class IdentityGrantsService:
             if (await db.execute(kept)).first() is None:  # removed meanwhile
                 await self._jobs.enqueue(db, revoke_grant, provider=row.provider, client_id=client_id, grant=sealed)
 
+    async def remove_within(self, db: AsyncSession, condition: sa.ColumnElement[bool]) -> int:
+        """Delete identities inside the caller's transaction and enqueue the revocation of their grants.
+
+        Returns how many there were.
+        """
+        rows = (await db.exec(select(LinkedIdentity).where(condition))).all()
+        for row in rows:
+            if row.grant_client_id is not None and row.grant_token is not None:
+                await self._jobs.enqueue(
+                    db, revoke_grant, provider=row.provider, client_id=row.grant_client_id, grant=row.grant_token
+                )
+            await db.delete(row)
+        await db.flush()
+        return len(rows)
+
     async def revoke(self, provider: str, client_id: str, grant: str) -> None:
         """Revoke a sealed grant at its provider; raise Unavailable where that may work later."""
         found = self._providers.get(provider)
@@ -121,18 +136,3 @@ class IdentityGrantsService:
             return
         await found.revoke_grant(client_id, self._secrets.open(grant))
         log.info("grant_revoked provider=%s", provider)
-
-
-async def remove_identities(db: AsyncSession, condition: sa.ColumnElement[bool]) -> int:
-    """Delete identities inside the caller's transaction and enqueue the revocation of their grants.
-
-    Returns how many there were. No other statement deletes identities, so that no grant stays behind.
-    """
-    rows = (await db.exec(select(LinkedIdentity).where(condition))).all()
-    for row in rows:
-        if row.grant_client_id is not None and row.grant_token is not None:
-            revocation = {"provider": row.provider, "client_id": row.grant_client_id, "grant": row.grant_token}
-            await enqueue_each(db, revoke_grant, [revocation])
-        await db.delete(row)
-    await db.flush()
-    return len(rows)
