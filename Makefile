@@ -21,8 +21,8 @@ help: ## List all targets.
 run: env ## Run everything: server, job worker, PostgreSQL, Redis and S3 (ARGS=--reload).
 	@$(BIN)/parlance dev $(ARGS)
 
-# Two processes, each with its own services; the tests of a file stay together.
-PARALLEL := -n 2 --dist loadfile
+# Two processes, each with its own services; the tests of a file stay together, and the longest files begin.
+PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: test
 test: env ## Run the tests that need no system packages (ARGS="-k auth").

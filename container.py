@@ -18,6 +18,7 @@ from adapters.jobs import Jobs
 from adapters.keys import KeyFiles, KeyRing
 from adapters.mail.mailbox import Mailbox
 from adapters.mail.resend import ResendMailer
+from adapters.passkeys import find_relying_party
 from adapters.passwords import Passwords
 from adapters.payments.razorpay import RazorpayProvider
 from adapters.payments.stripe import StripeProvider
@@ -42,19 +43,26 @@ from services.calls.rooms import LUA_DIRECTORY, Rooms
 from services.calls.signaling import SignalingService
 from services.calls.user_sockets import UserSocketsService
 from services.identity.account_deletion import AccountDeletionService
+from services.identity.address_claims import AddressClaims
 from services.identity.administrators import AdministratorsService
 from services.identity.authentication import AuthenticationService
 from services.identity.authorizations import AuthorizationsService
 from services.identity.data_export import DataExportService
 from services.identity.deletion_links import DeletionLinksService
+from services.identity.email_changes import EmailChangesService
+from services.identity.email_code_logins import EmailCodeLoginsService
+from services.identity.email_codes import EmailCodeProofs, EmailCodesService
 from services.identity.email_verification import EmailVerificationService
 from services.identity.id_tokens import IdTokenProofs, IdTokensService
 from services.identity.identities import IdentitiesService
 from services.identity.identity_grants import IdentityGrantsService
 from services.identity.identity_login import IdentityLoginService
+from services.identity.login_methods import LoginMethodsService, LoginOffer, ProviderOffer
 from services.identity.login_opening import LoginOpeningService
 from services.identity.login_revocations import LoginRevocations
 from services.identity.logins import LoginsService
+from services.identity.passkey_proofs import PasskeyChallenges, PasskeyProofs
+from services.identity.passkeys import PasskeysService
 from services.identity.passwords import PasswordsService
 from services.identity.profiles import ProfilesService
 from services.identity.proofs import PasswordProofs, ProofsService
@@ -198,10 +206,26 @@ class Container:
         self.barred_identifiers = BarredIdentifiers(
             self.database, lambda: _read_identifier_keys(settings), settings.retain_barred_addresses_for
         )
+        keys = KeyFiles(settings)
+        self.email_codes = EmailCodesService(
+            self.database,
+            self.jobs,
+            self._mailer,
+            lambda: keys.derive_secret("codes in e-mails"),
+            settings.app_url,
+            is_offered=settings.email_codes,
+        )
         password_proofs = PasswordProofs(self.database, self._passwords)
         id_tokens = IdTokensService(self._identity_providers)
-        self.proofs = ProofsService({"password": password_proofs, "idToken": IdTokenProofs(self.database, id_tokens)})
-        self.login_opening = LoginOpeningService(self.database, self.logins, self.second_factors)
+        passkey_challenges = PasskeyChallenges(find_relying_party(settings), self._tokens)
+        passkey_proofs = PasskeyProofs(self.database, passkey_challenges)
+        self.proofs = ProofsService(
+            password_proofs,
+            EmailCodeProofs(self.database, self.email_codes, self.rate_limiter),
+            passkey_proofs,
+            IdTokenProofs(self.database, id_tokens),
+        )
+        self.login_opening = LoginOpeningService(self.database, self.logins, self.second_factors, passkey_proofs)
         self.identity_grants = IdentityGrantsService(
             self.database, self._identity_providers, self._tokens, secret_box, self.jobs
         )
@@ -220,6 +244,15 @@ class Container:
             self.database, id_tokens, self.identity_grants, self.proofs, self.security_notices
         )
         self.authorizations = AuthorizationsService(id_tokens, self.identity_grants, self._tokens, settings.app_url)
+        self.passkeys = PasskeysService(
+            self.database,
+            passkey_challenges,
+            passkey_proofs,
+            self.logins,
+            self.login_opening,
+            self.second_factors,
+            self.security_notices,
+        )
         self.authentication = AuthenticationService(
             self.database,
             self._passwords,
@@ -230,9 +263,33 @@ class Container:
             self.jobs,
             self.barred_identifiers,
         )
-        self.passwords = PasswordsService(
-            self.database, self._passwords, self.logins, self.jobs, self._mailer, settings.app_url
+        claims = AddressClaims(self.logins, self.identity_grants, self.security_notices)
+        self.email_code_logins = EmailCodeLoginsService(
+            self.database, self.email_codes, claims, self.logins, self.login_opening, self.barred_identifiers
         )
+        self.passwords = PasswordsService(
+            self.database,
+            self._passwords,
+            self.logins,
+            claims,
+            self.security_notices,
+            self.jobs,
+            self._mailer,
+            settings.app_url,
+        )
+        self.email_changes = EmailChangesService(
+            self.database,
+            self.email_codes,
+            self.logins,
+            self.identity_grants,
+            self.security_notices,
+            self.barred_identifiers,
+            self.jobs,
+            self._mailer,
+            lambda: keys.derive_secret("undoing of e-mail changes"),
+            settings.app_url,
+        )
+        self.login_methods = LoginMethodsService(self.database, _build_login_offer(settings, self._identity_providers))
         self.email_verification = EmailVerificationService(self.database, self.jobs, self._mailer, settings.app_url)
         self.administrators = AdministratorsService(
             self.database, self._passwords, self.logins, self.second_factors, self.security_notices, self.audit
@@ -262,6 +319,7 @@ class Container:
             self.database,
             self._passwords,
             self.logins,
+            self.identity_grants,
             self.account_deletion,
             self.audit,
             self.sanctions,
@@ -425,6 +483,25 @@ class Container:
 def _read_identifier_keys(settings: Settings) -> list[bytes]:
     """Return the keys of identifiers' hashes: as set, else one that a rotation of the signing key changes."""
     return read_keys(settings.identifier_hash_keys) or [KeyFiles(settings).derive_secret("identifiers of accounts")]
+
+
+def _build_login_offer(settings: Settings, providers: Mapping[str, IdentityProvider]) -> LoginOffer:
+    """Build what an installation offers; providers that a test passes in have no settings."""
+    relying_party = find_relying_party(settings)
+    return LoginOffer(
+        has_email_codes=settings.email_codes,
+        passkey_domain=relying_party.rp_id if relying_party else None,
+        providers=[
+            ProviderOffer(
+                each.provider,
+                each.name,
+                providers[name].web_client_id is not None,
+                {str(platform): ids for platform, ids in each.client_ids.items()},
+            )
+            for name, each in settings.identity_providers.items()
+            if name in providers
+        ],
+    )
 
 
 def build_doctor(settings: Settings, revisions: Sequence[str]) -> DoctorService:

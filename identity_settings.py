@@ -1,4 +1,4 @@
-"""Settings of identity providers: Google, Apple and one other issuer of OpenID Connect.
+"""Settings of identity providers (Google, Apple and one other issuer of OpenID Connect), and of passkeys.
 
 Imports no other module of the product but `setting_values`.
 """
@@ -12,7 +12,7 @@ from typing import Literal
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings
 
-from setting_values import ApplePrivateKeyPem, ClientIds, IssuerUrl, ProviderId
+from setting_values import ApplePrivateKeyPem, ClientIds, IssuerUrl, PasskeyOrigins, ProviderId, RelyingPartyId
 
 Platform = Literal["ios", "android", "web"]
 
@@ -54,7 +54,10 @@ class ProviderSettings:
 
 
 class IdentitySettings(BaseSettings):
-    """The part of `Settings` about identity providers. Client ids are of each platform, with commas between."""
+    """The part of `Settings` about ways to log in. Client ids are of each platform, with commas between."""
+
+    #: Whether codes by e-mail log in.
+    email_codes: bool = True
 
     google_client_ids_ios: ClientIds = []
     google_client_ids_android: ClientIds = []
@@ -81,6 +84,11 @@ class IdentitySettings(BaseSettings):
     oidc_client_ids_web: ClientIds = []
     oidc_client_secret: SecretStr | None = None
     oidc_trusts_email: Literal["on", "off"] = "off"
+
+    #: The RP ID of passkeys (a domain), the host of APP_URL when unset; and origins of apps beside APP_URL and
+    #: CORS_ORIGINS.
+    passkey_rp_id: RelyingPartyId | None = None
+    passkey_origins: PasskeyOrigins = []
 
     @property
     def identity_providers(self) -> dict[str, ProviderSettings]:

@@ -96,6 +96,16 @@ async def send_verification(run: Run, *, user_id: str) -> None:
     await run.services.email_verification.send(user_id)
 
 
+@job("auth.send_email_code", max_attempts=_RETRY_ATTEMPTS)
+async def send_email_code(run: Run, *, challenge_id: str) -> None:
+    await run.services.email_codes.send(challenge_id)
+
+
+@job("auth.send_email_change", max_attempts=_RETRY_ATTEMPTS)
+async def send_email_change_mails(run: Run, *, change_id: str) -> None:
+    await run.services.email_changes.send_mails(change_id)
+
+
 @job("auth.send_deletion_link", max_attempts=_RETRY_ATTEMPTS)
 async def send_deletion_link(run: Run, *, email: str) -> None:
     await run.services.deletion_links.send(email)

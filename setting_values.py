@@ -245,6 +245,32 @@ def _issuer_url(value: str) -> str:
     return value
 
 
+def _relying_party_id(value: str) -> str:
+    """Require a domain: browsers accept no IP address and no top-level domain."""
+    name = value.strip().lower()
+    if is_ip_address(name) or not re.fullmatch(r"localhost|([a-z0-9-]{1,63}\.)+[a-z0-9-]{1,63}", name):
+        raise ValueError("should be a domain without scheme and port, such as example.com, and no IP address")
+    return name
+
+
+def _passkey_origin(value: str) -> str:
+    """Return an https:// origin as browsers send it, or an Android app's as Credential Manager does."""
+    if re.fullmatch(r"android:apk-key-hash:[A-Za-z0-9_-]{43}", value):
+        return value
+    if not value.lower().startswith("https://"):
+        raise ValueError("should be android:apk-key-hash: and 43 characters of Base64url, or begin with https://")
+    return _origin(value)
+
+
+def is_ip_address(host: str) -> bool:
+    """Return whether a host, without the brackets of URLs, is an IP address."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
 def _provider_id(value: str) -> str:
     if not re.fullmatch(r"[a-z][a-z0-9-]{0,31}", value) or value in ("google", "apple"):
         raise ValueError("should be a short name of lower-case letters, digits and -, other than google and apple")
@@ -290,6 +316,7 @@ PrivateKeyPem = Annotated[SecretStr, AfterValidator(_private_key_pem)]
 ApplePrivateKeyPem = Annotated[SecretStr, AfterValidator(_apple_private_key_pem)]
 ClientIds = Annotated[list[Annotated[str, AfterValidator(_client_id)]], NoDecode, BeforeValidator(_comma_separated)]
 IssuerUrl = Annotated[str, AfterValidator(_issuer_url)]
+RelyingPartyId = Annotated[str, AfterValidator(_relying_party_id)]
 ProviderId = Annotated[str, AfterValidator(_provider_id)]
 RedisUrl = Annotated[RedisAddress, NoDecode, BeforeValidator(_redis_url)]
 DatabaseHosts = Annotated[str, AfterValidator(_database_hosts)]
@@ -303,3 +330,6 @@ Origins = Annotated[list[Annotated[str, AfterValidator(_origin)]], NoDecode, Bef
 Proxies = Annotated[list[Annotated[str, AfterValidator(_proxy)]], NoDecode, BeforeValidator(_comma_separated)]
 #: Reasons of reports that are urgent (`models.report.URGENT_REASONS`).
 UrgentReasons = Annotated[list[Literal["minor_safety", "threat"]], NoDecode, BeforeValidator(_comma_separated)]
+PasskeyOrigins = Annotated[
+    list[Annotated[str, AfterValidator(_passkey_origin)]], NoDecode, BeforeValidator(_comma_separated)
+]

@@ -124,6 +124,8 @@ class Settings(IdentitySettings, BaseSettings):
     retain_barred_addresses_for: Annotated[Duration, between("0s", "1095d")] = timedelta(days=365)
 
     # Mail: Resend with a key; without one each mail is written to a file
+    # Mail: whether codes log in; Resend with a key, without one each mail is written to a file
+    email_codes: bool = True
     resend_api_key: SecretStr | None = None
     resend_api_url: str = Field("https://api.resend.com", pattern=r"^https?://")
     email_from: Sender = "Parlance <noreply@localhost>"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, NamedTuple
 
 from joserfc import jwt
@@ -18,13 +18,15 @@ from adapters.keys import KeyRing
 #: Accepted difference of clocks in seconds.
 LEEWAY_SECONDS = 30
 #: Kinds of tokens, in the header's `typ`.
-_ACCESS, _PLAYBACK, _DEVICE = "JWT", "playback", "device"
+_ACCESS, _PLAYBACK, _DEVICE, _PASSKEY = "JWT", "playback", "device", "passkey"
 #: Kinds of tokens by which a client carries a login at a provider's web page from one request to the next.
 AuthorizationKind = Literal["authorization", "grant"]
 #: The claim with the time of the second factor.
 _FACTOR = "second_factor_at"
 #: Lifetime of a device proof after the last login or refresh; pruning its signing key ends it sooner.
 DEVICE_PROOF_LIFETIME = timedelta(days=180)
+#: Lifetime of a challenge for a passkey.
+PASSKEY_CHALLENGE_LIFETIME = timedelta(minutes=5)
 #: Maximum of cached verified tokens; the oldest are dropped first.
 _CACHE_SIZE = 10_000
 
@@ -164,6 +166,19 @@ class AccessTokens:
         """Return the texts of a token that has these claims; raise Unauthenticated."""
         found = self._read_claims(kind, token, **claims)
         return {name: value for name, value in found.items() if isinstance(value, str)}
+
+    # --- Challenges of passkeys: signed instead of stored, so that a request without a login adds no row ---------
+
+    def issue_passkey_challenge(self, challenge: str, **claims: str) -> tuple[str, datetime]:
+        """Sign a challenge (Base64url) with what it is for, which `verify_passkey_challenge` asks; return its end."""
+        expires_at = int(time.time() + PASSKEY_CHALLENGE_LIFETIME.total_seconds())
+        token = self._sign(_PASSKEY, f"{self._audience}/{_PASSKEY}", expires_at, {**claims, "challenge": challenge})
+        return token, datetime.fromtimestamp(expires_at, UTC)
+
+    def verify_passkey_challenge(self, token: str, **claims: str) -> tuple[str, datetime]:
+        """Return the challenge of a token with these claims, and its end; raise Unauthenticated."""
+        found = self._read_claims(_PASSKEY, token, **claims)
+        return str(found.get("challenge")), datetime.fromtimestamp(int(found["exp"]), UTC)
 
     # --- All of them ----------------------------------------------------------------------------------
 

@@ -160,12 +160,12 @@ def text_filter_problems(document: Document) -> Iterator[Problem]:
 
 def rate_limit_problems(operation: Document) -> Iterator[Problem]:
     entries = operation.get("x-rate-limit", [])
-    form = "`x-rate-limit` is a list of {limit: 5, window: 15m, per: ip | account[, counts: failures]}"
+    form = "`x-rate-limit` is a list of {limit: 5, window: 15m, per: ip | account | account-ip[, counts: failures]}"
     if not isinstance(entries, list) or ("x-rate-limit" in operation and not entries):
         yield ("x-rate-limit",), form
     for index, entry in enumerate(as_list(entries)):
         match entry:
-            case {"limit": int(limit), "window": str(window), "per": "ip" | "account", **rest} if (
+            case {"limit": int(limit), "window": str(window), "per": "ip" | "account" | "account-ip", **rest} if (
                 limit > 0 and re.fullmatch("[1-9][0-9]*[smhd]", window) and rest in ({}, {"counts": "failures"})
             ):
                 pass
@@ -176,6 +176,10 @@ def rate_limit_problems(operation: Document) -> Iterator[Problem]:
 #: Boolean properties that no `is` would make clearer, each with the reason.
 PLAIN_BOOLEANS = {
     "ok": "the ack's discriminator, known from other protocols",
+    "password": "a way to log in, beside others that are objects and lists",
+    "emailCode": "a way to log in, beside others that are objects and lists",
+    "hasPassword": "what an account has; no adjective says it",
+    "hasWebFlow": "what a provider has; no adjective says it",
 }
 _SECONDS = re.compile(r"\bseconds\b", re.IGNORECASE)
 _ABBREVIATIONS = re.compile("(?:Secs?|Mins?)$")

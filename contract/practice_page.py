@@ -16,7 +16,10 @@ from contract.static_files import CSS, JAVASCRIPT, POLICY, Files, allow_pictures
 
 _PAGE = Path(__file__).parent.parent / "web" / "practice"
 #: Linked from emails, `{APP_URL}/...?token=`, and from payments, `STRIPE_SUCCESS_URL` and its siblings.
-PATHS = ("/", "/reset-password", "/verify-email", "/appeal", "/payment/success", "/payment/cancel")
+PATHS = (
+    *("/", "/reset-password", "/verify-email", "/undo-email-change", "/appeal"),
+    *("/payment/success", "/payment/cancel", "/oauth/callback"),
+)
 
 
 def routes(pictures: str, videos: str) -> list[Route]:

@@ -25,8 +25,9 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 class Limit(NamedTuple):
     """`calls` in `seconds`, counted for each `per`: `ip`, or `account` (the identity, else the e-mail of the body).
 
-    With `failures` a call counts only if it is answered with 401, and a device that proves an earlier login to the
-    account is counted separately, so that failed logins of others cannot lock the owner out.
+    With `account-ip` each account is counted apart for each client address. With `failures` a call counts only if it is
+    answered with 401. A device that proves an earlier login to the account is counted separately, so that calls of
+    others cannot lock the owner out.
     """
 
     calls: int
@@ -39,11 +40,14 @@ class Limit(NamedTuple):
     ) -> CountedCall:
         """Count a call; raise RateLimited."""
         who = client_addresses.canonical(client)
-        if self.per == "account":
+        if self.per != "ip":
+            address = who
             who = identity.user_id if identity else email_addresses.account_key(body["email"])
-            proof = body.get("deviceProof") if self.failures and body else None
-            if proof is not None and services.logins.is_known_device(proof, body["email"], body["deviceId"]):
-                who += f":{body['deviceId']}"
+            proof, device = (body.get("deviceProof"), body.get("deviceId")) if body else (None, None)
+            if proof and device and services.logins.is_known_device(proof, body["email"], device):
+                who += f":{device}"
+            if self.per == "account-ip":
+                who += f":{address}"
         return await services.rate_limiter.take(f"{operation_id}:{self.per}:{who}", self.calls, self.seconds)
 
 
@@ -117,7 +121,7 @@ def read(operation: dict[str, Any]) -> list[Limit]:
     for entry in operation.get("x-rate-limit", []):
         match = re.fullmatch(r"(\d+)([smhd])", entry["window"])
         counts = entry.get("counts", "calls")
-        if match is None or entry["per"] not in ("ip", "account") or counts not in ("calls", "failures"):
+        if match is None or entry["per"] not in ("ip", "account", "account-ip") or counts not in ("calls", "failures"):
             raise ContractError(f"openapi.yaml: {operation['operationId']} has an x-rate-limit that is not understood")
         window = timedelta(**{_UNITS[match[2]]: int(match[1])})
         limits.append(Limit(entry["limit"], window.total_seconds(), entry["per"], counts == "failures"))

@@ -14,7 +14,7 @@ from contract.operations import METHODS
 
 Document = dict[str, Any]
 _UNITS = {"s": "second", "m": "minute", "h": "hour", "d": "day"}
-_SUBJECTS = {"ip": "IP address", "account": "account"}
+_SUBJECTS = {"ip": "IP address", "account": "account", "account-ip": "account and IP address"}
 
 
 def openapi(document: Document) -> Document:

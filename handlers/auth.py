@@ -40,7 +40,7 @@ async def register(
 async def login(
     services: Container, request: Request, body: rest.LoginRequest
 ) -> tuple[rest.AuthTokens, dict[str, str]]:
-    client = Client(body["deviceId"], body["platform"], body.get("secondFactorCode"))
+    client = Client(body["deviceId"], body["platform"], body.get("secondFactorCode"), body.get("secondFactorPasskey"))
     with describing_sanction():
         signed_in = await services.authentication.login(body["email"], body["password"], client)
     return tokens(services, request, signed_in)
@@ -116,9 +116,16 @@ async def confirm_second_factor(
 
 
 async def prove_second_factor(
-    services: Container, identity: Identity, body: rest.SecondFactorProofRequest
+    services: Container, identity: Identity, body: rest.SecondFactorAnswer
 ) -> tuple[rest.SecondFactorProof, dict[str, str]]:
-    return shapes.access_token(await services.second_factors.prove(identity, body["code"])), _NO_STORE
+    code, passkey = body.get("code"), body.get("passkey")
+    if passkey is not None:
+        token = await services.passkeys.prove_factor(identity, passkey)
+    elif code is not None:
+        token = await services.second_factors.prove(identity, code)
+    else:
+        raise errors.RequestInvalid("send either 'code' or 'passkey'")
+    return shapes.access_token(token), _NO_STORE
 
 
 async def create_recovery_codes(services: Container, identity: Identity) -> tuple[rest.RecoveryCodes, dict[str, str]]:

@@ -14,12 +14,14 @@ from models import (
     AuditEntry,
     CallSession,
     Dispute,
+    EmailChange,
     Enrollment,
     Lesson,
     LessonProgress,
     LinkedIdentity,
     Notification,
     Order,
+    Passkey,
     Platform,
     Profile,
     RefreshToken,
@@ -31,6 +33,7 @@ from models import (
 from services.calls.call_history import Call
 from services.identity.authentication import PublicKey
 from services.identity.data_export import DataExport
+from services.identity.login_methods import AccountLoginMethods, LoginOffer
 from services.identity.logins import AccessToken, Device, LoginTokens
 from services.identity.profiles import Me
 from services.identity.second_factors import NewSecret, SecondFactorState
@@ -79,6 +82,68 @@ def account(user: User) -> rest.Account:
     return {"id": str(user.id), "email": user.email, "role": user.role.value, "isVerified": user.is_verified}
 
 
+def login_offer(offer: LoginOffer) -> rest.LoginMethods:
+    return {
+        "password": True,
+        "emailCode": offer.has_email_codes,
+        "passkeys": {"isOffered": offer.passkey_domain is not None, "rpId": offer.passkey_domain},
+        "providers": [
+            {
+                "provider": each.provider,
+                "name": each.name,
+                "hasWebFlow": each.has_web_flow,
+                "clientIds": {
+                    "ios": list(each.client_ids.get("ios", ())),
+                    "android": list(each.client_ids.get("android", ())),
+                    "web": list(each.client_ids.get("web", ())),
+                },
+            }
+            for each in offer.providers
+        ],
+    }
+
+
+def login_methods(methods: AccountLoginMethods) -> rest.MyLoginMethods:
+    return {
+        "email": methods.user.email,
+        "isVerified": methods.user.is_verified,
+        "hasPassword": methods.user.password_hash != "",
+        "identities": [identity(each) for each in methods.identities],
+        "passkeys": [passkey(each) for each in methods.passkeys],
+        "undoableEmailChange": _undoable_change(methods.undoable_change),
+    }
+
+
+def identity(row: LinkedIdentity) -> rest.Identity:
+    return {
+        "id": str(row.id),
+        "provider": row.provider,
+        "email": row.email,
+        "createdAt": format_instant(row.created_at),
+        "lastUsedAt": format_instant(row.last_used_at),
+    }
+
+
+def passkey(row: Passkey) -> rest.Passkey:
+    return {
+        "id": str(row.id),
+        "name": row.name,
+        "createdAt": format_instant(row.created_at),
+        "lastUsedAt": format_instant(row.last_used_at),
+        "isSynced": row.is_synced,
+    }
+
+
+def _undoable_change(change: EmailChange | None) -> rest.UndoableEmailChange | None:
+    if change is None:
+        return None
+    return {
+        "oldEmail": change.old_email,
+        "changedAt": format_instant(change.created_at),
+        "undoUntil": format_instant(change.undo_until),
+    }
+
+
 def json_web_key_set(keys: list[PublicKey]) -> rest.JsonWebKeySet:
     return {"keys": [_json_web_key(key) for key in keys]}
 
@@ -106,11 +171,12 @@ def access_token(issued: AccessToken) -> rest.SecondFactorProof:
 
 def second_factor(state: SecondFactorState) -> rest.SecondFactor:
     return {
-        "isEnrolled": state.enrolled_at is not None,
+        "isEnrolled": state.is_enrolled,
         "isRequired": state.is_required,
         "enrolledAt": format_instant(state.enrolled_at),
         "provenAt": format_instant(state.proven_at),
         "recoveryCodesLeft": state.recovery_codes_left,
+        "passkeyCount": state.passkey_count,
     }
 
 
@@ -144,16 +210,6 @@ def staff_login(login: StaffLogin, current_id: str) -> rest.StaffLogin:
         "lastUsedAt": format_instant(login.last_used_at),
         "factorProvenAt": format_instant(login.factor_proven_at),
         "isCurrent": str(login.id) == current_id,
-    }
-
-
-def identity(row: LinkedIdentity) -> rest.Identity:
-    return {
-        "id": str(row.id),
-        "provider": row.provider,
-        "email": row.email,
-        "createdAt": format_instant(row.created_at),
-        "lastUsedAt": format_instant(row.last_used_at),
     }
 
 
@@ -628,7 +684,6 @@ def data_export(export: DataExport) -> rest.DataExport:
             {"document": row.document, "version": row.version, "action": row.action.value, "at": format_instant(row.at)}
             for row in export.consents
         ],
-        "identities": [identity(row) for row in export.identities],
         "logins": [_exported_login(row) for row in export.refresh_tokens],
         "calls": [_exported_call(row, export.me.id) for row in export.sessions],
         "ratings": [_exported_rating(row) for row in export.ratings],
@@ -647,6 +702,22 @@ def data_export(export: DataExport) -> rest.DataExport:
         ],
         "progress": [progress(row) for row in export.progress],
         "sanctions": [sanction(row) for row in export.sanctions],
+        "identities": [_exported_identity(row) for row in export.identities],
+        "passkeys": [passkey(row) for row in export.passkeys],
+        "emailChanges": [
+            {"oldEmail": row.old_email, "newEmail": row.new_email, "changedAt": format_instant(row.created_at)}
+            for row in export.email_changes
+        ],
+    }
+
+
+def _exported_identity(row: LinkedIdentity) -> rest.ExportedIdentity:
+    return {
+        "provider": row.provider,
+        "subject": row.subject,
+        "email": row.email,
+        "createdAt": format_instant(row.created_at),
+        "lastUsedAt": format_instant(row.last_used_at),
     }
 
 

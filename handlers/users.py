@@ -27,10 +27,11 @@ async def update_me(services: Container, identity: Identity, body: rest.MeUpdate
 
 async def delete_me(services: Container, identity: Identity, body: rest.DeleteMeRequest) -> None:
     password, proof = body.get("password"), body.get("proof")
-    if (password is None) == (proof is None):
+    if proof is None and password is not None:
+        proof = {"password": password}
+    elif proof is None or password is not None:
         raise errors.RequestInvalid("send either 'password' or 'proof'")
-    given = {"password": password} if proof is None else proof
-    await services.account_deletion.delete(await services.proofs.verify(identity.user_id, given))
+    await services.account_deletion.delete(await services.proofs.verify(identity.user_id, proof))
 
 
 async def delete_me_with_body(services: Container, identity: Identity, body: rest.DeleteMeRequest) -> None:

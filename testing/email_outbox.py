@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -27,6 +28,11 @@ class Outbox:
 
     def to(self, email: str) -> list[Mail]:
         return [mail for mail in self.mails if mail.to == email]
+
+    def codes(self, email: str) -> list[str]:
+        """The codes that were mailed to an address, the oldest first."""
+        found = [re.search(r": ([0-9]{6})$", mail.subject) for mail in self.to(email)]
+        return [each[1] for each in found if each]
 
     def tokens(self, email: str, page: str) -> list[str]:
         """The tokens of the links to `page` that were mailed to an address, the oldest first."""

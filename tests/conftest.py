@@ -23,6 +23,20 @@ from testing.payments import fake_providers, with_payment_accounts
 from testing.servers import Learner, Phone, Server, client, dial, http_client, register, start_server, stop_server
 from testing.time_limits import GRACE, JOIN, PROCESS_LOSS_GRACE
 
+#: Files that take minutes are begun first, so that at the end no process waits for the last of them.
+LONGEST_FILES = (
+    "tests/services/test_matchmaking_model.py",
+    "tests/realtime/test_calls_under_faults.py",
+    "tests/contract/test_schemathesis.py",
+    "tests/e2e/test_payment_kills.py",
+    "tests/e2e/test_video_kills.py",
+)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    order = {config.rootpath / file: place for place, file in enumerate(LONGEST_FILES)}
+    items.sort(key=lambda item: order.get(item.path, len(order)))
+
 
 @pytest.fixture(scope="session")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:

@@ -229,6 +229,7 @@ class SecondFactor(TypedDict):
     enrolledAt: NullableTime | None
     provenAt: NullableTime | None
     recoveryCodesLeft: int
+    passkeyCount: int
 
 
 class SecondFactorRequest(TypedDict):
@@ -362,6 +363,48 @@ PasskeyChallengeToken: TypeAlias = str
 PasskeyCredentialJson: TypeAlias = str
 
 
+class PasskeyChallenge(TypedDict):
+    challengeToken: PasskeyChallengeToken
+    optionsJson: str
+    expiresAt: Time
+
+
+class PasskeyLoginRequest(TypedDict):
+    challengeToken: PasskeyChallengeToken
+    credentialJson: PasskeyCredentialJson
+    deviceId: DeviceId
+    platform: Platform
+
+
+PasskeyId: TypeAlias = str
+
+
+PasskeyName: TypeAlias = str
+
+
+class Passkey(TypedDict):
+    id: PasskeyId
+    name: PasskeyName
+    createdAt: Time
+    lastUsedAt: NullableTime | None
+    isSynced: bool
+
+
+class UndoableEmailChange(TypedDict):
+    oldEmail: Email
+    changedAt: Time
+    undoUntil: Time
+
+
+class EmailChangeConfirmation(TypedDict):
+    challengeId: EmailChallengeId
+    code: EmailCode
+
+
+class EmailChangeUndoRequest(TypedDict):
+    token: EmailToken
+
+
 IdentityProviderId: TypeAlias = str
 
 
@@ -375,6 +418,25 @@ ProviderCode: TypeAlias = str
 
 
 IdentityGrant: TypeAlias = str
+
+
+class PasskeyOffer(TypedDict):
+    isOffered: bool
+    rpId: str | None
+
+
+ProviderClientId: TypeAlias = str
+
+
+class EmailCodeRequest(TypedDict):
+    email: Email
+    deviceId: NotRequired[DeviceId]
+    deviceProof: NotRequired[DeviceProof]
+
+
+class EmailChallenge(TypedDict):
+    challengeId: EmailChallengeId
+    expiresInSeconds: int
 
 
 class Identity(TypedDict):
@@ -440,6 +502,20 @@ class Block(TypedDict):
 class BlockPage(TypedDict):
     items: list[Block]
     nextCursor: NextCursor | None
+
+
+class ExportedIdentity(TypedDict):
+    provider: IdentityProviderId
+    subject: str
+    email: str | None
+    createdAt: Time
+    lastUsedAt: NullableTime | None
+
+
+class ExportedEmailChange(TypedDict):
+    oldEmail: Email
+    newEmail: Email
+    changedAt: Time
 
 
 class ExportedAge(TypedDict):
@@ -1054,15 +1130,6 @@ class JsonWebKeySet(TypedDict):
     keys: list[JsonWebKey]
 
 
-class LoginRequest(TypedDict):
-    email: Email
-    password: Password
-    deviceId: DeviceId
-    platform: Platform
-    deviceProof: NotRequired[DeviceProof]
-    secondFactorCode: NotRequired[SecondFactorCode]
-
-
 class DeviceList(TypedDict):
     items: list[Device]
 
@@ -1123,6 +1190,12 @@ class PasskeyProof(TypedDict):
     credentialJson: PasskeyCredentialJson
 
 
+class NewPasskey(TypedDict):
+    challengeToken: PasskeyChallengeToken
+    credentialJson: PasskeyCredentialJson
+    name: PasskeyName
+
+
 class IdTokenProof(TypedDict):
     provider: IdentityProviderId
     idToken: IdToken
@@ -1139,6 +1212,32 @@ class IdTokenLoginRequest(TypedDict):
     secondFactorCode: NotRequired[SecondFactorCode]
     deviceId: DeviceId
     platform: Platform
+
+
+class ProviderClientIds(TypedDict):
+    ios: list[ProviderClientId]
+    android: list[ProviderClientId]
+    web: list[ProviderClientId]
+
+
+class EmailCodeLoginRequest(TypedDict):
+    challengeId: EmailChallengeId
+    email: Email
+    code: EmailCode
+    deviceId: DeviceId
+    platform: Platform
+    deviceProof: NotRequired[DeviceProof]
+    secondFactorCode: NotRequired[SecondFactorCode]
+    secondFactorPasskey: NotRequired[PasskeyProof]
+
+
+class MyLoginMethods(TypedDict):
+    email: Email
+    isVerified: bool
+    hasPassword: bool
+    identities: list[Identity]
+    passkeys: list[Passkey]
+    undoableEmailChange: UndoableEmailChange | None
 
 
 class ExportedDispute(TypedDict):
@@ -1417,6 +1516,21 @@ class RegisterRequest(TypedDict):
     consents: NotRequired[list[ConsentRequest]]
 
 
+class LoginRequest(TypedDict):
+    email: Email
+    password: Password
+    deviceId: DeviceId
+    platform: Platform
+    deviceProof: NotRequired[DeviceProof]
+    secondFactorCode: NotRequired[SecondFactorCode]
+    secondFactorPasskey: NotRequired[PasskeyProof]
+
+
+class SecondFactorAnswer(TypedDict):
+    code: NotRequired[SecondFactorCode]
+    passkey: NotRequired[PasskeyProof]
+
+
 class ConsentList(TypedDict):
     items: list[Consent]
 
@@ -1428,6 +1542,20 @@ class Proof(TypedDict):
     idToken: NotRequired[IdTokenProof]
 
 
+class PasskeyRegistrationRequest(TypedDict):
+    proof: Proof
+
+
+class PasswordChangeRequest(TypedDict):
+    newPassword: Password
+    proof: Proof
+
+
+class EmailChangeRequest(TypedDict):
+    newEmail: Email
+    proof: Proof
+
+
 class IdentityRequest(TypedDict):
     provider: IdentityProviderId
     idToken: IdToken
@@ -1437,12 +1565,18 @@ class IdentityRequest(TypedDict):
     proof: Proof
 
 
+class ProviderOffer(TypedDict):
+    provider: IdentityProviderId
+    name: str
+    hasWebFlow: bool
+    clientIds: ProviderClientIds
+
+
 class DataExport(TypedDict):
     exportedAt: Time
     me: Me
     age: ExportedAge | None
     consents: list[ExportedConsent]
-    identities: list[Identity]
     logins: list[ExportedLogin]
     calls: list[ExportedCall]
     ratings: list[ExportedRating]
@@ -1456,6 +1590,9 @@ class DataExport(TypedDict):
     notifications: list[Notification]
     pushDevices: list[ExportedPushDevice]
     sanctions: list[Sanction]
+    identities: list[ExportedIdentity]
+    passkeys: list[Passkey]
+    emailChanges: list[ExportedEmailChange]
 
 
 class AdminStats(TypedDict):
@@ -1511,3 +1648,10 @@ class AdminUserDetail(TypedDict):
 class DeleteMeRequest(TypedDict):
     password: NotRequired[PresentPassword]
     proof: NotRequired[Proof]
+
+
+class LoginMethods(TypedDict):
+    password: bool
+    emailCode: bool
+    passkeys: PasskeyOffer
+    providers: list[ProviderOffer]

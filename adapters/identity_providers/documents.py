@@ -22,7 +22,7 @@ log = logging.getLogger("parlance.identities")
 
 T = TypeVar("T")
 Key = RSAKey | ECKey
-#: By `kid` and algorithm: a key verifies by one algorithm, whatever a token's header says.
+#: By `kid` and algorithm: a key verifies by one algorithm, also where a token's header names another.
 Keys = dict[tuple[str, str], Key]
 
 #: How long a document counts as fresh: as its `max-age` says, within these, in seconds.

@@ -107,8 +107,7 @@ def read_identity(provider: str, token: str, claims: Mapping[str, Any], quirks: 
     subject = claims.get("sub")
     if not isinstance(subject, str) or not 1 <= len(subject) <= _MAX_SUBJECT_LENGTH or not subject.isprintable():
         raise _refusal("its subject is no text of 1 to 255 characters")
-    address = claims.get("email")
-    email = address if isinstance(address, str) and len(address) <= _MAX_EMAIL_LENGTH else None
+    email = _read_email(claims.get("email"))
     issued_at = int(claims["iat"])
     expires_at = min(int(claims["exp"]), issued_at + MAX_AGE_SECONDS) + LEEWAY_SECONDS
     audience = claims["aud"]
@@ -146,6 +145,13 @@ def _read_time(claims: Mapping[str, Any], name: str) -> int:
     value = claims.get(name)
     if type(value) is not int or not 0 < value < 2**40:
         raise _refusal(f"its claim {name} is no time")
+    return value
+
+
+def _read_email(value: Any) -> str | None:
+    """Return the address as the provider writes it; None where there is none."""
+    if not isinstance(value, str) or len(value) > _MAX_EMAIL_LENGTH:
+        return None
     return value
 
 

@@ -21,7 +21,7 @@ class Quirks:
     trusts_verified_email: bool = False
     #: Domains whose addresses the provider itself hands out, so that a verified one belongs to who logs in.
     own_domains: frozenset[str] = frozenset()
-    #: A claim that is there where the provider hosts the address, whatever its domain is.
+    #: A claim that is there where the provider hosts the address, of any domain.
     hosted_claim: str | None = None
     #: Whether deletion of an account has to revoke the authorization.
     revokes_grants: bool = False
@@ -39,7 +39,7 @@ GOOGLE = Quirks(
     parameters={"prompt": "select_account"},
 )
 
-#: https://developer.apple.com/documentation/signinwithapple/authenticating-users-with-sign-in-with-apple: with a scope
+#: Apple, "Authenticating users" of AuthenticationServices: with a scope
 #: the response is a form that the browser posts. An address is the Apple Account's verified one, or a relay of Apple's.
 APPLE = Quirks(
     hashes_nonce=True,

@@ -79,7 +79,6 @@ def upgrade() -> None:
         sa.Column("old_email", sa.String(length=254), nullable=False),
         sa.Column("old_canonical", sa.Text(), nullable=False),
         sa.Column("new_email", sa.String(length=254), nullable=False),
-        sa.Column("was_verified", sa.Boolean(), nullable=False),
         sa.Column("token_hash", sa.String(length=64), nullable=False),
         sa.Column("undo_until", sa.DateTime(timezone=True), nullable=False),
         sa.Column("undone_at", sa.DateTime(timezone=True), nullable=True),

@@ -1,9 +1,12 @@
-"""Accounts: registration, login, passwords, e-mail addresses, profiles, data export and deletion."""
+"""Accounts: registration, ways to log in, passwords, e-mail addresses, profiles, data export and deletion."""
 
 from models import (
     AccountDeletionToken,
+    EmailChange,
+    EmailCode,
     EmailVerificationToken,
     LinkedIdentity,
+    Passkey,
     PasswordResetToken,
     Profile,
     RecoveryCode,
@@ -13,12 +16,15 @@ from models import (
     User,
 )
 
-TAGS = ("auth", "identities", "users")
+TAGS = ("auth", "identities", "passkeys", "account", "users")
 EVENTS: tuple[str, ...] = ()
 MODELS = (
     AccountDeletionToken,
+    EmailChange,
+    EmailCode,
     EmailVerificationToken,
     LinkedIdentity,
+    Passkey,
     PasswordResetToken,
     Profile,
     RecoveryCode,
@@ -29,6 +35,8 @@ MODELS = (
 )
 JOBS = (
     "auth.send_deletion_link",
+    "auth.send_email_change",
+    "auth.send_email_code",
     "auth.send_password_reset",
     "auth.send_security_notice",
     "auth.send_verification",

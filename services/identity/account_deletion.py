@@ -15,22 +15,22 @@ from adapters.jobs import Jobs
 from adapters.storage import Storage
 from instants import utc_now
 from models import (
-    AccountDeletionToken,
     AgeBand,
     Appeal,
     AppealToken,
     Block,
-    EmailVerificationToken,
+    EmailChange,
+    EmailCode,
     LessonProgress,
-    LinkedIdentity,
     Notification,
-    PasswordResetToken,
     Profile,
     RefreshToken,
     Report,
     Sanction,
 )
+from services.identity.address_claims import forget_mailed
 from services.identity.identity_grants import IdentityGrantsService
+from services.identity.login_methods import remove_login_methods
 from services.identity.logins import LoginsService
 from services.identity.profiles import enqueue_avatar_deletion
 from services.identity.proofs import Proof
@@ -94,8 +94,9 @@ class AccountDeletionService:
             raise errors.Forbidden("an account of staff cannot be deleted; demote it first")
         ended = await self._logins.end_all_within(db, user_id)
         await self._barred.add_within(db, user)
-        await self._grants.remove_within(db, col(LinkedIdentity.user_id) == user_id)
+        await remove_login_methods(db, self._grants, user_id)
         await _delete_rows(db, user_id)
+        await db.execute(sa.delete(EmailCode).where(col(EmailCode.email_canonical) == user.email_canonical))
         await self._jobs.forget(db, email=user.email_canonical, user_id=str(user_id))
         await erase_profile(db, self._jobs, self._storage, profile)
         user.email = user.email_canonical = f"{user.id}@deleted.invalid"
@@ -120,8 +121,9 @@ async def _delete_rows(db: AsyncSession, user_id: uuid.UUID) -> None:
     """Delete the rows about a user that nothing else refers to, and the personal columns of those that stay."""
     # Refresh tokens stay until they expire: they are why access tokens of the account no longer work.
     await db.execute(sa.update(RefreshToken).where(col(RefreshToken.user_id) == user_id).values(device_id="deleted"))
-    for table in (PasswordResetToken, EmailVerificationToken, AccountDeletionToken, AppealToken, LessonProgress):
+    for table in (AppealToken, LessonProgress, EmailChange):
         await db.execute(sa.delete(table).where(col(table.user_id) == user_id))
+    await forget_mailed(db, user_id)
     await db.execute(sa.delete(Notification).where(col(Notification.user_id) == user_id))
     await db.execute(sa.delete(Block).where(sa.or_(col(Block.blocker_id) == user_id, col(Block.blocked_id) == user_id)))
     # Reports stay, to be reviewed without the words and the traits of their reporter. Locked in the order in which

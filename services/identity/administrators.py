@@ -15,6 +15,7 @@ from adapters.passwords import Passwords
 from models import Profile, Role, User
 from services.identity.email_verification import require_deliverable
 from services.identity.logins import LoginsService
+from services.identity.passkeys import remove_passkeys_within
 from services.identity.second_factors import SecondFactorsService
 from services.identity.security_notices import SecurityNoticesService
 from services.identity.user_rows import find_user_by_email, lock_administrators, lock_user, refuse_reserved
@@ -82,7 +83,7 @@ class AdministratorsService:
                     raise errors.Forbidden("a ban or a suspension of this account is in force; lift it first")
                 user.role = role
                 db.add(user)
-                if role is Role.STUDENT:
+                if role is Role.STUDENT:  # passkeys stay, as a learner's way to log in
                     await self._second_factors.remove_within(db, user.id)
                 ended = await self._logins.end_all_within(db, user.id)
                 await self._audit.write(db, None, "admin.role", user.id, role=role.value)
@@ -90,13 +91,18 @@ class AdministratorsService:
         return user
 
     async def reset_factor(self, email: str) -> User:
-        """Remove the second factor of an account and end its logins; raise NotFound where it has none."""
+        """Remove the second factors of an account of staff, app and passkeys, and end its logins.
+
+        Raises NotFound where it has none: a learner's passkeys are a way to log in, and stay.
+        """
         async with self._database.transaction() as db:
             found = await find_user_by_email(db, email)
             user = await lock_user(db, found.id) if found else None
             if user is None:
                 raise errors.NotFound(f"there is no account {email}")
-            if not await self._second_factors.remove_within(db, user.id):
+            had_app = await self._second_factors.remove_within(db, user.id)
+            passkeys = await remove_passkeys_within(db, user.id) if user.role.is_staff else 0
+            if not (had_app or passkeys):
                 raise errors.NotFound(f"{email} has no second factor")
             ended = await self._logins.end_all_within(db, user.id)
             await self._notices.record_change(db, None, user.id, "second_factor_reset")

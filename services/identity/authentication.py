@@ -15,13 +15,14 @@ from adapters.passwords import Passwords
 from adapters.tokens import AccessTokens, Identity, PublicKey
 from instants import format_instant, utc_now
 from jobs import send_verification
-from models import AgeBand, AgeSource, Profile, User
+from models import AgeBand, AgeSource, User
+from services.identity.account_opening import open_account_within
 from services.identity.email_verification import require_deliverable
 from services.identity.login_opening import Client, LoginOpeningService
 from services.identity.logins import LoginsService, LoginTokens
 from services.identity.proofs import PasswordProofs
-from services.identity.user_rows import find_user_by_email, refuse_reserved
-from services.safety.barred_identifiers import BarredIdentifiers, Identifier
+from services.identity.user_rows import find_user_by_email
+from services.safety.barred_identifiers import BarredIdentifiers
 from services.safety.consents import add_consents
 from services.safety.standings import read_sanction_in_force
 
@@ -78,11 +79,7 @@ class AuthenticationService:
             user.age_band, user.age_source, user.age_declared_at = age_band, AgeSource.DECLARED, utc_now()
         try:
             async with self._database.transaction() as db:
-                db.add(user)
-                await db.flush()
-                await refuse_reserved(db, user.email)
-                await self._barred.refuse_within(db, Identifier("email", user.email))
-                db.add(Profile(user_id=user.id, last_active_at=utc_now()))
+                await open_account_within(db, self._barred, user)
                 await self._jobs.enqueue(db, send_verification, user_id=str(user.id))
                 add_consents(db, user.id, consents or {})
                 tokens, _ = await self._logins.open(db, user, device_id, platform)

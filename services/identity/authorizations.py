@@ -75,7 +75,7 @@ class AuthorizationsService:
         )
         sent = SentIdToken(provider, exchanged.id_token, nonce, grant=self._grants.sign(provider, exchanged))
         try:
-            # Its nonce is what binds the code to this browser, where somebody has injected another's.
+            # Its nonce is what binds the code to this browser, where another person's was injected.
             await found.verify(exchanged.id_token, nonce, "web")
         except errors.IdTokenInvalid:
             raise errors.AuthorizationFailed() from None

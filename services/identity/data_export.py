@@ -18,11 +18,13 @@ from models import (
     Consent,
     DeviceToken,
     Dispute,
+    EmailChange,
     Enrollment,
     LessonProgress,
     LinkedIdentity,
     Notification,
     Order,
+    Passkey,
     RefreshToken,
     Refund,
     Report,
@@ -44,7 +46,6 @@ class DataExport:
     me: Me
     account: User
     consents: list[Consent]
-    identities: list[LinkedIdentity]
     refresh_tokens: list[RefreshToken]
     sessions: list[CallSession]
     ratings: list[SessionRating]
@@ -58,6 +59,9 @@ class DataExport:
     notifications: list[Notification]
     push_devices: list[DeviceToken]
     sanctions: list[SanctionNotice]
+    identities: list[LinkedIdentity]
+    passkeys: list[Passkey]
+    email_changes: list[EmailChange]
 
 
 class DataExportService:
@@ -82,9 +86,6 @@ class DataExportService:
                 me=profile,
                 account=(await db.exec(select(User).where(User.id == me))).one(),
                 consents=await read(Consent, col(Consent.user_id) == me, col(Consent.at), col(Consent.id)),
-                identities=await read(
-                    LinkedIdentity, col(LinkedIdentity.user_id) == me, col(LinkedIdentity.created_at)
-                ),
                 refresh_tokens=await read(RefreshToken, col(RefreshToken.user_id) == me),
                 sessions=await read(CallSession, took_part, col(CallSession.started_at)),
                 ratings=await read(SessionRating, col(SessionRating.rater_id) == me),
@@ -98,6 +99,11 @@ class DataExportService:
                 notifications=await read(Notification, col(Notification.user_id) == me, *newest_first),
                 push_devices=await read(DeviceToken, col(DeviceToken.user_id) == me),
                 sanctions=[SanctionNotice(*row) for row in (await db.execute(_select_sanctions(me))).all()],
+                identities=await read(
+                    LinkedIdentity, col(LinkedIdentity.user_id) == me, col(LinkedIdentity.created_at)
+                ),
+                passkeys=await read(Passkey, col(Passkey.user_id) == me, col(Passkey.created_at)),
+                email_changes=await read(EmailChange, col(EmailChange.user_id) == me, col(EmailChange.created_at)),
             )
 
 

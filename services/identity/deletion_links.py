@@ -21,7 +21,7 @@ from services.identity.account_deletion import AccountDeletionService
 from services.identity.email_verification import can_receive_mail, require_deliverable
 from services.identity.logins import LoginsService
 from services.identity.one_time_tokens import is_usable, make_token
-from services.identity.user_rows import find_user_by_email, lock_user
+from services.identity.user_rows import lock_user, lock_user_by_email
 from services.messaging import emails
 
 log = logging.getLogger("parlance.auth")
@@ -59,7 +59,8 @@ class DeletionLinksService:
     async def send(self, email: str) -> None:
         """Mail a link, where the address has the account of a learner, also of one who is banned."""
         async with self._database.transaction() as db:
-            user = await find_user_by_email(db, email)
+            # Locked: a link that is mailed to an address must not be added after the account has got another.
+            user = await lock_user_by_email(db, email)
             if user is None or not can_receive_mail(user):
                 return
             if user.role != Role.STUDENT:

@@ -62,11 +62,14 @@ class EmailVerificationService:
             await db.execute(sa.update(User).where(col(User.id) == user_id).values(is_verified=True))
 
 
-def require_deliverable(typed: str) -> str:
-    """Return an address as mail is sent to it; raise RequestInvalid if mail programs could interpret it differently."""
+def require_deliverable(typed: str, name: str = "email") -> str:
+    """Return an address as mail is sent to it; raise RequestInvalid if mail programs could interpret it differently.
+
+    `name` is that of the property in the request.
+    """
     address = email_addresses.to_deliverable(typed)
     if address is None:
-        raise errors.RequestInvalid("'email' is not an address that mail can be sent to; check how it is spelled")
+        raise errors.RequestInvalid(f"'{name}' is not an address that mail can be sent to; check how it is spelled")
     return address
 
 

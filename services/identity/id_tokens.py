@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import sqlalchemy as sa
 from sqlmodel import col, select
@@ -18,6 +18,7 @@ from adapters.ports import IdentityProvider, VerifiedIdentity
 from instants import utc_now
 from models import LinkedIdentity, User, email_addresses
 from services.identity.spent_tokens import spend_token
+from wire import rest
 
 #: How lately a token was issued that proves that the owner of an account sends a request.
 PROOF_MAX_AGE = timedelta(minutes=10)
@@ -94,7 +95,7 @@ class IdTokenProofs:
         self._database = database
         self._id_tokens = id_tokens
 
-    async def verify(self, user_id: uuid.UUID, body: Mapping[str, Any]) -> IdentityProof:
+    async def verify(self, user_id: uuid.UUID, body: rest.IdTokenProof) -> IdentityProof:
         """Verify a new token of an identity that is linked to the account; raise IdTokenInvalid."""
         identity = await self._id_tokens.verify(SentIdToken(body["provider"], body["idToken"], body["nonce"]))
         if identity.issued_at < utc_now() - PROOF_MAX_AGE:
@@ -107,7 +108,7 @@ class IdTokenProofs:
 
 
 async def find_identity(db: AsyncSession, identity: VerifiedIdentity) -> LinkedIdentity | None:
-    """Read the row of an identity anew; None where no account has it."""
+    """Read the row of an identity again; None where no account has it."""
     statement = select(LinkedIdentity).where(
         LinkedIdentity.provider == identity.provider, LinkedIdentity.subject == identity.subject
     )

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
-from typing import Any
 
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import col
@@ -19,6 +17,7 @@ from services.identity.login_methods import require_login_method
 from services.identity.proofs import ProofsService
 from services.identity.security_notices import SecurityNoticesService
 from services.identity.user_rows import lock_active_user
+from wire import rest
 
 
 class IdentitiesService:
@@ -36,7 +35,7 @@ class IdentitiesService:
         self._proofs = proofs
         self._notices = notices
 
-    async def link(self, owner: Identity, sent: SentIdToken, proof: Mapping[str, Any]) -> LinkedIdentity:
+    async def link(self, owner: Identity, sent: SentIdToken, proof: rest.Proof) -> LinkedIdentity:
         """Link an identity to the account of a login, with a proof of the account.
 
         Raises what `IdTokensService.verify` and the proof raise, IdentityTaken and TooManyLoginMethods.

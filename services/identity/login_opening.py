@@ -14,18 +14,21 @@ from adapters.database import Database
 from instants import format_instant, utc_now
 from models import Profile, User
 from services.identity.logins import LoginsService, LoginTokens
+from services.identity.passkey_proofs import PasskeyProof, PasskeyProofs
 from services.identity.proofs import Proof
 from services.identity.second_factors import SecondFactorsService
 from services.identity.user_rows import lock_user
 from services.safety.standings import make_login_notice, read_sanction_in_force
+from wire import rest
 
 
 class Client(NamedTuple):
-    """The device that logs in, and the code of the account's second factor where it sends one."""
+    """The device that logs in, and where it sends them a code or a passkey (`PasskeyProof`) as the second factor."""
 
     device_id: str
     platform: str
     second_factor_code: str | None = None
+    second_factor_passkey: rest.PasskeyProof | None = None
 
 
 class _FactorEnrolled(Exception):
@@ -33,25 +36,33 @@ class _FactorEnrolled(Exception):
 
 
 class LoginOpeningService:
-    def __init__(self, database: Database, logins: LoginsService, second_factors: SecondFactorsService) -> None:
+    def __init__(
+        self,
+        database: Database,
+        logins: LoginsService,
+        second_factors: SecondFactorsService,
+        passkey_proofs: PasskeyProofs,
+    ) -> None:
         self._database = database
         self._logins = logins
         self._second_factors = second_factors
+        self._passkey_proofs = passkey_proofs
 
     async def open(self, proof: Proof, client: Client) -> LoginTokens:
         """Log a device in to the account of a proof, which ends the device's earlier login.
 
         Raises what `proof.use` raises; AccountBanned or AccountSuspended; Unauthenticated where the account is gone;
-        and where it has a second factor LoginNeedsSecondFactor without a code, SecondFactorInvalid or RateLimited.
+        and where it has a second factor LoginNeedsSecondFactor without one, SecondFactorInvalid, PasskeyInvalid or
+        RateLimited.
         """
         while True:
-            needs_code = not proof.proves_second_factor and await self._needs_code(proof)
-            if needs_code and client.second_factor_code is None:
-                raise errors.LoginNeedsSecondFactor()
+            needs_factor = not proof.proves_second_factor and await self._needs_factor(proof)
+            passkey = await self._verify_factor(proof, client) if needs_factor else None
+            needs_code = needs_factor and passkey is None
             attempt = self._second_factors.attempt(proof.user_id) if needs_code else nullcontext()
             try:
                 async with attempt, self._database.transaction() as db:
-                    tokens, ended = await self._open(db, proof, client, needs_code=needs_code)
+                    tokens, ended = await self._open(db, proof, client, passkey, needs_code=needs_code)
             except _FactorEnrolled:
                 continue
             if isinstance(tokens, errors.ProductError):  # after the commit of the token for an appeal
@@ -59,15 +70,23 @@ class LoginOpeningService:
             await self._logins.publish_ended(ended)
             return tokens
 
-    async def _needs_code(self, proof: Proof) -> bool:
+    async def _verify_factor(self, proof: Proof, client: Client) -> PasskeyProof | None:
+        """Verify the passkey that is sent as the second factor, which is preferred to a code; None where a code is."""
+        if client.second_factor_passkey is not None:
+            return await self._passkey_proofs.verify(proof.user_id, client.second_factor_passkey)
+        if client.second_factor_code is None:
+            raise errors.LoginNeedsSecondFactor()
+        return None
+
+    async def _needs_factor(self, proof: Proof) -> bool:
         async with self._database.transaction() as db:
             user = await db.get(User, proof.user_id)
-            # One that is banned gets to read that, without a code.
+            # One that is banned gets to read that, without a factor.
             is_in_use = user is not None and user.role.is_staff and not user.is_banned
             return is_in_use and await self._second_factors.is_enrolled_within(db, proof.user_id)
 
     async def _open(
-        self, db: AsyncSession, proof: Proof, client: Client, *, needs_code: bool
+        self, db: AsyncSession, proof: Proof, client: Client, passkey: PasskeyProof | None, *, needs_code: bool
     ) -> tuple[LoginTokens | errors.ProductError, list[str]]:
         user = await lock_user(db, proof.user_id)
         if user is None or user.deleted_at is not None:
@@ -75,11 +94,13 @@ class LoginOpeningService:
         await proof.use(db, user)
         if (refusal := await read_refusal(db, user)) is not None:
             return refusal, []
-        has_proven = needs_code or proof.proves_second_factor
+        has_proven = needs_code or passkey is not None or proof.proves_second_factor
         if user.role.is_staff and await self._second_factors.is_enrolled_within(db, user.id):
             if not has_proven:
                 raise _FactorEnrolled
-            if needs_code:
+            if passkey is not None:
+                await passkey.use(db, user)
+            elif needs_code:
                 await self._second_factors.use(db, user.id, client.second_factor_code)
         return await self.open_within(db, user, client, has_proven_factor=user.role.is_staff and has_proven)
 

@@ -8,9 +8,8 @@ a proof that works once is spent only if what it permits happens.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol, TypeVar
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -18,6 +17,9 @@ import errors
 from adapters.database import Database
 from adapters.passwords import Passwords, Verdict
 from models import User
+from wire import rest
+
+Body_contra = TypeVar("Body_contra", contravariant=True)
 
 
 class Proof(Protocol):
@@ -35,10 +37,10 @@ class Proof(Protocol):
         """Use it inside the caller's transaction, which locks `user`; raise what a wrong proof raises."""
 
 
-class ProofVerifier(Protocol):
-    """One kind of proof."""
+class ProofVerifier(Protocol[Body_contra]):
+    """One kind of proof, as a member of the schema `Proof` of openapi.yaml."""
 
-    async def verify(self, user_id: uuid.UUID, body: Any) -> Proof:
+    async def verify(self, user_id: uuid.UUID, body: Body_contra) -> Proof:
         """Verify what a request contains of this kind; raise a ProductError of status 401 for a wrong proof."""
 
 
@@ -86,18 +88,35 @@ class PasswordProofs:
 class ProofsService:
     """Verifies the schema `Proof` of openapi.yaml: an object with one member, which names the kind."""
 
-    def __init__(self, verifiers: Mapping[str, ProofVerifier]) -> None:
-        self._verifiers = verifiers
+    def __init__(
+        self,
+        passwords: ProofVerifier[str],
+        email_codes: ProofVerifier[rest.EmailCodeProof],
+        passkeys: ProofVerifier[rest.PasskeyProof],
+        id_tokens: ProofVerifier[rest.IdTokenProof],
+    ) -> None:
+        self._passwords = passwords
+        self._email_codes = email_codes
+        self._passkeys = passkeys
+        self._id_tokens = id_tokens
 
-    async def verify(self, user_id: str, proof: Mapping[str, Any]) -> Proof:
+    async def verify(self, user_id: str, proof: rest.Proof) -> Proof:
         """Verify a proof of an account that is logged in.
 
         Raises RequestInvalid unless there is exactly one; and what its kind raises, such as InvalidCredentials.
         """
         if len(proof) != 1:
-            raise errors.RequestInvalid(f"'proof' should have one of {', '.join(self._verifiers)}")
-        ((kind, body),) = proof.items()
-        verified = await self._verifiers[kind].verify(uuid.UUID(user_id), body)
+            raise errors.RequestInvalid("'proof' should have one of password, emailCode, passkey, idToken")
+        verified = await self._verify(uuid.UUID(user_id), proof)
         if str(verified.user_id) != user_id:  # a right proof of another account
             raise errors.InvalidCredentials("This proof is of another account.")
         return verified
+
+    async def _verify(self, user_id: uuid.UUID, proof: rest.Proof) -> Proof:
+        if "password" in proof:
+            return await self._passwords.verify(user_id, proof["password"])
+        if "emailCode" in proof:
+            return await self._email_codes.verify(user_id, proof["emailCode"])
+        if "passkey" in proof:
+            return await self._passkeys.verify(user_id, proof["passkey"])
+        return await self._id_tokens.verify(user_id, proof["idToken"])

@@ -18,9 +18,12 @@ import errors
 from adapters.database import Database
 from adapters.passwords import Passwords
 from instants import utc_now
-from models import AgeBand, AgeSource, Block, EnglishLevel, Profile, Report, Role, User, email_addresses
+from models import AgeBand, AgeSource, Block, EmailChange, EnglishLevel, Profile, Report, Role, User, email_addresses
 from services.calls.review_pool import PARTNER_ID, REVIEWER_ID
 from services.identity.account_deletion import AccountDeletionService
+from services.identity.address_claims import forget_mailed
+from services.identity.identity_grants import IdentityGrantsService
+from services.identity.login_methods import remove_login_methods
 from services.identity.logins import LoginsService
 from services.identity.user_rows import lock_user, refuse_reserved
 from services.operations.audit import AuditService
@@ -57,6 +60,7 @@ class ReviewAccountsService:
         database: Database,
         passwords: Passwords,
         logins: LoginsService,
+        grants: IdentityGrantsService,
         deletion: AccountDeletionService,
         audit: AuditService,
         sanctions: SanctionsService,
@@ -67,6 +71,7 @@ class ReviewAccountsService:
         self._database = database
         self._passwords = passwords
         self._logins = logins
+        self._grants = grants
         self._deletion = deletion
         self._audit = audit
         self._sanctions = sanctions
@@ -119,6 +124,10 @@ class ReviewAccountsService:
         profile.english_level = EnglishLevel.INTERMEDIATE
         db.add_all([user, profile])
         await db.flush()
+        # A reviewer tries the account page too.
+        await remove_login_methods(db, self._grants, role.user_id)
+        await forget_mailed(db, role.user_id)
+        await db.execute(sa.delete(EmailChange).where(col(EmailChange.user_id) == role.user_id))
         await refuse_reserved(db, email, role.user_id)
         await self._audit.write(db, None, "review.seed", role.user_id)
         return await self._logins.end_all_within(db, role.user_id)

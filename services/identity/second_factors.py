@@ -1,4 +1,4 @@
-"""Second factors of staff: an authenticator app (TOTP, RFC 6238) with recovery codes.
+"""Second factors of staff: an authenticator app (TOTP, RFC 6238) with recovery codes, and passkeys beside it.
 
 A code is accepted one time step early or late, and once: the step of the last one is kept, and a code of it or of an
 earlier one is refused. Wrong codes are counted by account, wherever they are entered, in Redis or else in memory.
@@ -30,7 +30,7 @@ from adapters.rate_limiter import RateLimiter
 from adapters.secret_box import SecretBox
 from adapters.tokens import Identity
 from instants import utc_now
-from models import RecoveryCode, Role, SecondFactor, User
+from models import Passkey, RecoveryCode, Role, SecondFactor, User
 from services.identity.logins import AccessToken, LoginsService
 from services.identity.recovery_codes import is_totp_code, make_recovery_codes, to_canonical_code, use_recovery_code
 from services.identity.security_notices import SecurityNoticesService
@@ -42,16 +42,23 @@ _PENDING_LIFETIME = timedelta(minutes=10)
 #: Wrong codes of an account, and the seconds in which they count.
 _MAX_WRONG_CODES, _WRONG_CODES_SECONDS = 5, 15 * 60
 _STEP_SECONDS = 30
+#: How recently a factor was proven where staff change their factors; that of `x-second-factor` beside DELETE.
+_RECENT = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, slots=True)
 class SecondFactorState:
-    """`proven_at` is when the login of the request last proved it."""
+    """`enrolled_at` is of the app; `proven_at` is when the login of the request last proved a factor."""
 
     is_required: bool
     enrolled_at: datetime | None
     proven_at: datetime | None
     recovery_codes_left: int
+    passkey_count: int
+
+    @property
+    def is_enrolled(self) -> bool:
+        return self.enrolled_at is not None or self.passkey_count > 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +115,18 @@ class SecondFactorsService:
         if within is not None and proven_at is not None and time.time() - proven_at > within.total_seconds():
             raise errors.SecondFactorRequired()
 
+    async def require_recent_within(self, db: AsyncSession, user: User, identity: Identity) -> None:
+        """Raise SecondFactorRequired where staff have a factor that this login has not proven within ten minutes.
+
+        Inside the caller's transaction, which locks the account: who has only the password of an account, or only an
+        access token, must add no factor and remove none.
+        """
+        if not user.role.is_staff or not await self.is_enrolled_within(db, user.id):
+            return
+        proven_at = await self._logins.read_factor_proof(db, identity)
+        if proven_at is None or utc_now() - proven_at > _RECENT:
+            raise errors.SecondFactorRequired()
+
     # --- Enrollment ------------------------------------------------------------------------------------
 
     async def read(self, identity: Identity) -> SecondFactorState:
@@ -120,13 +139,17 @@ class SecondFactorsService:
             factor = await db.get(SecondFactor, user_id)
             count = (await db.execute(left)).scalar_one()
             proven_at = await self._logins.read_factor_proof(db, identity)
-        return SecondFactorState(self.is_required, factor.enrolled_at if factor else None, proven_at, count)
+            passkeys = sa.select(sa.func.count()).where(col(Passkey.user_id) == user_id)
+            passkey_count = (await db.execute(passkeys)).scalar_one()
+        enrolled_at = factor.enrolled_at if factor else None
+        return SecondFactorState(self.is_required, enrolled_at, proven_at, count, passkey_count)
 
     async def start(self, identity: Identity, password: str, code: str | None) -> NewSecret:
         """Make a secret, which counts once it is confirmed.
 
-        Raises InvalidCredentials for a wrong password; to replace a factor SecondFactorRequired without a code of it,
-        and SecondFactorInvalid or RateLimited for a wrong one.
+        Raises InvalidCredentials for a wrong password; to replace an app SecondFactorRequired without a code of it, and
+        SecondFactorInvalid or RateLimited for a wrong one; beside a passkey SecondFactorRequired unless the login has
+        proven one lately.
         """
         user_id = uuid.UUID(identity.user_id)
         async with self._database.transaction() as db:
@@ -134,8 +157,9 @@ class SecondFactorsService:
         # A stolen access token alone must not add a factor that its owner lacks.
         if found is None or not await self._passwords.matches(password, found.password_hash):
             raise errors.InvalidCredentials("The password is wrong.")
-        is_enrolled = await self.is_enrolled(user_id)
-        if is_enrolled and code is None:
+        async with self._database.transaction() as db:
+            has_app = await self._read_enrolled(db, user_id) is not None
+        if has_app and code is None:
             raise errors.SecondFactorRequired("Replacing a second factor needs a code of the present one.")
         secret = pyotp.random_base32()
         uri = pyotp.TOTP(secret).provisioning_uri(name=found.email, issuer_name=_ISSUER)
@@ -147,6 +171,8 @@ class SecondFactorsService:
                 raise errors.InvalidCredentials("The password is wrong.")
             if await self._read_enrolled(db, user_id) is not None:
                 await self.use(db, user_id, code)
+            else:
+                await self.require_recent_within(db, user, identity)
             await db.execute(
                 insert(SecondFactor)
                 .values(user_id=user_id, **pending)
@@ -210,25 +236,25 @@ class SecondFactorsService:
 
     # --- Codes -----------------------------------------------------------------------------------------
 
-    async def is_enrolled(self, user_id: uuid.UUID) -> bool:
-        """Return whether logins of an account need a code."""
-        async with self._database.transaction() as db:
-            return await self.is_enrolled_within(db, user_id)
-
     async def is_enrolled_within(self, db: AsyncSession, user_id: uuid.UUID) -> bool:
-        """The same, inside the caller's transaction."""
-        return await self._read_enrolled(db, user_id) is not None
+        """Return whether logins of staff need a factor, an app or a passkey, inside the caller's transaction."""
+        if await self._read_enrolled(db, user_id) is not None:
+            return True
+        return (await db.exec(select(Passkey.id).where(Passkey.user_id == user_id).limit(1))).first() is not None
 
     async def prove(self, identity: Identity, code: str) -> AccessToken:
         """Return an access token of the same login that has just proven its factor.
 
-        Raises NotFound where the account has none, SecondFactorInvalid, and RateLimited.
+        Raises NotFound where the account has no app, SecondFactorInvalid, and RateLimited. Passkeys are proven by
+        `PasskeysService.prove_factor`.
         """
         user_id = uuid.UUID(identity.user_id)
         async with self.attempt(user_id), self._database.transaction() as db:
             user = await lock_active_user(db, user_id)
             if await self._read_enrolled(db, user_id) is None:
-                raise errors.NotFound("This account has no second factor; enroll one with POST /auth/second-factor.")
+                raise errors.NotFound(
+                    "This account has no authenticator app; enroll one with POST /auth/second-factor."
+                )
             await self.use(db, user_id, code)
             return await self._logins.record_factor_proof(db, user, identity)
 

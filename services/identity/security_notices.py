@@ -28,6 +28,7 @@ SecurityChange = Literal[
     "second_factor_recovery",
     "password_change",
     "password_reset",
+    "email_change_request",
     "email_change",
     "email_undo",
     "credentials_remove",
@@ -71,17 +72,22 @@ _TEXTS: dict[str, ChangeText] = {
         "password.reset",
         "The password of your account was set with the link of an e-mail. All devices were signed out.",
     ),
+    "email_change_request": ChangeText(
+        "email.change_request",
+        "A change of the e-mail address of your account was requested. It becomes effective when the code that the new"
+        " address has got is entered within ten minutes.",
+    ),
     "email_change": ChangeText("email.change", "The e-mail address of your account was changed."),
     "email_undo": ChangeText(
         "email.undo",
-        "A change of the e-mail address of your account was undone, with the link that the earlier address had got. All"
-        " devices were signed out, and the password was removed, with the passkeys and linked identities that were added"
-        ' lately. Sign in with a code by e-mail, or set a new password with the link "Forgot your password?".',
+        "A change of the e-mail address of your account was undone, with the link that the earlier address had. All"
+        " devices were signed out. The password was removed, and so were passkeys and linked identities that were added"
+        ' lately. Sign in with a code by e-mail, or set a new password with the link "I forgot my password".',
     ),
     "credentials_remove": ChangeText(
         "credentials.remove",
-        "You have shown that this address is yours. Because it had not been confirmed before, what somebody had set up"
-        " for the account was removed: the earlier password, passkeys, linked identities and signed-in devices.",
+        "You have shown that this address is yours. Because it had not been confirmed before, what was set up"
+        " for the account then was removed: the earlier password, passkeys, linked identities and signed-in devices.",
     ),
     "identity_link": ChangeText(
         "identity.link", "An identity was linked to your account, with which it is signed in to."

@@ -12,7 +12,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 import errors
 from adapters.database import Database
-from models import Platform, RefreshToken, Role, SecondFactor, User
+from models import Passkey, Platform, RefreshToken, Role, SecondFactor, User
 from services.identity.logins import MAX_LISTED_DEVICES, LoginsService
 from services.identity.user_rows import find_user_by_email, lock_user
 from services.operations.audit import AuditService
@@ -51,13 +51,11 @@ class StaffService:
         async with self._database.transaction() as db:
             page = await read_page(db, statement, (col(User.created_at), col(User.id)), limit=limit, cursor=cursor)
             ids = [user.id for user in page.items]
-            enrolled = set(
-                await db.scalars(
-                    sa.select(col(SecondFactor.user_id)).where(
-                        col(SecondFactor.user_id).in_(ids), col(SecondFactor.enrolled_at).is_not(None)
-                    )
-                )
+            apps = sa.select(col(SecondFactor.user_id)).where(
+                col(SecondFactor.user_id).in_(ids), col(SecondFactor.enrolled_at).is_not(None)
             )
+            passkeys = sa.select(col(Passkey.user_id)).where(col(Passkey.user_id).in_(ids))
+            enrolled = set(await db.scalars(apps.union(passkeys)))
             used = (
                 sa.select(col(RefreshToken.user_id), sa.func.count(), sa.func.max(col(RefreshToken.created_at)))
                 .where(col(RefreshToken.user_id).in_(ids), _is_open())

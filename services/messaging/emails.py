@@ -35,7 +35,7 @@ def verification(to: str, link: str) -> Mail:
         "Confirm your e-mail address",
         ["Welcome to Parlance. Please confirm that this address is yours.", "The link works for a day."],
         ("Confirm my address", link),
-        "If you did not sign up, ignore this mail.",
+        "If you did not sign up, do not confirm: another person has entered your address, and knows the password.",
     )
 
 
@@ -49,6 +49,63 @@ def account_deletion(to: str, link: str) -> Mail:
         ],
         ("Open the page", link),
         "If you did not request it, ignore this mail: nothing is deleted. Do not pass the link on.",
+    )
+
+
+def login_code(to: str, code: str, link: str) -> Mail:
+    """Write the same to every address: the mail does not show whether it has an account."""
+    return _mail(
+        to,
+        f"Your code to sign in to Parlance: {code}",
+        [f"{code} is your code to sign in to Parlance.", "It works once, for ten minutes, where it was requested."],
+        ("Parlance", link),
+        "If you did not request it, ignore this mail. Never pass a code on: nobody from Parlance asks for one.",
+    )
+
+
+def email_change_code(to: str, code: str, link: str) -> Mail:
+    return _mail(
+        to,
+        f"Your code to use this address at Parlance: {code}",
+        [
+            f"{code} is the code with which this becomes the address of a Parlance account.",
+            "It works once, for ten minutes, where it was requested.",
+        ],
+        ("Parlance", link),
+        "If you did not request it, ignore this mail. Never pass a code on: nobody from Parlance asks for one.",
+    )
+
+
+def old_address_notice(to: str, undo_link: str | None, link: str) -> Mail:
+    """Write to the address that an account had; `undo_link` is None where it was never confirmed."""
+    if undo_link is None:
+        return _mail(
+            to,
+            "This is no longer the address of a Parlance account",
+            ["A Parlance account that had this address has got another one."],
+            ("Parlance", link),
+            "If the account is yours and you did not change its address, write to us: see Contact.",
+        )
+    return _mail(
+        to,
+        "The address of your account was changed",
+        [
+            "Your Parlance account has got another e-mail address. If that was you, there is nothing to do.",
+            "If it was not you, the link opens a page that gives the account back to this address. It signs out all"
+            " devices and removes the password. It works for 72 hours.",
+        ],
+        ("Undo the change", undo_link),
+        "Until then nobody else can use this address at Parlance. Do not pass the link on.",
+    )
+
+
+def new_address_notice(to: str, link: str) -> Mail:
+    return _mail(
+        to,
+        "This is the new address of your account",
+        ["Your Parlance account has got this e-mail address.", "The earlier one can undo that for 72 hours."],
+        ("Review your account", link),
+        "If you did not expect this, write to us: see Contact.",
     )
 
 

@@ -17,6 +17,7 @@ from redis.exceptions import RedisError, ResponseError
 import errors
 from adapters import redis
 from adapters.keys import KeyFileError, KeyFiles, is_exposed
+from adapters.passkeys import find_relying_party
 from adapters.storage import Storage
 from adapters.tokens import LEEWAY_SECONDS
 from instants import utc_now
@@ -54,6 +55,7 @@ class DoctorService:
             "gates": self._check_gates,
             "keys": self._check_keys,
             "second factors": self._check_second_factors,
+            "passkeys": self._check_passkeys,
             "bus": self._check_bus_directory,
             "identifier hashes": self._check_identifier_hashes,
             "database": self._check_database,
@@ -173,6 +175,21 @@ class DoctorService:
             raise warning(summary, "Set it on all hosts to the output of `openssl rand -hex 32`; used secrets follow.")
         return summary
 
+    async def _check_passkeys(self) -> str:
+        """Name the RP ID and the origins whose pages and apps use passkeys: with a wrong one each answer is refused."""
+        settings = self._settings
+        relying_party = find_relying_party(settings)
+        if relying_party is None:
+            summary = "not offered: the host of APP_URL is an IP address"
+            if settings.is_production:
+                raise warning(summary, "Give the service a domain: passkeys belong to one.")
+            return summary
+        summary = f"RP ID {relying_party.rp_id}, origins {', '.join(relying_party.origins)}"
+        if settings.app_url not in relying_party.origins and settings.app_env != "development":
+            fix = "Set PASSKEY_RP_ID to the host of APP_URL or a domain above it, or leave it empty."
+            raise warning(f"{summary}: pages of {settings.app_url} have no passkeys", fix)
+        return summary
+
     async def _check_identifier_hashes(self) -> str:
         if self._settings.identifier_hash_keys is not None:
             return "IDENTIFIER_HASH_KEYS is set"
@@ -184,11 +201,12 @@ class DoctorService:
     async def _check_staff(self) -> str:
         """List staff without a second factor: with the password alone, who logs in first enrolls one."""
         statement = (
-            "SELECT email FROM users LEFT JOIN second_factors ON user_id = id AND enrolled_at IS NOT NULL"
-            " WHERE role <> 'student' AND user_id IS NULL ORDER BY email"
+            "SELECT email FROM users LEFT JOIN second_factors ON user_id = users.id AND enrolled_at IS NOT NULL"
+            " WHERE role <> 'student' AND user_id IS NULL"
+            " AND NOT EXISTS (SELECT FROM passkeys WHERE passkeys.user_id = users.id) ORDER BY email"
         )
         async with self._database() as connection:
-            if await (await connection.execute("SELECT to_regclass('second_factors')")).fetchone() == (None,):
+            if await (await connection.execute("SELECT to_regclass('passkeys')")).fetchone() == (None,):
                 return "not examined: migrations are pending"
             without = [row[0] for row in await (await connection.execute(statement)).fetchall()]
         if without and self._settings.is_on("staff_second_factor"):

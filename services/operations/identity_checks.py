@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import ipaddress
-from urllib.parse import urlsplit
-
 import errors
 from adapters.identity_providers import probing
+from adapters.passkeys import find_relying_party
 from identity_settings import ProviderSettings
 from services.operations.findings import fault, warning
 from settings import Settings
@@ -63,16 +61,7 @@ class IdentityChecks:
         return f"Check {names}, and that {self._settings.app_url}{_CALLBACK_PATH} is a redirect URI of that client."
 
     async def check_login_methods(self) -> str:
-        return describe_login_methods(self._settings, offers_passkeys(self._settings))
-
-
-def offers_passkeys(settings: Settings) -> bool:
-    """Return whether browsers accept passkeys for APP_URL: its host is a name, not an IP address."""
-    try:
-        ipaddress.ip_address(urlsplit(settings.app_url).hostname or "")
-    except ValueError:
-        return True
-    return False
+        return describe_login_methods(self._settings, find_relying_party(self._settings) is not None)
 
 
 def describe_login_methods(settings: Settings, has_passkeys: bool) -> str:

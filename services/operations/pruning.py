@@ -1,4 +1,6 @@
-"""Deletion of rows that are no longer needed: read notifications, tokens of mails, age refusals, provider events.
+"""Deletion of rows that are no longer needed.
+
+Those are read notifications, tokens and codes of mails, spent tokens, age refusals and provider events.
 
 In bounded batches, each found by an index. Never deleted: achievements, whose row keeps one from being granted twice;
 unhandled events; refresh tokens, because a rotated one reveals a theft (`LoginsService.delete_expired` deletes expired
@@ -47,6 +49,9 @@ class PruningService:
             ("spent_tokens", _TOKENS, "expires_at", timedelta()),
             ("age_refusals", _TOKENS, "expires_at", timedelta()),
             ("barred_identifiers", "until < :before", "until", timedelta()),
+            ("email_codes", _TOKENS, "expires_at", timedelta()),
+            ("email_changes", "undo_until < :before", "undo_until", timedelta()),
+            ("spent_tokens", _TOKENS, "expires_at", timedelta()),
             ("webhook_events", _EVENTS, "handled_at", webhook_events_after),
         )
 

@@ -6,6 +6,7 @@ import math
 from datetime import timedelta
 from typing import NamedTuple
 
+from services.identity.email_changes import UNDO_LIFETIME
 from services.safety.ages import REFUSAL_LIFETIME
 from settings import Settings
 
@@ -30,7 +31,12 @@ def build_schedule(settings: Settings) -> list[RetentionRule]:
     sanctions, barred = _days(settings.retain_sanctions_for), _days(settings.retain_barred_addresses_for)
     logins, jobs = _days(settings.jwt_refresh_expiry), _days(settings.prune_failed_jobs_after)
     return [
-        RetentionRule("account", "Account, profile, blocks, progress", None, "Until you delete your account."),
+        RetentionRule(
+            "account",
+            "Account, linked identities, passkeys, profile, blocks, progress",
+            None,
+            "Until you delete your account.",
+        ),
         RetentionRule(
             "consents",
             "Versions of documents that you accepted or withdrew",
@@ -99,6 +105,18 @@ def build_schedule(settings: Settings) -> list[RetentionRule]:
         ),
         RetentionRule("second_factors", "Second factors of staff", None, "While the account belongs to staff."),
         RetentionRule("mailed_tokens", "Links in e-mails and refused logins", mailed, "From the expiry of the link."),
+        RetentionRule(
+            "email_codes",
+            "Codes in e-mails with the address, and used ID tokens and passkey challenges, as a hash",
+            1,
+            "From the expiry, minutes after the request.",
+        ),
+        RetentionRule(
+            "email_changes",
+            "Earlier e-mail addresses of an account",
+            _days(UNDO_LIFETIME) + 1,
+            "From the change, so that the earlier address can undo it.",
+        ),
         RetentionRule(
             "payments",
             "Orders, refunds and disputes",

@@ -20,7 +20,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 import errors
 from adapters.database import Database
 from instants import format_instant
-from models import BarredIdentifier, LinkedIdentity, Sanction, SanctionKind, User, email_addresses
+from models import BarredIdentifier, EmailChange, LinkedIdentity, Sanction, SanctionKind, User, email_addresses
 from services.safety.standings import read_sanction_in_force
 
 
@@ -52,15 +52,23 @@ class BarredIdentifiers:
         self._ban_lifetime = ban_lifetime
 
     async def add_within(self, db: AsyncSession, user: User) -> None:
-        """Keep the identifiers of a sanctioned account that the caller's transaction deletes; call it before that."""
+        """Keep the identifiers of a sanctioned account that the caller's transaction deletes; call it before that.
+
+        Also addresses that it had until lately: a change of the address must not free one for another account.
+        """
         sanction = await read_sanction_in_force(db, user.id)
         if sanction is None:
             return
         linked = await db.exec(select(LinkedIdentity).where(LinkedIdentity.user_id == user.id))
+        # Each of these was verified (`EmailChange.undo_until`).
+        earlier = sa.select(col(EmailChange.old_email)).where(
+            col(EmailChange.user_id) == user.id,
+            col(EmailChange.undo_until) > col(EmailChange.created_at),
+            col(EmailChange.undone_at).is_(None),
+        )
+        emails = set((await db.execute(earlier)).scalars()) | ({user.email} if user.is_verified else set())
         identifiers = [Identifier("identity", row.subject, row.provider) for row in linked]
-        if user.is_verified:
-            identifiers.append(Identifier("email", user.email))
-        for each in identifiers:
+        for each in [*identifiers, *(Identifier("email", email) for email in sorted(emails))]:
             await self._keep(db, each, sanction)
 
     async def _keep(self, db: AsyncSession, identifier: Identifier, sanction: Sanction) -> None:
@@ -85,10 +93,10 @@ class BarredIdentifiers:
             return
         is_ban = found.sanction.kind is SanctionKind.BAN
         # The request does not prove that the address is its sender's: neither reasons nor a token for an appeal.
-        kind, action = (errors.AccountBanned, "banned") if is_ban else (errors.AccountSuspended, "suspended")
-        raise kind(
-            f"An account with this {identifier.noun} was {action} and deleted. No account can be opened with it until"
-            f" {format_instant(found.until)}. To contest this, write to the operator: /contact"
+        raise (errors.AccountBanned if is_ban else errors.AccountSuspended)(
+            f"An account with this {identifier.noun} was {'banned' if is_ban else 'suspended'} and deleted. No account"
+            f" can be opened with it until {format_instant(found.until)}. To contest this, write to the operator:"
+            " /contact"
         )
 
     async def find(self, email: str) -> Bar:
@@ -114,7 +122,7 @@ class BarredIdentifiers:
 
     def _hash(self, identifier: Identifier) -> list[str]:
         """Return the hashes of an identifier, one with each key."""
-        # Subjects are compared as they are: a provider may tell two apart by their case.
+        # Subjects are compared as they are: two may differ by their case alone.
         is_email = identifier.kind == "email"
         named = (
             email_addresses.to_canonical(identifier.value) if is_email else f"{identifier.provider}\0{identifier.value}"

@@ -23,6 +23,7 @@ from joserfc.jwk import RSAKey
 from pydantic import SecretStr
 
 from adapters.keys import KeyFiles
+from adapters.passkeys import find_relying_party
 from adapters.redis import connect
 from cli.configured import operator_settings
 from cli.migrations import revisions, upgrade_to_head
@@ -32,7 +33,7 @@ from devtools.stand_ins.issuers import running_issuer
 from models import Role
 from services.operations.doctor import DoctorService
 from services.operations.findings import Finding, NotOk
-from services.operations.identity_checks import describe_login_methods, offers_passkeys
+from services.operations.identity_checks import describe_login_methods
 from services.safety.word_lists import FOLDER
 from settings import Settings
 from testing.containers import running_container
@@ -325,6 +326,12 @@ async def test_doctor_lists_staff_without_factor(settings: Settings) -> None:
                 "INSERT INTO second_factors (user_id, secret, enrolled_at) SELECT id, 'plain:x', now() FROM users"
             )
             await query(services, f"{statement} WHERE email = 'with@example.com'")
+            await services.administrators.create("passkey@example.com", PASSWORD)
+            statement = (
+                "INSERT INTO passkeys (id, user_id, credential_id, public_key, name, aaguid)"
+                " SELECT gen_random_uuid(), id, 'x', 'x', 'Key', gen_random_uuid() FROM users"
+            )
+            await query(services, f"{statement} WHERE email = 'passkey@example.com'")
         found = await examined(own, app_env="production")
         assert found["staff"].verdict == "warning"
         assert found["staff"].summary == "1 without a second factor: without@example.com"
@@ -332,6 +339,17 @@ async def test_doctor_lists_staff_without_factor(settings: Settings) -> None:
         keys = SecretStr("5a" * 32)
         found = await examined(own, app_env="production", staff_second_factor="off", identifier_hash_keys=keys)
         assert found["staff"].verdict == found["identifier hashes"].verdict == "ok"
+
+
+async def test_doctor_names_the_domain_of_passkeys(settings: Settings) -> None:
+    found = (await examined(settings, app_url="https://api.example.com", passkey_rp_id="example.com"))["passkeys"]
+    assert found.verdict == "ok" and "RP ID example.com" in found.summary
+    assert "https://api.example.com" in found.summary and "https://example.com" in found.summary
+    found = (await examined(settings, app_url="https://api.example.com", passkey_rp_id="example.net"))["passkeys"]
+    assert found.verdict == "warning" and "PASSKEY_RP_ID" in (found.fix or "")
+    assert (await examined(settings, app_url="https://192.0.2.7"))["passkeys"].verdict == "ok"
+    found = (await examined(settings, app_env="production", app_url="https://192.0.2.7"))["passkeys"]
+    assert found.verdict == "warning" and "IP address" in found.summary
 
 
 async def test_doctor_lists_gates_that_are_off(settings: Settings) -> None:
@@ -402,4 +420,4 @@ def test_google_alone_is_warned_of_in_production() -> None:
     for changes in changed:
         assert "password" in describe_login_methods(google.model_copy(update=changes), has_passkeys=False)
     for url, offered in (("https://a.example", True), ("https://192.0.2.1", False), ("https://[2001:db8::1]", False)):
-        assert offers_passkeys(google.model_copy(update={"app_url": url})) is offered
+        assert (find_relying_party(google.model_copy(update={"app_url": url})) is not None) is offered

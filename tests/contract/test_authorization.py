@@ -22,7 +22,7 @@ import pytest
 
 from container import Container
 from contract import operations, schemas
-from models import Role, SanctionGround, SanctionKind
+from models import LinkedIdentity, Passkey, Role, SanctionGround, SanctionKind
 from services.safety.sanctions import SanctionOrder
 from testing.accounts import make_admin
 from testing.call_history import add_call
@@ -76,6 +76,15 @@ OPEN: dict[str, tuple[int, str | None]] = {
     "requestPasswordReset": (400, "request_invalid"),
     "resetPassword": (400, "request_invalid"),
     "verifyEmail": (400, "request_invalid"),
+    "loginWithIdToken": (400, "request_invalid"),
+    "startAuthorization": (400, "request_invalid"),
+    "exchangeAuthorizationCode": (400, "request_invalid"),
+    "createPasskeyChallenge": (200, None),
+    "loginWithPasskey": (400, "request_invalid"),
+    "getLoginMethods": (200, None),
+    "requestEmailCode": (400, "request_invalid"),
+    "loginWithEmailCode": (400, "request_invalid"),
+    "undoEmailChange": (400, "request_invalid"),
     # For accounts that cannot log in; the token in the body is for one sanction.
     "submitAppeal": (400, "request_invalid"),
     "readSanction": (400, "request_invalid"),
@@ -99,6 +108,17 @@ LEARNERS: dict[str, Case] = {
     "deleteMe": Case(401, body={"password": "not the password"}),
     "deleteMeWithBody": Case(401, body={"password": "not the password"}),
     "exportMe": Case(200),
+    "linkIdentity": Case(
+        400, body={"provider": "none", "idToken": "a.b.c", "nonce": "0" * 16, "proof": {"password": PASSWORD}}
+    ),
+    "unlinkIdentity": Case(204, 404),
+    "createPasskeyRegistration": Case(200, body={"proof": {"password": PASSWORD}}),
+    "addPasskey": Case(401, body={"challengeToken": "a.b.c", "credentialJson": "{{}}", "name": "Phone"}),
+    "removePasskey": Case(204, 404),
+    "getMyLoginMethods": Case(200),
+    "changePassword": Case(401, body={"newPassword": PASSWORD, "proof": {"password": "not the password"}}),
+    "requestEmailChange": Case(401, body={"newEmail": "a@example.com", "proof": {"password": "not the password"}}),
+    "confirmEmailChange": Case(401, body={"challengeId": MISSING_ID, "code": "123456"}),
     "uploadAvatar": Case(200, more=upload(picture())),
     "deleteAvatar": Case(204),
     "setAge": Case(200, body={"birthDate": "1991-05-06"}),
@@ -304,6 +324,17 @@ async def make_roles(container: Container, asgi: Any) -> AsyncIterator[Roles]:
             "staffId": moderator.id,
             "loginId": container.logins.identify(moderator.access_token).family_id,
         }
+        identity = LinkedIdentity(user_id=uuid.UUID(ada.id), provider="google", subject=uuid.uuid4().hex)
+        passkey = Passkey(
+            user_id=uuid.UUID(ada.id),
+            credential_id=uuid.uuid4().bytes,
+            public_key=b"",
+            name="Phone",
+            aaguid=uuid.UUID(int=0),
+        )
+        async with container.database.transaction() as db:
+            db.add_all((identity, passkey))
+        ids |= {"identityId": str(identity.id), "passkeyId": str(passkey.id)}
         yield Roles(ada, bob, stranger, admin, moderator, banned, ids)
 
 

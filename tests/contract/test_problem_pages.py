@@ -38,7 +38,12 @@ async def test_type_of_a_problem_leads_to_its_page(api: httpx.AsyncClient) -> No
 
 async def test_page_lists_the_operations_and_events_of_its_code(api: httpx.AsyncClient) -> None:
     page = (await api.get("/problems/email_taken")).text
-    assert re.findall("<li><a.*?<code>(.*?)</code>", page) == ["POST /auth/register"]
+    assert re.findall("<li><a.*?<code>(.*?)</code>", page) == [
+        "POST /auth/register",
+        "POST /auth/id-token",
+        "POST /auth/email-code/login",
+        "POST /users/me/email-change/confirmation",
+    ]
     assert "join_room" in (await api.get("/problems/not_in_room")).text
     # Internal operations are not in the documentation.
     deletion = (await api.get("/problems/invalid_credentials")).text

@@ -34,6 +34,16 @@ PUBLIC = {
     "requestPasswordReset",
     "resetPassword",
     "verifyEmail",
+    "loginWithIdToken",
+    "startAuthorization",
+    "exchangeAuthorizationCode",
+    "createPasskeyChallenge",
+    "loginWithPasskey",
+    "getLoginMethods",
+    "requestEmailCode",
+    "loginWithEmailCode",
+    # The old address may have no login any more: the token of its mail stands for one change.
+    "undoEmailChange",
     "receivePaymentWebhook",
     # Players send no headers: the token stands in the address.
     "getPlaylist",

@@ -97,6 +97,27 @@ NOT_READ_BY_OTHERS = {
     ("LocalCandidate", "usernameFragment"): "ICE, which browsers parse",
     ("LoginRequest", "password"): "hashed",
     ("LoginRequest", "deviceProof"): "signed here, and checked",
+    **dict.fromkeys(
+        [
+            ("EmailChangeRequest", "password"),
+            ("IdentityRequest", "password"),
+            ("IdTokenLoginRequest", "password"),
+            ("PasskeyRegistrationRequest", "password"),
+            ("PasswordChangeRequest", "password"),
+            ("PasswordChangeRequest", "newPassword"),
+        ],
+        "a secret, hashed or compared",
+    ),
+    **{
+        (name, "credentialJson"): "the answer of an authenticator, parsed and verified"
+        for name in (
+            *("DeleteMeRequest", "EmailChangeRequest", "EmailCodeLoginRequest", "IdentityRequest", "LoginRequest"),
+            *("NewPasskey", "PasskeyLoginRequest", "PasskeyRegistrationRequest", "PasswordChangeRequest"),
+            "SecondFactorAnswer",
+        )
+    },
+    ("EmailCodeRequest", "deviceProof"): "signed here, and checked",
+    ("EmailCodeLoginRequest", "deviceProof"): "signed here, and checked",
     ("PictureDecision", "avatarUrl"): "compared with the address of the picture, and not stored",
 }
 

@@ -17,7 +17,7 @@ export async function browse(executablePath, args, origins) {
     const context = await browser.newContext({ viewport, deviceScaleFactor: 1 });
     context.setDefaultTimeout(20_000);
     const page = await context.newPage();
-    const expected = /status of 40[0134]|disconnected|WebSocket connection/;
+    const expected = /status of 40[01349]|disconnected|WebSocket connection/;
     page.on("console", (message) => {
       if (["error", "warning"].includes(message.type()) && !expected.test(message.text())) complaints.push(message.text());
     });

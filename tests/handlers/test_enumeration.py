@@ -96,6 +96,37 @@ def test_wrong_password_takes_as_long_as_an_unknown_email(http: httpx.Client) ->
     assert 0.67 < found < 1.5
 
 
+def test_email_code_does_not_reveal_accounts(http: httpx.Client) -> None:
+    def request(email: str) -> httpx.Response:
+        return post(http, "/auth/email-code", {"email": email})
+
+    known = [register(http) for _ in range(15)] * 3
+    unknown = [new_email() for _ in known]
+    answers = [request(email) for email in (register(http), new_email())]
+    # The random id alone differs.
+    first, second = (
+        (answer.status_code, sorted(answer.json()), answer.json()["expiresInSeconds"], seen(answer)[1])
+        for answer in answers
+    )
+    assert first == second and first[0] == 202
+    assert 0.67 < ratio(known, unknown, request, 202) < 1.5
+
+
+def test_wrong_code_does_not_reveal_accounts(http: httpx.Client) -> None:
+    known = [register(http) for _ in range(15)]
+    unknown = [new_email() for _ in known]
+    challenges = {
+        email: post(http, "/auth/email-code", {"email": email}).json()["challengeId"] for email in (*known, *unknown)
+    }
+
+    def guess(email: str) -> httpx.Response:
+        body = {"challengeId": challenges[email], "email": email, "code": "000000"}
+        return post(http, "/auth/email-code/login", {**body, "deviceId": "phone", "platform": "ios"})
+
+    assert seen(guess(known[0])) == seen(guess(unknown[0]))
+    assert 0.67 < ratio(known[1:] * 3, unknown[1:] * 3, guess, 401) < 1.5
+
+
 def test_forgot_password_does_not_reveal_accounts(http: httpx.Client) -> None:
     def forgot(email: str) -> httpx.Response:
         return post(http, "/auth/forgot-password", {"email": email})

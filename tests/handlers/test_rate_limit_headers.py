@@ -26,7 +26,7 @@ BODIES = operations.json_body_schemas(DOCUMENT)
 
 def read(answer: httpx.Response) -> dict[str, tuple[int, int | None]]:
     """Return what is left of each policy, and the seconds until one more is available."""
-    form = r'"(\w+)";r=(\d+)(?:;t=(\d+))?'
+    form = r'"([\w-]+)";r=(\d+)(?:;t=(\d+))?'
     members = answer.headers["RateLimit"].split(", ")
     found = [re.fullmatch(form, each) for each in members]
     return {each[1]: (int(each[2]), int(each[3]) if each[3] else None) for each in found if each}
@@ -60,8 +60,10 @@ async def test_request_beyond_a_limit_is_refused_with_the_wait(
     limits = rate_limits.read(definition)
     for limit in limits:
         who = host
-        if limit.per == "account":
+        if limit.per != "ip":
             who = learner.id if learner else email_addresses.account_key(sent["json"]["email"])
+        if limit.per == "account-ip":
+            who += f":{host}"
         key = f"{counted_as}:{limit.per}:{who}"
         await asyncio.gather(
             *(container.rate_limiter.take(key, limit.calls, limit.seconds) for _ in range(limit.calls))

@@ -124,6 +124,25 @@ async def test_spent_mailed_tokens_are_pruned(services: Container) -> None:
         assert {row.token_hash for row in kept} == {"late", "valid"}
 
 
+async def test_codes_and_changes_of_addresses_are_pruned(services: Container) -> None:
+    ada = await learner(services)
+    for hours in (-1, 1):
+        values = {"i": uuid.uuid4(), "u": uuid.UUID(ada.user_id), "n": hours, "h": f"hash {hours}"}
+        at = "now() + make_interval(hours => :n)"
+        for statement in (
+            "INSERT INTO email_codes (id, purpose, user_id, email, email_canonical, code_hash, expires_at)"
+            f" VALUES (:i, 'login', :u, 'e', 'e', :h, {at})",
+            "INSERT INTO email_changes (id, user_id, old_email, old_canonical, new_email, token_hash, undo_until)"
+            f" VALUES (:i, :u, 'o', 'o', 'n', :h, {at})",
+            f"INSERT INTO spent_tokens (id, expires_at) SELECT :h, {at}",
+        ):
+            await query(services, statement, **{name: each for name, each in values.items() if f":{name}" in statement})
+    pruned = await services.pruning.prune()
+    for table in ("email_codes", "email_changes", "spent_tokens"):
+        assert pruned[table] == 1
+        assert await count(services, table) == 1
+
+
 async def add_event(services: Container, name: str, handled_days_ago: int | None) -> None:
     handled = "NULL" if handled_days_ago is None else f"now() - interval '{handled_days_ago} days'"
     await query(

@@ -17,6 +17,8 @@ KEPT = {
         " learning_goal country timezone total_practice_mins total_sessions streak_days last_session_at"
         " last_active_at created_at updated_at",
         "blocks": "blocker_id blocked_id created_at",
+        "identities": "id user_id provider subject email grant_client_id grant_token last_used_at created_at",
+        "passkeys": "id user_id credential_id public_key sign_count name aaguid is_synced last_used_at created_at",
         "lesson_progress": "id user_id lesson_id completed watch_seconds completed_at updated_at",
     },
     "consents": {"consents": "id user_id document version action at"},
@@ -59,6 +61,13 @@ KEPT = {
         "email_verification_tokens": "id user_id token_hash expires_at used created_at",
         "account_deletion_tokens": "id user_id token_hash expires_at used created_at",
         "appeal_tokens": "id user_id token_hash expires_at used created_at sanction_id source",
+    },
+    "email_codes": {
+        "email_codes": "id purpose user_id email email_canonical code_hash tries expires_at used created_at",
+        "spent_tokens": "id expires_at",
+    },
+    "email_changes": {
+        "email_changes": "id user_id old_email old_canonical new_email token_hash undo_until undone_at created_at",
     },
     "payments": {
         "orders": "id receipt_id user_id course_id course_title amount amount_refunded currency status disputed inquiry"

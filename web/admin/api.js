@@ -62,7 +62,8 @@ async function authorized(...request) {
   try {
     return await ask(...request);
   } catch (problem) {
-    if (problem.status !== 401) throw problem;
+    // Other refusals with 401 are of a password or a code, which must not be tried a second time.
+    if (problem.code !== "unauthenticated") throw problem;
   }
   try {
     await renew();
@@ -113,12 +114,14 @@ export async function resume() {
   }
 }
 
-export async function signIn(email, password, code) {
+/** Log in with the password and, where it is asked for, a second factor: `{ secondFactorCode }` or `{ secondFactorPasskey }`. */
+export const signIn = (email, password, factor) => logIn("/auth/login", { email, password, ...factor });
+export const signInWithPasskey = (proof) => logIn("/auth/passkeys/login", proof);
+
+async function logIn(path, proof) {
   let deviceId = localStorage.getItem(DEVICE);
   if (!deviceId) localStorage.setItem(DEVICE, (deviceId = `admin-${crypto.getRandomValues(new Uint32Array(2)).join("-")}`));
-  const tokens = await send("POST", "/auth/login", {
-    email, password, deviceId, platform: "web", secondFactorCode: code || undefined,
-  });
+  const tokens = await send("POST", path, { ...proof, deviceId, platform: "web" });
   try {
     take(tokens);
   } catch (refusal) {
@@ -142,10 +145,25 @@ function keep(issued) {
 export const factor = () => call("GET", "/auth/second-factor");
 // Without `call`: a code that is missing here is entered in the same form.
 export const startFactor = async (password, code) => read(await authorized("POST", "/auth/second-factor", { password, code }));
+/** The same beside a passkey, of which a newer proof may be needed. */
+export const startFirstApp = (password) => call("POST", "/auth/second-factor", { password });
 export const confirmFactor = async (code) => keep(await call("POST", "/auth/second-factor/confirmation", { code }));
-export const proveFactor = async (code) => keep(await call("POST", "/auth/second-factor/proof", { code }));
+/** `factor` is `{ code }` or `{ passkey }`. */
+export const proveFactor = async (factor) => keep(await call("POST", "/auth/second-factor/proof", factor));
 export const newRecoveryCodes = () => call("POST", "/auth/second-factor/recovery-codes");
 export const removeFactor = () => call("DELETE", "/auth/second-factor");
+export const loginOffer = () => send("GET", "/auth/methods");
+export const loginMethods = () => call("GET", "/users/me/login-methods");
+export const passkeyChallenge = () => send("POST", "/auth/passkeys/challenge");
+export const passkeyRegistration = (password) => call("POST", "/users/me/passkeys/challenge", { proof: { password } });
+export const removePasskey = (id) => call("DELETE", `/users/me/passkeys/${id}`);
+
+/** Add a passkey; as the first second factor, it is proven with the next access token. */
+export async function addPasskey(made) {
+  await call("POST", "/users/me/passkeys", made);
+  await renew();
+}
+
 export const devices = () => call("GET", "/auth/devices");
 export const endDevice = (id) => call("DELETE", `/auth/devices/${encodeURIComponent(id)}`);
 export const staff = (which) => call("GET", `/admin/staff${query(which)}`);

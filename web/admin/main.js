@@ -4,6 +4,7 @@ import * as api from "./api.js";
 import { course, courses } from "./courses.js";
 import { field, h, say } from "./dom.js";
 import * as pages from "./pages.js";
+import { answer as answerWithPasskey, areOffered } from "./passkeys.js";
 import { pictures } from "./pictures.js";
 import { queue } from "./queue.js";
 import { codeInput, security, stepUp } from "./security.js";
@@ -74,6 +75,7 @@ function signIn(message) {
   const refusal = h("p", { role: "alert", class: "refusal" }, message ?? "");
   const button = h("button", { class: "primary" }, "Sign in");
   const code = field("Code of your authenticator app, or a recovery code", codeInput());
+  const passkey = h("button", { type: "button", hidden: true, onclick: () => attempt(usePasskey) }, "Sign in with a passkey");
   const email = h("input", { name: "email", type: "email", autocomplete: "username", required: true });
   const form = h(
     "form",
@@ -81,21 +83,7 @@ function signIn(message) {
       class: "card login",
       onsubmit: async (event) => {
         event.preventDefault();
-        const { email: address, password, code: given } = Object.fromEntries(new FormData(form));
-        button.disabled = true;
-        refusal.textContent = "";
-        try {
-          await api.signIn(address, password, given);
-          say("");
-          await show();
-        } catch (problem) {
-          const needsCode = problem.code === "second_factor_required";
-          refusal.textContent = needsCode ? "" : problem.message;
-          if (needsCode) refusal.before(code);
-          if (needsCode || problem.code === "second_factor_invalid") code.querySelector("input").select();
-        } finally {
-          button.disabled = false;
-        }
+        await attempt(({ email: address, password, code: given }) => api.signIn(address, password, given && { secondFactorCode: given }));
       },
     },
     h("img", { src: ICON, alt: "", width: 48, height: 48 }),
@@ -104,9 +92,35 @@ function signIn(message) {
     field("Password", h("input", { name: "password", type: "password", autocomplete: "current-password", required: true })),
     refusal,
     button,
+    passkey,
   );
+  async function attempt(log) {
+    button.disabled = passkey.disabled = true;
+    refusal.textContent = "";
+    try {
+      await log(Object.fromEntries(new FormData(form)));
+      say("");
+      await show();
+    } catch (problem) {
+      const needsFactor = problem.code === "second_factor_required";
+      refusal.textContent = needsFactor ? "" : problem.message;
+      if (needsFactor) {
+        refusal.before(code);
+        passkey.textContent = "Use a passkey in place of the code";
+      }
+      if (needsFactor || problem.code === "second_factor_invalid") code.querySelector("input").select();
+    } finally {
+      button.disabled = passkey.disabled = false;
+    }
+  }
+  /** Log in with a passkey alone or, once a second factor was asked for, with the password and a passkey of that account. */
+  const usePasskey = async ({ email: address, password }) => {
+    const proof = await answerWithPasskey();
+    await (code.isConnected ? api.signIn(address, password, { secondFactorPasskey: proof }) : api.signInWithPasskey(proof));
+  };
   main.replaceChildren(form);
   email.focus();
+  areOffered().then((areThey) => (passkey.hidden = !areThey), () => {});
 }
 
 async function leave() {

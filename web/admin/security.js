@@ -1,8 +1,9 @@
-// The user's own security: the second factor with its recovery codes, and the devices that are logged in.
+// The user's own security: the second factors with their recovery codes, and the devices that are logged in.
 
 import * as api from "./api.js";
 import { ask, badge, field, h, say, table, when } from "./dom.js";
 import { act, heading } from "./pages.js";
+import { answer as answerWithPasskey, passkeySection } from "./passkeys.js";
 import { qrCode } from "./qr.js";
 
 /** So few recovery codes are worth a warning. */
@@ -16,28 +17,49 @@ const passwordField = () =>
 
 let asking = null;
 
-/** Ask for a code until one is accepted; return whether the request that needs it may be repeated. */
+/** Ask for a code or a passkey until one is accepted; return whether the request that needs it may be repeated. */
 export function stepUp() {
   asking ??= askForCode().finally(() => (asking = null));
   return asking;
 }
 
 async function askForCode() {
-  if (!(await api.factor()).isEnrolled) {
+  const { isEnrolled, enrolledAt, passkeyCount } = await api.factor();
+  if (!isEnrolled) {
     location.hash = "#/security";
     return false;
   }
-  const texts = [h("p", null, "This needs a code that is at most ten minutes old."), codeField()];
-  return Boolean(await ask("Confirm that it is you", texts, "Confirm", "primary", (answer) => api.proveFactor(answer.code)));
+  const title = "Confirm that it is you";
+  const byPasskey = async () => api.proveFactor({ passkey: await answerWithPasskey() });
+  if (!enrolledAt) {
+    const text = h("p", null, "This needs your passkey: the last time was more than ten minutes ago.");
+    return Boolean(await ask(title, [text], "Use a passkey", "primary", byPasskey));
+  }
+  const texts = [h("p", null, "This needs a second factor: the last time was more than ten minutes ago."), codeField()];
+  const chosen = h("input", { type: "hidden", name: "with" });
+  if (passkeyCount) texts.push(chosen, h("button", { type: "button", onclick: () => submitWith(chosen, "passkey") }, "Use a passkey"));
+  const send = (given) => (given.with ? byPasskey() : api.proveFactor({ code: given.code }));
+  return Boolean(await ask(title, texts, "Confirm", "primary", send));
+}
+
+/** Submit a form with a value in place of its fields, which may be empty. */
+function submitWith(input, value) {
+  const { form } = input;
+  input.value = value;
+  form.noValidate = true;
+  form.requestSubmit();
+  form.noValidate = false;
+  input.value = "";
 }
 
 export async function security(again) {
   const [factor, devices] = [await api.factor(), await api.devices()];
   const place = h("section", { class: "card", "aria-label": "Second factor" });
-  place.replaceChildren(...(factor.isEnrolled ? enrolled(factor, place, again) : missing(factor, place, again)));
+  place.replaceChildren(...(factor.enrolledAt ? enrolled(factor, place, again) : missing(factor, place, again)));
   return [
     heading("Security"),
     place,
+    ...(await passkeySection(again)),
     h("h2", null, "Devices that are logged in"),
     table(
       "Devices",
@@ -55,12 +77,17 @@ export async function security(again) {
 
 function missing(factor, place, again) {
   return [
-    h("h2", null, "Second factor", badge("not set up", "warn")),
-    h("p", null, factor.isRequired
-      ? "Administration needs a second factor. Set up an authenticator app on your phone to continue."
-      : "With a second factor a stolen password alone opens nothing. You need an authenticator app on your phone."),
-    h("button", { class: "primary", onclick: () => setUp(false, place, again) }, "Set up an authenticator app"),
+    h("h2", null, "Second factor", factor.isEnrolled ? badge("passkey", "good") : badge("not set up", "warn")),
+    h("p", null, describeMissing(factor)),
+    h("button", { class: factor.isEnrolled ? null : "primary", onclick: () => setUp(false, place, again, factor) }, "Set up an authenticator app"),
   ];
+}
+
+function describeMissing(factor) {
+  if (factor.isEnrolled) return "Your passkeys are your second factor. An authenticator app beside them has recovery codes, for a lost device.";
+  return factor.isRequired
+    ? "Administration needs a second factor. Set up an authenticator app on your phone, or add a passkey, to continue."
+    : "With a second factor a stolen password alone opens nothing. You need an authenticator app on your phone, or a passkey.";
 }
 
 function enrolled(factor, place, again) {
@@ -73,11 +100,13 @@ function enrolled(factor, place, again) {
     }
   };
   const remove = async () => {
-    const text = "All your logins end. The next one has no second factor until you set one up again.";
-    if (await ask("Remove the second factor?", [h("p", null, text)], "Remove")) await act(() => api.removeFactor(), "The second factor is removed.", again);
+    const text = factor.passkeyCount
+      ? "All your logins end. Your passkeys stay, and are the second factor of the next one."
+      : "All your logins end. The next one has no second factor until you set one up again.";
+    if (await ask("Remove the authenticator app?", [h("p", null, text)], "Remove")) await act(() => api.removeFactor(), "The second factor is removed.", again);
   };
   return [
-    h("h2", null, "Second factor", badge("set up", "good")),
+    h("h2", null, "Authenticator app", badge("set up", "good")),
     h("p", null, "Set up ", when(factor.enrolledAt), ". ", h("span", { class: left <= FEW_CODES ? "bad" : null }, `${left} recovery codes are left.`)),
     h(
       "div",
@@ -89,10 +118,11 @@ function enrolled(factor, place, again) {
   ];
 }
 
-async function setUp(isReplaced, place, again) {
+async function setUp(isReplaced, place, again, { isEnrolled = false } = {}) {
   const fields = [h("p", null, isReplaced ? "The present app works until the new one is confirmed." : "Your other logins end when it is set up."), passwordField()];
   let made;
-  const send = async (answer) => (made = await api.startFactor(answer.password, answer.code));
+  const start = isEnrolled ? api.startFirstApp : api.startFactor;
+  const send = async (given) => (made = await start(given.password, given.code));
   if (!(await ask("Set up an authenticator app", isReplaced ? [...fields, codeField()] : fields, "Continue", "primary", send))) return;
   place.replaceChildren(...scan(made, place, again));
   place.querySelector("input").focus();

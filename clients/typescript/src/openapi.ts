@@ -141,8 +141,8 @@ export interface paths {
          * @description An unknown address and a wrong password get the same response. `account_banned` and `account_suspended` require the
          *     correct password; `sanction` of the problem has the reasons, and the token for an appeal.
          *     A device has one login of an account: an earlier one with the same `deviceId` is revoked, its push token stays.
-         *     Where the account has a second factor, a login without `secondFactorCode` gets 401 `second_factor_required` after the
-         *     correct password: ask for a code and send all again. A code is accepted once.
+         *     Where the account has a second factor, a login without `secondFactorCode` or `secondFactorPasskey` gets 401
+         *     `second_factor_required` after the correct password: ask for one and send all again. Each is accepted once.
          */
         post: operations["login"];
         delete?: never;
@@ -349,13 +349,13 @@ export interface paths {
         /**
          * Begin to enroll an authenticator app
          * @description Returns a new secret for an app (TOTP, RFC 6238), which counts once a code of it is confirmed within ten minutes. Needs
-         *     the password, and to replace a factor also a code of the present one, which counts until then. Wrong codes are
-         *     limited as in `POST /auth/second-factor/proof`.
+         *     the password, and to replace an app also a code of the present one, which counts until then; beside a passkey it needs a
+         *     factor that was proven within ten minutes. Wrong codes are limited as in `POST /auth/second-factor/proof`.
          */
         post: operations["createSecondFactor"];
         /**
-         * Remove the user's second factor
-         * @description Every login of the account ends, also the one of this request.
+         * Remove the user's authenticator app
+         * @description Every login of the account ends, also the one of this request. Passkeys stay, and are a second factor.
          */
         delete: operations["deleteSecondFactor"];
         options?: never;
@@ -395,8 +395,8 @@ export interface paths {
         put?: never;
         /**
          * Prove the second factor again
-         * @description Returns an access token of the same login that operations with `x-second-factor` accept for the time they name. A code
-         *     is accepted once. After five wrong codes of an account in 15 minutes, here and at logins, all are refused.
+         * @description Returns an access token of the same login that operations with `x-second-factor` accept for the time they name. A code or
+         *     a passkey's answer is accepted once. After five wrong codes of an account in 15 minutes, here and at logins, all are refused.
          */
         post: operations["proveSecondFactor"];
         delete?: never;
@@ -503,7 +503,7 @@ export interface paths {
         put?: never;
         /**
          * Link an identity to the account
-         * @description The identity then logs in to the account, whatever its address is. Ten identities at most. The owner gets a mail. An
+         * @description The identity then logs in to the account, with any address. Ten identities at most. The owner gets a mail. An
          *     identity that is linked to the account already is returned as it is.
          */
         post: operations["linkIdentity"];
@@ -529,6 +529,288 @@ export interface paths {
          *     code by e-mail then works. The owner gets a mail.
          */
         delete: operations["unlinkIdentity"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/auth/passkeys/challenge": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Begin a login with a passkey
+         * @description Returns the options of `navigator.credentials.get()`, which name no account: the authenticator offers the passkeys that it
+         *     has for this service. Its answer logs in with `POST /auth/passkeys/login`, or is a proof where an operation asks for one.
+         *     Where the service offers no passkeys the answer is 404; `GET /auth/methods` says whether it does.
+         */
+        post: operations["createPasskeyChallenge"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/auth/passkeys/login": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Log in on a device with a passkey
+         * @description The passkey names the account. Its authenticator has verified the user, by a fingerprint, a face or a PIN, so that staff need
+         *     no second factor beside it. Devices and sanctions are as in `POST /auth/login`.
+         */
+        post: operations["loginWithPasskey"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/users/me/passkeys/challenge": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Begin to add a passkey
+         * @description Returns the options of `navigator.credentials.create()`. Needs a proof, because a passkey is a way into the account; staff who
+         *     have a second factor must have proven it within ten minutes too, by `POST /auth/second-factor/proof`, unless the proof is
+         *     a passkey.
+         */
+        post: operations["createPasskeyRegistration"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/users/me/passkeys": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Add a passkey
+         * @description Only the login that began with `POST /users/me/passkeys/challenge` can complete it. The first passkey of staff without a second
+         *     factor is one: the account's other logins end, and this one has proven it after its next `POST /auth/refresh`.
+         */
+        post: operations["addPasskey"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/users/me/passkeys/{passkeyId}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Remove a passkey
+         * @description It no longer logs in; the authenticator may keep it until the user deletes it there too. The last way to log in stays. For
+         *     staff it needs a second factor that was proven within ten minutes, and where it is the last one every login ends.
+         */
+        delete: operations["removePasskey"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/auth/methods": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read the ways to log in that this installation offers
+         * @description For the first screen of an app: show a button for each provider with a client id of the platform. Passwords always work.
+         *     Changes with the settings of the deployment.
+         */
+        get: operations["getLoginMethods"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/auth/email-code": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Request a code by e-mail
+         * @description A mail with six digits goes to every address, whether or not it has an account, and the response is the same. The code works
+         *     for ten minutes, once, with the `challengeId` of this response alone: for a login, or as a proof (`emailCode`). Another
+         *     request gets another code; the earlier one keeps working. 404 where `GET /auth/methods` does not offer codes. With a
+         *     `deviceProof` the requests of a device that has logged in before are counted separately.
+         */
+        post: operations["requestEmailCode"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/auth/email-code/login": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Log in on a device with a code by e-mail
+         * @description Also verifies the address, and opens an account where it has none. A code may be tried five times. Where the address was not
+         *     verified before, the account's password, passkeys, identities and other logins are removed, because another person may have
+         *     set them up; a mail says so. `email_taken`: an account that had this address until lately can get it back.
+         *     `second_factor_required` as at `POST /auth/login`: send all again with a code of the authenticator app.
+         *     With a `deviceProof` the wrong codes of a device that has logged in before are counted separately.
+         */
+        post: operations["loginWithEmailCode"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/auth/email-change/undo": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Undo a change of an account's address
+         * @description With the token of the mail to the old address, for 72 hours. The account gets that address back; changes that came later are
+         *     undone too. All devices are logged out. The password is removed, and so are passkeys and identities that were added within
+         *     72 hours before the change or since: who has changed the address may know them. Log in with a code by e-mail, or reset
+         *     the password.
+         */
+        post: operations["undoEmailChange"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/users/me/login-methods": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read the ways to log in to the user's account
+         * @description For the account page, beside `GET /auth/devices`. A code by e-mail works too, where the installation offers it.
+         */
+        get: operations["getMyLoginMethods"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/users/me/password": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Set a new password
+         * @description The proof is the present password where the account has one, else any other. The account's other logins are revoked, links
+         *     that were mailed to reset the password stop working, and a mail says so.
+         */
+        put: operations["changePassword"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/users/me/email-change": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Request a change of the account's address
+         * @description A code goes to the new address, and a notice to the present one. The response does not show whether the new address has
+         *     another account. A new request invalidates the code of the one before.
+         */
+        post: operations["requestEmailChange"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/users/me/email-change/confirmation": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Change the account's address with the code that went to it
+         * @description The new address is verified by this. Both addresses get a mail. The link in the mail to the old address,
+         *     `/undo-email-change?token=`, undoes the change for 72 hours, if the old address was verified. All devices stay logged in; the
+         *     claim `email` of access tokens is the old address until they are refreshed, and so is the account of a `deviceProof`.
+         */
+        post: operations["confirmEmailChange"];
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -2353,6 +2635,8 @@ export interface components {
              *     a factor it is ignored.
              */
             secondFactorCode?: components["schemas"]["SecondFactorCode"];
+            /** @description Where staff have enrolled a second factor, a passkey of the account in place of the code. */
+            secondFactorPasskey?: components["schemas"]["PasskeyProof"];
         };
         /** @description The refresh token of an app; a browser sends its cookie instead, and no body. */
         RefreshRequest: {
@@ -2426,7 +2710,7 @@ export interface components {
         /** @description State of the second factor of a staff account. */
         SecondFactor: {
             /**
-             * @description Whether each login of the account needs a code.
+             * @description Whether each login of the account needs a second factor, which is an authenticator app or a passkey.
              * @example true
              */
             isEnrolled: boolean;
@@ -2435,7 +2719,7 @@ export interface components {
              * @example true
              */
             isRequired: boolean;
-            /** @description When the factor was confirmed; null without one. */
+            /** @description When the authenticator app was confirmed; null without one. */
             enrolledAt: components["schemas"]["NullableTime"];
             /** @description When this login last proved the factor, as the access token says; null if it has not. */
             provenAt: components["schemas"]["NullableTime"];
@@ -2445,6 +2729,12 @@ export interface components {
              * @example 9
              */
             recoveryCodesLeft: number;
+            /**
+             * Format: int32
+             * @description The passkeys of the account, each of which is a second factor.
+             * @example 1
+             */
+            passkeyCount: number;
         };
         /** @description The password, and to replace a factor a code of it. */
         SecondFactorRequest: {
@@ -2484,6 +2774,16 @@ export interface components {
         /** @description A code. */
         SecondFactorProofRequest: {
             code: components["schemas"]["SecondFactorCode"];
+        };
+        /**
+         * @description A code, or the answer of a passkey of the account; one of the two.
+         * @example {
+         *       "code": "492039"
+         *     }
+         */
+        SecondFactorAnswer: {
+            code?: components["schemas"]["SecondFactorCode"];
+            passkey?: components["schemas"]["PasskeyProof"];
         };
         /** @description A new access token of the login. */
         SecondFactorProof: {
@@ -2806,6 +3106,88 @@ export interface components {
          * @example {"id":"mUdU","rawId":"mUdU","type":"public-key","response":{}}
          */
         PasskeyCredentialJson: string;
+        /** @description A challenge for an authenticator. */
+        PasskeyChallenge: {
+            challengeToken: components["schemas"]["PasskeyChallengeToken"];
+            /**
+             * @description The options as JSON text, in the form of WebAuthn's `PublicKeyCredentialRequestOptionsJSON` or
+             *     `PublicKeyCredentialCreationOptionsJSON`: for `parseRequestOptionsFromJSON` and `parseCreationOptionsFromJSON` of a
+             *     browser's `PublicKeyCredential`, and for Android's Credential Manager.
+             * @example {"challenge":"mUdU","rpId":"app.example.com","userVerification":"required"}
+             */
+            optionsJson: string;
+            /** @description Until when it can be answered. */
+            expiresAt: components["schemas"]["Time"];
+        };
+        /** @description The answer of a passkey, and the device to log in. */
+        PasskeyLoginRequest: {
+            challengeToken: components["schemas"]["PasskeyChallengeToken"];
+            credentialJson: components["schemas"]["PasskeyCredentialJson"];
+            deviceId: components["schemas"]["DeviceId"];
+            platform: components["schemas"]["PlatformInput"];
+        };
+        /** @description A proof that the owner of the account adds a passkey. */
+        PasskeyRegistrationRequest: {
+            proof: components["schemas"]["Proof"];
+        };
+        /** @description A new passkey, and what its owner calls it. */
+        NewPasskey: {
+            challengeToken: components["schemas"]["PasskeyChallengeToken"];
+            credentialJson: components["schemas"]["PasskeyCredentialJson"];
+            name: components["schemas"]["PasskeyName"];
+        };
+        /**
+         * Format: uuid
+         * @description Id of a passkey.
+         * @example 5f0d3c1e-7a52-4c8e-9b1d-2f6a4e8c7d90
+         */
+        PasskeyId: string;
+        /**
+         * @description What the owner calls the passkey, to recognise it in a list.
+         * @example Phone
+         */
+        PasskeyName: string;
+        /** @description A passkey of an account. */
+        Passkey: {
+            id: components["schemas"]["PasskeyId"];
+            name: components["schemas"]["PasskeyName"];
+            createdAt: components["schemas"]["Time"];
+            /** @description When it was last used; null if it never was. */
+            lastUsedAt: components["schemas"]["NullableTime"];
+            /**
+             * @description Whether a password manager keeps it on several devices, as its last answer said.
+             * @example true
+             */
+            isSynced: boolean;
+        };
+        /** @description A change of the address that its earlier address can undo. */
+        UndoableEmailChange: {
+            /** @description The earlier address. */
+            oldEmail: components["schemas"]["Email"];
+            /** @description When the address was changed. */
+            changedAt: components["schemas"]["Time"];
+            /** @description Until when the link in the mail works. */
+            undoUntil: components["schemas"]["Time"];
+        };
+        /** @description The new password, and a proof that the owner sets it. */
+        PasswordChangeRequest: {
+            newPassword: components["schemas"]["Password"];
+            proof: components["schemas"]["Proof"];
+        };
+        /** @description The new address, and a proof that the owner changes it. */
+        EmailChangeRequest: {
+            newEmail: components["schemas"]["Email"];
+            proof: components["schemas"]["Proof"];
+        };
+        /** @description The code that went to the new address. */
+        EmailChangeConfirmation: {
+            challengeId: components["schemas"]["EmailChallengeId"];
+            code: components["schemas"]["EmailCode"];
+        };
+        /** @description The token of the mail to the old address. */
+        EmailChangeUndoRequest: {
+            token: components["schemas"]["EmailToken"];
+        };
         /** @description A new ID token of an identity that is linked to the account, issued within the last ten minutes. */
         IdTokenProof: {
             provider: components["schemas"]["IdentityProviderId"];
@@ -2862,6 +3244,121 @@ export interface components {
          * @example eyJhbGciOiJSUzI1NiIsImtpZCI6ImtleS12MSJ9.eyJncmFudCI6ImZvci10aGUtZXhhbXBsZSJ9.Zm9yLXRoZS1leGFtcGxl
          */
         IdentityGrant: string;
+        /** @description Ways to log in that this installation offers. */
+        LoginMethods: {
+            /**
+             * @description Whether passwords log in: always.
+             * @example true
+             */
+            password: boolean;
+            /**
+             * @description Whether codes by e-mail log in.
+             * @example true
+             */
+            emailCode: boolean;
+            passkeys: components["schemas"]["PasskeyOffer"];
+            /** @description Identity providers, in the order in which to show them. */
+            providers: components["schemas"]["ProviderOffer"][];
+        };
+        /** @description Whether passkeys log in, and the domain that they are of. */
+        PasskeyOffer: {
+            /**
+             * @description Whether passkeys log in.
+             * @example true
+             */
+            isOffered: boolean;
+            /**
+             * @description The relying party's id (WebAuthn), with which apps are associated; null where passkeys are not offered.
+             * @example parlance.example
+             */
+            rpId: string | null;
+        };
+        /** @description An identity provider. */
+        ProviderOffer: {
+            provider: components["schemas"]["IdentityProviderId"];
+            /**
+             * @description The provider's name for people.
+             * @example Google
+             */
+            name: string;
+            /**
+             * @description Whether `POST /auth/authorization` works with it.
+             * @example true
+             */
+            hasWebFlow: boolean;
+            clientIds: components["schemas"]["ProviderClientIds"];
+        };
+        /** @description Clients that the provider's ID tokens may be issued to, by platform. */
+        ProviderClientIds: {
+            /** @description Of iOS apps. */
+            ios: components["schemas"]["ProviderClientId"][];
+            /** @description Of Android apps. */
+            android: components["schemas"]["ProviderClientId"][];
+            /** @description Of web pages. */
+            web: components["schemas"]["ProviderClientId"][];
+        };
+        /**
+         * @description A client id at the provider.
+         * @example app.parlance.ios
+         */
+        ProviderClientId: string;
+        /** @description The address to mail a code to. */
+        EmailCodeRequest: {
+            email: components["schemas"]["Email"];
+            deviceId?: components["schemas"]["DeviceId"];
+            /** @description The newest `deviceProof` of the device that `deviceId` names, which it had from an earlier login. */
+            deviceProof?: components["schemas"]["DeviceProof"];
+        };
+        /** @description The requested code's challenge. It is stored by who requested the code, and shown to nobody. */
+        EmailChallenge: {
+            challengeId: components["schemas"]["EmailChallengeId"];
+            /**
+             * Format: int32
+             * @description How long the code works.
+             * @example 600
+             */
+            expiresInSeconds: number;
+        };
+        /** @description A code by e-mail, and the device to log in. */
+        EmailCodeLoginRequest: {
+            challengeId: components["schemas"]["EmailChallengeId"];
+            email: components["schemas"]["Email"];
+            code: components["schemas"]["EmailCode"];
+            deviceId: components["schemas"]["DeviceId"];
+            platform: components["schemas"]["PlatformInput"];
+            /**
+             * @description The newest `deviceProof` of this device. With it the device's wrong codes are counted separately.
+             *     An expired one, or one of another account or device, is ignored.
+             */
+            deviceProof?: components["schemas"]["DeviceProof"];
+            /**
+             * @description Where staff have enrolled a second factor: the six digits that the authenticator app shows, or a recovery code. Without
+             *     a factor it is ignored.
+             */
+            secondFactorCode?: components["schemas"]["SecondFactorCode"];
+            /** @description Where staff have enrolled a second factor, a passkey of the account in place of the code. */
+            secondFactorPasskey?: components["schemas"]["PasskeyProof"];
+        };
+        /** @description Ways to log in to an account. */
+        MyLoginMethods: {
+            email: components["schemas"]["Email"];
+            /**
+             * @description Whether the address is verified.
+             * @example true
+             */
+            isVerified: boolean;
+            /**
+             * @description Whether the account has a password.
+             * @example true
+             */
+            hasPassword: boolean;
+            /** @description Linked identities, the oldest first. */
+            identities: components["schemas"]["Identity"][];
+            /** @description Passkeys, the oldest first. */
+            passkeys: components["schemas"]["Passkey"][];
+            /** @description The newest change of the address that its earlier address can undo; null without one. */
+            undoableEmailChange: components["schemas"]["UndoableEmailChange"] | null;
+        };
         /** @description An identity that logs in to the account. */
         Identity: {
             id: components["schemas"]["Id"];
@@ -2990,8 +3487,6 @@ export interface components {
             age: components["schemas"]["ExportedAge"] | null;
             /** @description Consents that the user has given and withdrawn, the oldest first. */
             consents: components["schemas"]["ExportedConsent"][];
-            /** @description Identities at providers that are linked to the account. */
-            identities: components["schemas"]["Identity"][];
             /** @description Refresh tokens, also expired and revoked ones. */
             logins: components["schemas"]["ExportedLogin"][];
             /** @description Calls of the user, also matches that never became a call. */
@@ -3018,6 +3513,39 @@ export interface components {
             pushDevices: components["schemas"]["ExportedPushDevice"][];
             /** @description Sanctions of the account with their appeals, as the user reads them. */
             sanctions: components["schemas"]["Sanction"][];
+            /** @description Linked identities. */
+            identities: components["schemas"]["ExportedIdentity"][];
+            /** @description Passkeys, without their keys. */
+            passkeys: components["schemas"]["Passkey"][];
+            /** @description Changes of the address that are kept until they can no longer be undone. */
+            emailChanges: components["schemas"]["ExportedEmailChange"][];
+        };
+        /** @description An identity at a provider. */
+        ExportedIdentity: {
+            provider: components["schemas"]["IdentityProviderId"];
+            /**
+             * @description The provider's id of the user.
+             * @example 110169484474386276334
+             */
+            subject: string;
+            /**
+             * @description The address at the provider; null where it shares none.
+             * @example ada@example.com
+             */
+            email: string | null;
+            /** @description When it was linked. */
+            createdAt: components["schemas"]["Time"];
+            /** @description When it last logged in; null if it has not. */
+            lastUsedAt: components["schemas"]["NullableTime"];
+        };
+        /** @description A change of the account's address. */
+        ExportedEmailChange: {
+            /** @description The earlier address. */
+            oldEmail: components["schemas"]["Email"];
+            /** @description The later address. */
+            newEmail: components["schemas"]["Email"];
+            /** @description When the address was changed. */
+            changedAt: components["schemas"]["Time"];
         };
         /** @description What is known of the user's age. */
         ExportedAge: {
@@ -5656,6 +6184,7 @@ export type SecondFactor = components['schemas']['SecondFactor'];
 export type SecondFactorRequest = components['schemas']['SecondFactorRequest'];
 export type SecondFactorSecret = components['schemas']['SecondFactorSecret'];
 export type SecondFactorProofRequest = components['schemas']['SecondFactorProofRequest'];
+export type SecondFactorAnswer = components['schemas']['SecondFactorAnswer'];
 export type SecondFactorProof = components['schemas']['SecondFactorProof'];
 export type SecondFactorConfirmation = components['schemas']['SecondFactorConfirmation'];
 export type RecoveryCodes = components['schemas']['RecoveryCodes'];
@@ -5695,6 +6224,18 @@ export type EmailCode = components['schemas']['EmailCode'];
 export type PasskeyProof = components['schemas']['PasskeyProof'];
 export type PasskeyChallengeToken = components['schemas']['PasskeyChallengeToken'];
 export type PasskeyCredentialJson = components['schemas']['PasskeyCredentialJson'];
+export type PasskeyChallenge = components['schemas']['PasskeyChallenge'];
+export type PasskeyLoginRequest = components['schemas']['PasskeyLoginRequest'];
+export type PasskeyRegistrationRequest = components['schemas']['PasskeyRegistrationRequest'];
+export type NewPasskey = components['schemas']['NewPasskey'];
+export type PasskeyId = components['schemas']['PasskeyId'];
+export type PasskeyName = components['schemas']['PasskeyName'];
+export type Passkey = components['schemas']['Passkey'];
+export type UndoableEmailChange = components['schemas']['UndoableEmailChange'];
+export type PasswordChangeRequest = components['schemas']['PasswordChangeRequest'];
+export type EmailChangeRequest = components['schemas']['EmailChangeRequest'];
+export type EmailChangeConfirmation = components['schemas']['EmailChangeConfirmation'];
+export type EmailChangeUndoRequest = components['schemas']['EmailChangeUndoRequest'];
 export type IdTokenProof = components['schemas']['IdTokenProof'];
 export type IdentityProviderId = components['schemas']['IdentityProviderId'];
 export type IdToken = components['schemas']['IdToken'];
@@ -5703,6 +6244,15 @@ export type IdTokenLoginRequest = components['schemas']['IdTokenLoginRequest'];
 export type IdentityRequest = components['schemas']['IdentityRequest'];
 export type ProviderCode = components['schemas']['ProviderCode'];
 export type IdentityGrant = components['schemas']['IdentityGrant'];
+export type LoginMethods = components['schemas']['LoginMethods'];
+export type PasskeyOffer = components['schemas']['PasskeyOffer'];
+export type ProviderOffer = components['schemas']['ProviderOffer'];
+export type ProviderClientIds = components['schemas']['ProviderClientIds'];
+export type ProviderClientId = components['schemas']['ProviderClientId'];
+export type EmailCodeRequest = components['schemas']['EmailCodeRequest'];
+export type EmailChallenge = components['schemas']['EmailChallenge'];
+export type EmailCodeLoginRequest = components['schemas']['EmailCodeLoginRequest'];
+export type MyLoginMethods = components['schemas']['MyLoginMethods'];
 export type Identity = components['schemas']['Identity'];
 export type AuthorizationRequest = components['schemas']['AuthorizationRequest'];
 export type Authorization = components['schemas']['Authorization'];
@@ -5714,6 +6264,8 @@ export type PublicProfile = components['schemas']['PublicProfile'];
 export type Block = components['schemas']['Block'];
 export type BlockPage = components['schemas']['BlockPage'];
 export type DataExport = components['schemas']['DataExport'];
+export type ExportedIdentity = components['schemas']['ExportedIdentity'];
+export type ExportedEmailChange = components['schemas']['ExportedEmailChange'];
 export type ExportedAge = components['schemas']['ExportedAge'];
 export type ExportedConsent = components['schemas']['ExportedConsent'];
 export type ExportedDispute = components['schemas']['ExportedDispute'];
@@ -6546,7 +7098,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["SecondFactorProofRequest"];
+                "application/json": components["schemas"]["SecondFactorAnswer"];
             };
         };
         responses: {
@@ -6811,6 +7363,523 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            429: components["responses"]["TooManyRequests"];
+            503: components["responses"]["ServiceUnavailable"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    createPasskeyChallenge: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A challenge, which is answered once within five minutes. */
+            200: {
+                headers: {
+                    "Cache-Control": components["headers"]["CachePolicy"];
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PasskeyChallenge"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            404: components["responses"]["NotFound"];
+            429: components["responses"]["TooManyRequests"];
+            503: components["responses"]["ServiceUnavailable"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    loginWithPasskey: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PasskeyLoginRequest"];
+            };
+        };
+        responses: {
+            /** @description This device is logged in. */
+            200: {
+                headers: {
+                    "Set-Cookie": components["headers"]["SetCookie"];
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AuthTokens"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            /** @description No valid access token or credentials. */
+            401: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "Retry-After": components["headers"]["RetryAfter"];
+                    "WWW-Authenticate": components["headers"]["WwwAuthenticate"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The account is not allowed to do this. */
+            403: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "Retry-After": components["headers"]["RetryAfter"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            429: components["responses"]["TooManyRequests"];
+            503: components["responses"]["ServiceUnavailable"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    createPasskeyRegistration: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PasskeyRegistrationRequest"];
+            };
+        };
+        responses: {
+            /** @description A challenge, which is answered once within five minutes. */
+            200: {
+                headers: {
+                    "Cache-Control": components["headers"]["CachePolicy"];
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PasskeyChallenge"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            /** @description The account is not allowed to do this. */
+            403: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "Retry-After": components["headers"]["RetryAfter"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            404: components["responses"]["NotFound"];
+            /** @description The state of the resource does not allow this; the code says which state. */
+            409: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "Retry-After": components["headers"]["RetryAfter"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            429: components["responses"]["TooManyRequests"];
+            503: components["responses"]["ServiceUnavailable"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    addPasskey: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewPasskey"];
+            };
+        };
+        responses: {
+            /** @description The passkey. */
+            201: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Passkey"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            /** @description The account is not allowed to do this. */
+            403: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "Retry-After": components["headers"]["RetryAfter"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The state of the resource does not allow this; the code says which state. */
+            409: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "Retry-After": components["headers"]["RetryAfter"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            429: components["responses"]["TooManyRequests"];
+            503: components["responses"]["ServiceUnavailable"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    removePasskey: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The id of the passkey. */
+                passkeyId: components["schemas"]["PasskeyId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The passkey is removed. */
+            204: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            /** @description The account is not allowed to do this. */
+            403: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "Retry-After": components["headers"]["RetryAfter"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            404: components["responses"]["NotFound"];
+            /** @description The state of the resource does not allow this; the code says which state. */
+            409: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "Retry-After": components["headers"]["RetryAfter"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            429: components["responses"]["TooManyRequests"];
+            503: components["responses"]["ServiceUnavailable"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    getLoginMethods: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The ways to log in. */
+            200: {
+                headers: {
+                    "Cache-Control": components["headers"]["CachePolicy"];
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LoginMethods"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    requestEmailCode: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["EmailCodeRequest"];
+            };
+        };
+        responses: {
+            /** @description The mail is on its way. */
+            202: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EmailChallenge"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            404: components["responses"]["NotFound"];
+            429: components["responses"]["TooManyRequests"];
+            503: components["responses"]["ServiceUnavailable"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    loginWithEmailCode: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["EmailCodeLoginRequest"];
+            };
+        };
+        responses: {
+            /** @description This device is logged in. */
+            200: {
+                headers: {
+                    "Set-Cookie": components["headers"]["SetCookie"];
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AuthTokens"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            /** @description No valid access token or credentials. */
+            401: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "Retry-After": components["headers"]["RetryAfter"];
+                    "WWW-Authenticate": components["headers"]["WwwAuthenticate"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The account is not allowed to do this. */
+            403: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "Retry-After": components["headers"]["RetryAfter"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            429: components["responses"]["TooManyRequests"];
+            503: components["responses"]["ServiceUnavailable"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    undoEmailChange: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["EmailChangeUndoRequest"];
+            };
+        };
+        responses: {
+            /** @description The account has its earlier address. */
+            204: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["BadRequest"];
+            429: components["responses"]["TooManyRequests"];
+            503: components["responses"]["ServiceUnavailable"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    getMyLoginMethods: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The ways to log in. */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MyLoginMethods"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            503: components["responses"]["ServiceUnavailable"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    changePassword: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PasswordChangeRequest"];
+            };
+        };
+        responses: {
+            /** @description The password is set. This device stays logged in. */
+            204: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            429: components["responses"]["TooManyRequests"];
+            503: components["responses"]["ServiceUnavailable"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    requestEmailChange: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["EmailChangeRequest"];
+            };
+        };
+        responses: {
+            /** @description The mail with the code is on its way. */
+            202: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EmailChallenge"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            429: components["responses"]["TooManyRequests"];
+            503: components["responses"]["ServiceUnavailable"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    confirmEmailChange: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["EmailChangeConfirmation"];
+            };
+        };
+        responses: {
+            /** @description The account has the new address. */
+            204: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            /** @description The account is not allowed to do this. */
+            403: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "Retry-After": components["headers"]["RetryAfter"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            409: components["responses"]["Conflict"];
             429: components["responses"]["TooManyRequests"];
             503: components["responses"]["ServiceUnavailable"];
             default: components["responses"]["Problem"];

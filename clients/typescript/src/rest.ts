@@ -1,7 +1,17 @@
 /** A login and the REST operations, typed by openapi.yaml; the access token is refreshed before it expires. */
 import createClient, { type Client } from "openapi-fetch";
 import { ParlanceError } from "./errors.js";
-import type { Account, AuthTokens, PlatformInput, Problem, RegisterRequest, paths } from "./openapi.js";
+import type {
+  Account,
+  AuthTokens,
+  EmailCodeLoginRequest,
+  IdTokenLoginRequest,
+  PasskeyLoginRequest,
+  PlatformInput,
+  Problem,
+  RegisterRequest,
+  paths,
+} from "./openapi.js";
 
 export type * from "./openapi.js";
 export { ParlanceError };
@@ -31,10 +41,11 @@ export interface ClientOptions {
   headers?: Record<string, string>;
 }
 
+/** Fields of a login that the client adds by itself. */
+type DeviceField = "deviceId" | "platform";
+
 /** Access tokens are refreshed this many milliseconds before they expire. */
 const REFRESH_MARGIN_MS = 30_000;
-/** Operations whose 401 does not mean an expired access token. */
-const LOGIN_PATHS = /\/auth\/(login|register|refresh)$/;
 
 export class ParlanceClient {
   readonly url: string;
@@ -77,6 +88,21 @@ export class ParlanceClient {
     return this.#keep(unwrap(await this.rest.POST("/auth/login", { body: { email, password, ...this.#device, ...proof } })));
   }
 
+  /** Log in, or sign up, with the code of an e-mail that `POST /auth/email-code` has sent. */
+  async loginWithEmailCode(login: Omit<EmailCodeLoginRequest, DeviceField>): Promise<Account> {
+    return this.#keep(unwrap(await this.rest.POST("/auth/email-code/login", { body: { ...login, ...this.#device } })));
+  }
+
+  /** Log in, or sign up, with the ID token of Google, Apple or another provider. */
+  async loginWithIdToken(login: Omit<IdTokenLoginRequest, DeviceField>): Promise<Account> {
+    return this.#keep(unwrap(await this.rest.POST("/auth/id-token", { body: { ...login, ...this.#device } })));
+  }
+
+  /** Log in with a passkey's answer to the options of `POST /auth/passkeys/challenge`. */
+  async loginWithPasskey(login: Omit<PasskeyLoginRequest, DeviceField>): Promise<Account> {
+    return this.#keep(unwrap(await this.rest.POST("/auth/passkeys/login", { body: { ...login, ...this.#device } })));
+  }
+
   async logout(): Promise<void> {
     unwrap(await this.rest.POST("/auth/logout"));
     this.#accessToken = this.#refreshToken = this.account = undefined;
@@ -117,11 +143,11 @@ export class ParlanceClient {
 
   async #fetch(request: Request): Promise<Response> {
     const token = this.#accessToken;
-    if (LOGIN_PATHS.test(new URL(request.url).pathname)) return fetch(request);
     const again = request.clone();
     if (token !== undefined) request.headers.set("Authorization", `Bearer ${token}`);
     const response = await fetch(request);
-    if (response.status !== 401) return response;
+    // Other refusals with 401 are of a password or a code, which must not be tried a second time.
+    if (response.status !== 401 || (await codeOf(response)) !== "unauthenticated") return response;
     try {
       // Another request may have refreshed it meanwhile.
       const renewed = token === this.#accessToken ? await this.refresh() : this.#accessToken;
@@ -133,6 +159,12 @@ export class ParlanceClient {
     }
     return fetch(again);
   }
+}
+
+/** The code of a problem, whose body stays readable. */
+async function codeOf(response: Response): Promise<unknown> {
+  const problem: unknown = await response.clone().json().catch(() => undefined);
+  return typeof problem === "object" && problem !== null && "code" in problem ? problem.code : undefined;
 }
 
 /** The body of a success; throw ParlanceError with the problem's code otherwise. */

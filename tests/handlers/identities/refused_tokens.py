@@ -55,7 +55,7 @@ def without_none(values: Json) -> bytes:
 
 
 def token_of(issuer: Issuer, header: bytes | Json, claims: bytes | Json, key: Any = None) -> str:
-    """A JWT with exactly these contents, by RS256 whatever its header says."""
+    """A JWT with exactly these contents, by RS256, also where its header names another algorithm."""
     parts = [encode(each if isinstance(each, bytes) else without_none(each)) for each in (header, claims)]
     signed = ".".join(parts)
     return f"{signed}.{sign(key or issuer.keys.signing_key('RS256'), signed)}"
@@ -171,7 +171,7 @@ def make_rs512(issuers: Issuers, subject: str, nonce: str) -> str:
 
 row("RS512 with a key for RS256", make_rs512)
 row(
-    "key of somebody else under the key id",
+    "key of another under the key id",
     lambda issuers, subject, nonce: token_of(
         issuers.google, header_of(issuers.google), claims_of(issuers.google, subject, nonce), _FOREIGN_KEY
     ),

@@ -134,7 +134,7 @@ async def test_wrong_passwords_count_as_failed_logins(deployment: IdentityDeploy
 
 
 async def test_prepared_account_is_not_shared_with_the_owner(deployment: IdentityDeployment, visit: Visit) -> None:
-    """Somebody has opened an account with another's address, and waits: the owner's ID token does not log in to it."""
+    """An account was opened with another person's address: the ID token of its owner does not log in to it."""
     email, attacker = new_email(), visit()
     user_id = await register(deployment, attacker, email, is_verified=False)
     assert (await link(attacker, make_token(deployment.issuers.google, new_email()))).status_code == 201

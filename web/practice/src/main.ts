@@ -1,5 +1,7 @@
 /** Start of the page: login, routes, navigation between the views. */
+import type { AuthorizationTokens } from "../../../clients/typescript/src/openapi.js";
 import { ParlanceError, RealtimeClient } from "../../../clients/typescript/src/index.js";
+import { account, linkReturned } from "./account.ts";
 import { Bell } from "./bell.ts";
 import { notPaid, paid } from "./buying.ts";
 import { course, courses } from "./courses.ts";
@@ -11,7 +13,8 @@ import { profile } from "./profile.ts";
 import { me, parlance } from "./session.ts";
 import { Talk } from "./talk.ts";
 import { appealPage, ended, refused, warned } from "./sanctions.ts";
-import { resetPassword, signIn, signUp, verifyEmail } from "./welcome.ts";
+import { returnFromProvider, takeIntent } from "./providers.ts";
+import { loginReturned, resetPassword, signIn, signUp, undoEmailChange, verifyEmail } from "./welcome.ts";
 import { sentence } from "./words.ts";
 
 /** Set after a login in this browser: only then can there be a refresh cookie. */
@@ -19,7 +22,7 @@ const KNOWN = "known";
 /** Return addresses of payment providers and their views; what a provider adds to the address is dropped. */
 const LANDINGS: Record<string, string> = { "/payment/success": "paid", "/payment/cancel": "not-paid" };
 /** Views without a link of their own, and the link that is marked for them. */
-const BELONGS: Record<string, string> = { lessons: "courses", paid: "courses", "not-paid": "courses" };
+const BELONGS: Record<string, string> = { account: "profile", lessons: "courses", paid: "courses", "not-paid": "courses" };
 
 /** Codes of a connection that a sanction has ended. */
 const SANCTIONS = ["banned", "account_suspended"];
@@ -29,6 +32,7 @@ let bell: Bell | undefined;
 
 /** Loaders by the first part of the address, called with the second: read a view's data, return what shows it. */
 const VIEWS: Record<string, (id: string) => Promise<() => void>> = {
+  account: () => account(leave),
   calls: async () => {
     const mine = await me();
     return () => history(mine);
@@ -146,18 +150,50 @@ async function begin(): Promise<void> {
   if (token) window.history.replaceState(null, "", location.pathname);
   if (location.pathname === "/reset-password") return resetPassword(token, leave);
   if (location.pathname === "/verify-email") return verifyEmail(token);
+  if (location.pathname === "/undo-email-change") return undoEmailChange(token);
+  if (location.pathname === "/oauth/callback") return returned();
   if (location.pathname === "/appeal") return appealPage(token);
   const landing = LANDINGS[location.pathname];
   if (landing) window.history.replaceState(null, "", `/#/${landing}`);
   if (!localStorage.getItem(KNOWN)) return landing ? (landing === "paid" ? paid() : notPaid()) : signUp(enter, keptOut);
+  if (await isLoggedIn()) await enter();
+}
+
+/** Log in again with the cookie; show what to do where that fails. */
+async function isLoggedIn(): Promise<boolean> {
   try {
     await parlance.refresh();
+    return true;
   } catch (reason) {
-    if (reason instanceof ParlanceError) return leave();
-    show("Parlance", h("button", { class: "primary", click: () => location.reload() }, "Try again"));
-    return say(sentence(reason), "alert");
+    if (reason instanceof ParlanceError) leave();
+    else {
+      show("Parlance", h("button", { class: "primary", click: () => location.reload() }, "Try again"));
+      say(sentence(reason), "alert");
+    }
+    return false;
   }
-  await enter();
+}
+
+/** Go on where the page was left for a provider's: log in with the identity, or add it to the account. */
+async function returned(): Promise<void> {
+  const query = new URLSearchParams(location.search);
+  const intent = takeIntent();
+  window.history.replaceState(null, "", intent === "link" ? "/#/account" : "/");
+  show("One moment", h("p", { class: "soft", role: "status" }, "Signing you in …"));
+  const outcome = await returnFromProvider(query).catch((reason: unknown) => reason);
+  const isReturned = typeof outcome === "object" && outcome !== null && "idToken" in outcome;
+  if (intent === "link") {
+    if (!(await isLoggedIn())) return;
+    await enter();
+    if (!isReturned) return say(outcome ? sentence(outcome) : "Nothing was added.", outcome ? "alert" : "status");
+    const message = await linkReturned(outcome as AuthorizationTokens);
+    if (!message) return;
+    await route();
+    return say(message);
+  }
+  if (isReturned) return loginReturned(outcome as AuthorizationTokens, enter, keptOut);
+  signIn(enter, keptOut);
+  say(outcome ? sentence(outcome) : "You were not signed in.", outcome ? "alert" : "status");
 }
 
 addEventListener("hashchange", () => {

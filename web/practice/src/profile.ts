@@ -110,6 +110,7 @@ export function profile(me: Me, saved: (me: Me) => void, left: () => void): void
       { class: "card row" },
       h("span", {}, `Signed in as ${me.email}`),
       !me.isVerified && h("button", { click: () => void verifyAgain() }, "Send me a verification link"),
+      h("a", { class: "button", href: "#/account" }, "Account and security"),
       h("button", { click: () => void download() }, "Download my data"),
       h("button", { click: () => void parlance.logout().then(left, (reason: unknown) => say(sentence(reason), "alert")) }, "Sign out"),
     ),

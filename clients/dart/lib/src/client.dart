@@ -81,7 +81,8 @@ final class ParlanceClient implements TokenSource {
     try {
       return await _send(method, path, body: body, query: query, token: token);
     } on ParlanceException catch (refusal) {
-      if (refusal.status != 401) rethrow;
+      // Other refusals with 401 are of a password or a code, which must not be tried a second time.
+      if (refusal.code != 'unauthenticated') rethrow;
       // Another request may have refreshed it meanwhile.
       final renewed = token == _accessToken ? await refresh() : await accessToken();
       return _send(method, path, body: body, query: query, token: renewed);
