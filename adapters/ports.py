@@ -112,7 +112,7 @@ class VerifiedIdentity:
     provider: str
     #: Names the person at the provider, for ever; an address may pass to another.
     subject: str
-    #: As mail is sent to it; None where the token has none.
+    #: As the token has it; None where it has none.
     email: str | None
     #: Whether the provider has verified the address and knows that it belongs to who logs in.
     is_email_trusted: bool
