@@ -1,8 +1,8 @@
 """WebAuthn: options for authenticators, and verification of their answers, by the library `webauthn`.
 
-Of any answer, also a malformed one, the result is PasskeyInvalid or a verified value. The library checks type, challenge,
-origin, hash of the RP ID, flags and signature; what it leaves out is here: `crossOrigin`, the kinds of keys that fit
-their algorithms, and sizes.
+Of any answer, also a malformed one, the result is PasskeyInvalid or a verified value. The library checks type,
+challenge, origin, hash of the RP ID, flags and signature; what it leaves out is here: `crossOrigin`, the kinds of keys
+that fit their algorithms, and sizes.
 """
 
 from __future__ import annotations
