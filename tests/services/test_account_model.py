@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 import errors
 from container import Container
@@ -143,6 +143,19 @@ class Accounts(RuleBasedStateMachine):
             found.append((tokens, account))
         return found[pick % len(found)] if found else None
 
+    def my_login_or_new(self, person: int, pick: int) -> tuple[LoginTokens, Account] | None:
+        """Pick one of a person's logins, or log in with a password that they know."""
+        mine = self.my_login(person, pick)
+        if mine is not None:
+            return mine
+        known = [each for each in self.accounts if each.password and each.password in self.passwords[person]]
+        if not known:
+            return None
+        account = known[pick % len(known)]
+        login = self.services.authentication.login
+        tokens = self.run(login(self.addresses[account.mailbox], account.password, self.client()))
+        return tokens, self.enter(person, tokens)
+
     def prove(self, person: int, account: Account, pick: int) -> Any:
         """A proof of an account that a person can give: the password, or a code where the mailbox is theirs."""
         if account.password in self.passwords[person] and account.password:
@@ -160,6 +173,14 @@ class Accounts(RuleBasedStateMachine):
 
     def client(self) -> Client:
         return Client(uuid.uuid4().hex, "ios")
+
+    @initialize(verified=st.lists(st.booleans(), min_size=len(PEOPLE), max_size=len(PEOPLE)))
+    def open_accounts(self, verified: list[bool]) -> None:
+        """Each person has an account of their first mailbox."""
+        for person in PEOPLE:
+            self.register(person, person * MAILBOXES_EACH)
+            if verified[person]:
+                self.verify(person * MAILBOXES_EACH)
 
     # --- Ways in ---------------------------------------------------------------------------------
 
@@ -244,7 +265,7 @@ class Accounts(RuleBasedStateMachine):
 
     @rule(person=people, pick=picks)
     def change_password(self, person: int, pick: int) -> None:
-        mine = self.my_login(person, pick)
+        mine = self.my_login_or_new(person, pick)
         if mine is None:
             return
         tokens, account = mine
@@ -289,11 +310,11 @@ class Accounts(RuleBasedStateMachine):
         self.passwords[person].add(password)
         account.restrict(person)
 
-    @rule(person=people, pick=picks, mailbox=boxes)
-    def change_email(self, person: int, pick: int, mailbox: int) -> None:
+    @rule(person=people, pick=picks, number=st.integers(0, MAILBOXES_EACH - 1))
+    def change_email(self, person: int, pick: int, number: int) -> None:
         """To an address whose mail they can read."""
-        mine = self.my_login(person, pick)
-        if mine is None or self.owner(mailbox) != person or mine[1].mailbox == mailbox:
+        mine, mailbox = self.my_login_or_new(person, pick), person * MAILBOXES_EACH + number
+        if mine is None or mine[1].mailbox == mailbox:
             return
         _, account = mine
         proof = self.prove(person, account, pick)
@@ -329,16 +350,19 @@ class Accounts(RuleBasedStateMachine):
 
     @rule(pick=picks)
     def undo_email_change(self, pick: int) -> None:
-        changes = [(account, change) for account in self.accounts for change in account.changes]
-        if not changes:
+        """With any link that a mailbox has ever got."""
+        links = [token for each in self.addresses for token in self.outbox.tokens(each, "undo-email-change")]
+        if not links:
             return
-        account, change = changes[pick % len(changes)]
+        token = links[pick % len(links)]
+        valid = [(a, c) for a in self.accounts for c in a.changes if c.can_undo and c.token == token]
         try:
-            self.run(self.services.email_changes.undo(change.token))
+            self.run(self.services.email_changes.undo(token))
         except errors.TokenInvalid:
-            assert not change.can_undo
+            assert not valid, "a link does not work"
             return
-        assert change.can_undo
+        assert valid, "takeover: a link works that should not"
+        [(account, change)] = valid
         for each in account.changes[account.changes.index(change) :]:
             each.can_undo = False
         account.mailbox, account.is_verified, account.password = change.old, True, ""
@@ -358,7 +382,7 @@ class Accounts(RuleBasedStateMachine):
 
     @rule(person=people, pick=picks, kind=st.sampled_from([Passkey, LinkedIdentity]))
     def add_method(self, person: int, pick: int, kind: type[Passkey] | type[LinkedIdentity]) -> None:
-        mine = self.my_login(person, pick)
+        mine = self.my_login_or_new(person, pick)
         if mine is None or self.prove(person, mine[1], pick) is None:
             return
         key, account = uuid.uuid4(), mine[1]
@@ -380,7 +404,7 @@ class Accounts(RuleBasedStateMachine):
     @rule(person=people, pick=picks)
     def remove_method(self, person: int, pick: int) -> None:
         """Not the last way in of an account whose address is not verified."""
-        mine = self.my_login(person, pick)
+        mine = self.my_login_or_new(person, pick)
         if mine is None or not mine[1].methods:
             return
         account = mine[1]
@@ -393,7 +417,7 @@ class Accounts(RuleBasedStateMachine):
 
     @rule(person=people, pick=picks)
     def delete(self, person: int, pick: int) -> None:
-        mine = self.my_login(person, pick)
+        mine = self.my_login_or_new(person, pick)
         proof = self.prove(person, mine[1], pick) if mine else None
         if mine and proof:
             self.run(self.services.account_deletion.delete(proof))
@@ -459,7 +483,7 @@ def test_nobody_gets_into_anothers_account(own: Settings) -> None:
                 machine,
                 settings=hypothesis_settings(
                     max_examples=25,
-                    stateful_step_count=30,
+                    stateful_step_count=35,
                     deadline=None,
                     suppress_health_check=list(HealthCheck),
                     database=None,
