@@ -25,7 +25,8 @@ _NO_STORE = {"Cache-Control": "no-store"}
 async def login_with_id_token(
     services: Container, request: Request, body: rest.IdTokenLoginRequest
 ) -> tuple[rest.AuthTokens, dict[str, str]]:
-    client = Client(body["deviceId"], body["platform"], body.get("secondFactorCode"))
+    factor = body.get("secondFactorCode"), body.get("secondFactorPasskey")
+    client = Client(body["deviceId"], body["platform"], *factor)
     with auth.describing_sanction():
         signed_in = await services.identity_login.login(_sent(body), client, body.get("password"))
     return auth.tokens(services, request, signed_in)

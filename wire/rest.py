@@ -1210,6 +1210,7 @@ class IdTokenLoginRequest(TypedDict):
     grant: NotRequired[IdentityGrant]
     password: NotRequired[PresentPassword]
     secondFactorCode: NotRequired[SecondFactorCode]
+    secondFactorPasskey: NotRequired[PasskeyProof]
     deviceId: DeviceId
     platform: Platform
 

@@ -113,7 +113,7 @@ NOT_READ_BY_OTHERS = {
         for name in (
             *("DeleteMeRequest", "EmailChangeRequest", "EmailCodeLoginRequest", "IdentityRequest", "LoginRequest"),
             *("NewPasskey", "PasskeyLoginRequest", "PasskeyRegistrationRequest", "PasswordChangeRequest"),
-            "SecondFactorAnswer",
+            *("IdTokenLoginRequest", "SecondFactorAnswer"),
         )
     },
     ("EmailCodeRequest", "deviceProof"): "signed here, and checked",

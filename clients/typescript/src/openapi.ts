@@ -3221,6 +3221,8 @@ export interface components {
             password?: components["schemas"]["PresentPassword"];
             /** @description As at `POST /auth/login`. */
             secondFactorCode?: components["schemas"]["SecondFactorCode"];
+            /** @description Where staff have enrolled a second factor, a passkey of the account in place of the code. */
+            secondFactorPasskey?: components["schemas"]["PasskeyProof"];
             deviceId: components["schemas"]["DeviceId"];
             platform: components["schemas"]["PlatformInput"];
         };
