@@ -241,7 +241,7 @@ class Container:
             self.barred_identifiers,
         )
         self.identities = IdentitiesService(
-            self.database, id_tokens, self.identity_grants, self.proofs, self.security_notices
+            self.database, id_tokens, self.identity_grants, self.proofs, self.second_factors, self.security_notices
         )
         self.authorizations = AuthorizationsService(id_tokens, self.identity_grants, self._tokens, settings.app_url)
         self.passkeys = PasskeysService(
@@ -282,6 +282,7 @@ class Container:
             self.email_codes,
             self.logins,
             self.identity_grants,
+            self.second_factors,
             self.security_notices,
             self.barred_identifiers,
             self.jobs,

@@ -53,6 +53,8 @@ class ProductError(Exception):
         self.detail = detail or self.title
         #: Seconds, sent as Retry-After.
         self.retry_after = retry_after
+        #: Whether a refusal with 401 counts for limits of failures: a secret could have been guessed.
+        self.is_guess = True
         #: Further headers of a REST response.
         self.headers: dict[str, str] = {}
         #: Further members of the problem (RFC 9457, 3.2), or data of a refused handshake.
@@ -236,6 +238,10 @@ class CodeInvalid(ProductError):
     status = 401
     code = "code_invalid"
     title = "The code is wrong, expired, already used or was tried too often; request a new one."
+
+    def __init__(self, detail: str | None = None, *, is_guess: bool = True) -> None:
+        super().__init__(detail)
+        self.is_guess = is_guess
 
 
 class PasskeyInvalid(ProductError):

@@ -46,6 +46,9 @@ def call_handler(
     takes_identity, takes_request = "identity" in names, "request" in names
 
     async def answer(scope: Scope, receive: Receive, identity: Identity | None, arguments: dict[str, Any]) -> Answer:
+        if identity is not None:
+            # The login may have ended while the body arrived, which may take half a minute.
+            services.logins.require_open(identity)
         # Copied: a repeat is compared by the arguments without those of the request.
         given = dict(arguments)
         if takes_identity:

@@ -99,7 +99,7 @@ async def counted(
         try:
             yield
         except Exception as error:
-            if not (isinstance(error, errors.ProductError) and error.status == 401):
+            if not (isinstance(error, errors.ProductError) and error.status == 401 and error.is_guess):
                 await _give_back(services, provisional, usage)
             raise
         await _give_back(services, provisional, usage)

@@ -48,11 +48,11 @@ async def request_email_change(
     services: Container, identity: Identity, body: rest.EmailChangeRequest
 ) -> rest.EmailChallenge:
     proof = await services.proofs.verify(identity.user_id, body["proof"])
-    return _challenge(await services.email_changes.request(body["newEmail"], proof))
+    return _challenge(await services.email_changes.request(identity, body["newEmail"], proof))
 
 
 async def confirm_email_change(services: Container, identity: Identity, body: rest.EmailChangeConfirmation) -> None:
-    await services.email_changes.confirm(identity.user_id, body["challengeId"], body["code"])
+    await services.email_changes.confirm(identity, body["challengeId"], body["code"])
 
 
 async def undo_email_change(services: Container, body: rest.EmailChangeUndoRequest) -> None:

@@ -31,7 +31,7 @@ async def delete_me(services: Container, identity: Identity, body: rest.DeleteMe
         proof = {"password": password}
     elif proof is None or password is not None:
         raise errors.RequestInvalid("send either 'password' or 'proof'")
-    await services.account_deletion.delete(await services.proofs.verify(identity.user_id, proof))
+    await services.account_deletion.delete(identity, await services.proofs.verify(identity.user_id, proof))
 
 
 async def delete_me_with_body(services: Container, identity: Identity, body: rest.DeleteMeRequest) -> None:

@@ -13,6 +13,7 @@ import errors
 from adapters.database import Database
 from adapters.jobs import Jobs
 from adapters.storage import Storage
+from adapters.tokens import Identity
 from instants import utc_now
 from models import (
     AgeBand,
@@ -34,7 +35,7 @@ from services.identity.login_methods import remove_login_methods
 from services.identity.logins import LoginsService
 from services.identity.profiles import enqueue_avatar_deletion
 from services.identity.proofs import Proof
-from services.identity.user_rows import lock_active_user, lock_user, lock_user_and_profile
+from services.identity.user_rows import lock_user, lock_user_and_profile, lock_user_of
 from services.safety.barred_identifiers import BarredIdentifiers
 from services.safety.standings import close_appeal_within
 
@@ -61,14 +62,15 @@ class AccountDeletionService:
         self._barred = barred
         self._grants = grants
 
-    async def delete(self, proof: Proof) -> None:
-        """Delete the account of a proof with its personal data.
+    async def delete(self, identity: Identity, proof: Proof) -> None:
+        """Delete the account of a login with its personal data.
 
         Raises what `proof.use` raises, Unauthenticated where it is deleted already, or Forbidden for staff.
         """
         async with self._database.transaction() as db:
-            await proof.use(db, await lock_active_user(db, proof.user_id))
-            ended = await self.delete_within(db, proof.user_id)
+            user = await lock_user_of(db, identity)
+            await proof.use(db, user)
+            ended = await self.delete_within(db, user.id)
         await self._logins.publish_ended(ended)
 
     async def delete_child(self, user_id: str) -> None:
@@ -94,7 +96,7 @@ class AccountDeletionService:
             raise errors.Forbidden("an account of staff cannot be deleted; demote it first")
         ended = await self._logins.end_all_within(db, user_id)
         await self._barred.add_within(db, user)
-        await remove_login_methods(db, self._grants, user_id)
+        await remove_login_methods(db, self._grants, user)
         await _delete_rows(db, user_id)
         await db.execute(sa.delete(EmailCode).where(col(EmailCode.email_canonical) == user.email_canonical))
         await self._jobs.forget(db, email=user.email_canonical, user_id=str(user_id))

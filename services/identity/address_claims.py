@@ -38,7 +38,7 @@ class AddressClaims:
         """
         if user.is_verified:
             return []
-        has_removed = await remove_login_methods(db, self._grants, user.id) or user.password_hash != ""
+        has_removed = await remove_login_methods(db, self._grants, user) or user.password_hash != ""
         user.is_verified, user.password_hash = True, ""
         db.add(user)
         await forget_mailed(db, user.id)

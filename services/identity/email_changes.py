@@ -22,6 +22,7 @@ import errors
 from adapters.database import Database
 from adapters.jobs import Jobs
 from adapters.ports import Mailer
+from adapters.tokens import Identity
 from digests import hash_token
 from jobs import send_email_change_mails
 from models import EmailChange, EmailCodePurpose, User, email_addresses
@@ -32,8 +33,9 @@ from services.identity.identity_grants import IdentityGrantsService
 from services.identity.login_methods import remove_login_methods
 from services.identity.logins import LoginsService
 from services.identity.proofs import Proof
+from services.identity.second_factors import SecondFactorsService
 from services.identity.security_notices import SecurityNoticesService
-from services.identity.user_rows import is_undoable, lock_active_user, lock_user, refuse_reserved
+from services.identity.user_rows import is_undoable, lock_user, lock_user_of, refuse_reserved
 from services.messaging import emails
 from services.safety.barred_identifiers import BarredIdentifiers, Identifier
 
@@ -50,6 +52,7 @@ class EmailChangesService:
         codes: EmailCodesService,
         logins: LoginsService,
         grants: IdentityGrantsService,
+        second_factors: SecondFactorsService,
         notices: SecurityNoticesService,
         barred: BarredIdentifiers,
         jobs: Jobs,
@@ -62,6 +65,7 @@ class EmailChangesService:
         self._codes = codes
         self._logins = logins
         self._grants = grants
+        self._second_factors = second_factors
         self._notices = notices
         self._barred = barred
         self._jobs = jobs
@@ -69,15 +73,18 @@ class EmailChangesService:
         self._get_key = get_key
         self._site = site
 
-    async def request(self, new_email: str, proof: Proof) -> EmailChallenge:
+    async def request(self, identity: Identity, new_email: str, proof: Proof) -> EmailChallenge:
         """Request a change: a code goes to the new address, and a notice to the present one.
 
-        The answer does not show whether the address has another account: its owner alone may know. Raises
-        what `proof.use` raises, and RequestInvalid for the present address and one that no mail may be sent to.
+        The answer does not show whether the address has another account: its owner alone may know. Raises what
+        `proof.use` raises, RequestInvalid for the present address and one that no mail may be sent to, and
+        SecondFactorRequired for staff whose factor was not proven lately.
         """
         address = require_deliverable(new_email, "newEmail")
         async with self._database.transaction() as db:
-            user = await lock_active_user(db, proof.user_id)
+            user = await lock_user_of(db, identity)
+            if not proof.proves_second_factor:
+                await self._second_factors.require_recent_within(db, user, identity)
             if user.email_canonical == email_addresses.to_canonical(address):
                 raise errors.RequestInvalid("'newEmail' is the account's address already")
             await proof.use(db, user)
@@ -85,16 +92,17 @@ class EmailChangesService:
             await self._notices.record_change(db, user.id, user.id, "email_change_request")
             return await self._codes.request_within(db, EmailCodePurpose.CHANGE, address, user.id)
 
-    async def confirm(self, user_id: str, challenge_id: str, code: str) -> None:
+    async def confirm(self, identity: Identity, challenge_id: str, code: str) -> None:
         """Change the address to the one that the code was mailed to, which is then verified.
 
         Raises CodeInvalid; EmailTaken where another account has the address or may get it back; and AccountBanned or
         AccountSuspended for the address of a sanctioned account that was deleted.
         """
-        checked = await self._codes.check(challenge_id, code, EmailCodePurpose.CHANGE, user_id=uuid.UUID(user_id))
+        user_id = uuid.UUID(identity.user_id)
+        checked = await self._codes.check(challenge_id, code, EmailCodePurpose.CHANGE, user_id=user_id)
         try:
             async with self._database.transaction() as db:
-                user = await lock_active_user(db, uuid.UUID(user_id))
+                user = await lock_user_of(db, identity)
                 await checked.use(db)
                 old, could_undo = (user.email, user.email_canonical), user.is_verified
                 _set_address(user, checked.email)
@@ -146,7 +154,7 @@ class EmailChangesService:
             _set_address(user, change.old_email)
             user.password_hash = ""
             db.add(user)
-            await remove_login_methods(db, self._grants, user.id, since=change.created_at - UNDO_LIFETIME)
+            await remove_login_methods(db, self._grants, user, since=change.created_at - UNDO_LIFETIME)
             await forget_mailed(db, user.id)
             ended = await self._logins.end_all_within(db, user.id)
             await self._notices.record_change(db, user.id, user.id, "email_undo")

@@ -184,7 +184,10 @@ class EmailCodesService:
             counted = counted.where(col(EmailCode.email_canonical) == email_addresses.to_canonical(email))
         async with self._database.transaction() as db:
             row = (await db.execute(counted)).scalar()
-        if row is None or not hmac.compare_digest(row.code_hash, self._hash(row, code)):
+        if row is None:
+            # No code would have been right. Counted, made-up challenges would lock the owner of the address out.
+            raise errors.CodeInvalid(is_guess=False)
+        if not hmac.compare_digest(row.code_hash, self._hash(row, code)):
             raise errors.CodeInvalid()
         return CheckedCode(row.id, row.email, row.code_hash)
 

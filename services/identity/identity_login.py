@@ -16,9 +16,9 @@ from adapters.database import Database
 from adapters.jobs import Jobs
 from adapters.ports import VerifiedIdentity
 from adapters.rate_limiter import RateLimiter
-from instants import utc_now
 from jobs import send_verification
-from models import LinkedIdentity, Profile, User, email_addresses
+from models import LinkedIdentity, User, email_addresses
+from services.identity.account_opening import open_account_within
 from services.identity.id_tokens import (
     IdentityProof,
     IdentityUnlinked,
@@ -34,7 +34,7 @@ from services.identity.login_opening import Client, LoginOpeningService
 from services.identity.logins import LoginTokens
 from services.identity.proofs import PasswordProof, PasswordProofs
 from services.identity.security_notices import SecurityNoticesService
-from services.identity.user_rows import find_user_by_email, refuse_reserved
+from services.identity.user_rows import find_user_by_email
 from services.safety.barred_identifiers import BarredIdentifiers, Identifier
 
 #: Each repeat finds what another request has committed meanwhile: an account, a link, a removal.
@@ -162,12 +162,8 @@ class IdentityLoginService:
         user = User(email=identity.email, password_hash="", is_verified=identity.is_email_trusted)
         async with self._database.transaction() as db:
             await use_id_token(db, identity)
-            db.add(user)
-            await db.flush()
-            await refuse_reserved(db, user.email)
-            await self._barred.refuse_within(db, Identifier("email", user.email))
+            await open_account_within(db, self._barred, user)
             await self._barred.refuse_within(db, Identifier("identity", identity.subject, identity.provider))
-            db.add(Profile(user_id=user.id, last_active_at=utc_now()))
             row = await add_identity(db, user, identity, is_used=True)
             await on_use(db, row)
             if not user.is_verified:

@@ -85,13 +85,16 @@ async def require_login_method(db: AsyncSession, user: User) -> None:
 
 
 async def remove_login_methods(
-    db: AsyncSession, grants: IdentityGrantsService, user_id: uuid.UUID, *, since: datetime | None = None
+    db: AsyncSession, grants: IdentityGrantsService, user: User, *, since: datetime | None = None
 ) -> bool:
     """Remove an account's passkeys and identities, `since` a time where one is given; return whether there were any.
 
-    Call it with the account locked.
+    Call it with the account locked. Passkeys of staff stay: they are a second factor, which who has the mailbox alone
+    must not remove; an operator does.
     """
-    identities, passkeys = col(LinkedIdentity.user_id) == user_id, col(Passkey.user_id) == user_id
+    identities, passkeys = col(LinkedIdentity.user_id) == user.id, col(Passkey.user_id) == user.id
+    if user.role.is_staff:
+        passkeys = sa.false()
     if since is not None:
         identities &= col(LinkedIdentity.created_at) > since
         passkeys &= col(Passkey.created_at) > since

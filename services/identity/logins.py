@@ -96,6 +96,10 @@ class LoginsService:
         logs.user_id.set(identity.user_id)
         return identity
 
+    def require_open(self, identity: Identity) -> None:
+        """Raise Unauthenticated where the login of a request has ended since its token was read."""
+        self._revocations.check(identity.family_id)
+
     async def open(
         self,
         db: AsyncSession,

@@ -19,7 +19,7 @@ from services.identity.passkey_proofs import NewChallenge, PasskeyChallenges, Pa
 from services.identity.proofs import Proof
 from services.identity.second_factors import SecondFactorsService
 from services.identity.security_notices import SecurityNoticesService
-from services.identity.user_rows import lock_active_user
+from services.identity.user_rows import lock_active_user, lock_user_of
 from wire import rest
 
 __all__ = ["PasskeysService", "list_passkeys", "remove_passkeys_within"]
@@ -84,7 +84,7 @@ class PasskeysService:
         """
         _ = self._challenges.relying_party  # before the proof is used
         async with self._database.transaction() as db:
-            user = await lock_active_user(db, uuid.UUID(identity.user_id))
+            user = await lock_user_of(db, identity)
             await proof.use(db, user)
             if not proof.proves_second_factor:
                 await self._second_factors.require_recent_within(db, user, identity)
@@ -104,7 +104,7 @@ class PasskeysService:
         new = self._challenges.relying_party.verify_registration(credential_json, challenge.value)
         ended: list[str] = []
         async with self._database.transaction() as db:
-            user = await lock_active_user(db, uuid.UUID(identity.user_id))
+            user = await lock_user_of(db, identity)
             await self._second_factors.require_recent_within(db, user, identity)
             _require_room(await list_passkeys(db, user.id))
             await challenge.spend(db)
@@ -140,7 +140,7 @@ class PasskeysService:
         """
         ended: list[str] = []
         async with self._database.transaction() as db:
-            user = await lock_active_user(db, uuid.UUID(identity.user_id))
+            user = await lock_user_of(db, identity)
             found = await db.get(Passkey, uuid.UUID(passkey_id))
             if found is None or found.user_id != user.id:
                 raise errors.NotFound("This account has no such passkey.")

@@ -23,7 +23,7 @@ from services.identity.logins import Identity, LoginsService
 from services.identity.one_time_tokens import is_usable, make_token
 from services.identity.proofs import PasswordProof, Proof
 from services.identity.security_notices import SecurityNoticesService
-from services.identity.user_rows import lock_active_user, lock_user, lock_user_by_email
+from services.identity.user_rows import lock_user, lock_user_by_email, lock_user_of
 from services.messaging import emails
 
 RESET_LIFETIME = timedelta(hours=1)
@@ -59,7 +59,7 @@ class PasswordsService:
         """
         password_hash = await self._passwords.hash_new(new_password, "newPassword")
         async with self._database.transaction() as db:
-            user = await lock_active_user(db, proof.user_id)
+            user = await lock_user_of(db, identity)
             if user.password_hash and not isinstance(proof, PasswordProof):
                 raise errors.RequestInvalid("'proof' should have the present password; who has lost it can reset it")
             await proof.use(db, user)

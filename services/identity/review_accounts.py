@@ -125,7 +125,7 @@ class ReviewAccountsService:
         db.add_all([user, profile])
         await db.flush()
         # A reviewer tries the account page too.
-        await remove_login_methods(db, self._grants, role.user_id)
+        await remove_login_methods(db, self._grants, user)
         await forget_mailed(db, role.user_id)
         await db.execute(sa.delete(EmailChange).where(col(EmailChange.user_id) == role.user_id))
         await refuse_reserved(db, email, role.user_id)

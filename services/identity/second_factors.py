@@ -34,7 +34,7 @@ from models import Passkey, RecoveryCode, Role, SecondFactor, User
 from services.identity.logins import AccessToken, LoginsService
 from services.identity.recovery_codes import is_totp_code, make_recovery_codes, to_canonical_code, use_recovery_code
 from services.identity.security_notices import SecurityNoticesService
-from services.identity.user_rows import lock_active_user
+from services.identity.user_rows import lock_active_user, lock_user_of
 
 #: The name of the service in authenticator apps.
 _ISSUER = "Parlance"
@@ -166,7 +166,7 @@ class SecondFactorsService:
         expires_at = utc_now() + _PENDING_LIFETIME
         pending = {"pending_secret": self._secrets.seal(secret), "pending_until": expires_at}
         async with self.attempt(user_id), self._database.transaction() as db:
-            user = await lock_active_user(db, user_id)
+            user = await lock_user_of(db, identity)
             if user.password_hash != found.password_hash:
                 raise errors.InvalidCredentials("The password is wrong.")
             if await self._read_enrolled(db, user_id) is not None:

@@ -14,7 +14,8 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 import errors
-from models import EmailChange, Profile, Role, User, email_addresses
+from adapters.tokens import Identity
+from models import EmailChange, Profile, RefreshToken, Role, User, email_addresses
 
 
 async def find_user_by_email(db: AsyncSession, email: str) -> User | None:
@@ -63,6 +64,23 @@ async def lock_active_user(
     user = await lock_user(db, user_id)
     if user is None or user.deleted_at is not None:
         raise absent()
+    return user
+
+
+async def lock_user_of(db: AsyncSession, identity: Identity) -> User:
+    """Lock the account of a request whose login is still open; raise Unauthenticated.
+
+    Its token was checked when the request began. What ends logins because another person may have one, such as a new
+    password, locks the account too: so nothing that came before it is done after it.
+    """
+    user = await lock_active_user(db, uuid.UUID(identity.user_id))
+    is_current = select(RefreshToken.id).where(
+        RefreshToken.family_id == uuid.UUID(identity.family_id),
+        col(RefreshToken.rotated_at).is_(None),
+        ~col(RefreshToken.revoked),
+    )
+    if (await db.exec(is_current)).first() is None:
+        raise errors.Unauthenticated("This login has ended; log in again.")
     return user
 
 

@@ -316,16 +316,16 @@ class Accounts(RuleBasedStateMachine):
         mine, mailbox = self.my_login_or_new(person, pick), person * MAILBOXES_EACH + number
         if mine is None or mine[1].mailbox == mailbox:
             return
-        _, account = mine
+        identity, account = self.services.logins.identify(mine[0].access_token), mine[1]
         proof = self.prove(person, account, pick)
         if proof is None:
             return
-        challenge = self.run(self.services.email_changes.request(self.addresses[mailbox], proof))
+        challenge = self.run(self.services.email_changes.request(identity, self.addresses[mailbox], proof))
         self.run(self.services.email_codes.send(challenge.id))
         code = self.outbox.codes(self.addresses[mailbox])[-1]
         is_free = self.find(mailbox) is None and not self.is_reserved(mailbox, account)
         try:
-            self.run(self.services.email_changes.confirm(str(account.id), challenge.id, code))
+            self.run(self.services.email_changes.confirm(identity, challenge.id, code))
         except errors.EmailTaken:
             assert not is_free
             return
@@ -420,7 +420,7 @@ class Accounts(RuleBasedStateMachine):
         mine = self.my_login_or_new(person, pick)
         proof = self.prove(person, mine[1], pick) if mine else None
         if mine and proof:
-            self.run(self.services.account_deletion.delete(proof))
+            self.run(self.services.account_deletion.delete(self.services.logins.identify(mine[0].access_token), proof))
             self.accounts.remove(mine[1])
             mine[1].links = []
 

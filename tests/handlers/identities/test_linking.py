@@ -190,7 +190,7 @@ async def test_owner_links_and_removes_an_identity(deployment: IdentityDeploymen
     answer = await http.get("/users/me/export")
     assert answer.status_code == 200, answer.text
     exported = answer.json()["identities"]
-    assert [(each["id"], each["email"]) for each in exported] == [(identity["id"], other)] and exported[0]["lastUsedAt"]
+    assert [(each["provider"], each["email"]) for each in exported] == [("google", other)] and exported[0]["lastUsedAt"]
 
     assert (await http.delete(f"/users/me/identities/{identity['id']}")).status_code == 204
     assert read_problem(await http.delete(f"/users/me/identities/{identity['id']}")) == (404, "not_found")

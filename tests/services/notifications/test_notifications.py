@@ -127,7 +127,7 @@ async def test_administrators_are_notified_of_reports(services: Container) -> No
 async def test_system_notification_skips_deleted_accounts(services: Container) -> None:
     who = await register_learner(services)
     gone = await register_learner(services)
-    await services.account_deletion.delete(await services.proofs.verify(gone.user_id, {"password": PASSWORD}))
+    await services.account_deletion.delete(gone, await services.proofs.verify(gone.user_id, {"password": PASSWORD}))
     accounts = (await query(services, "SELECT count(*) FROM users WHERE deleted_at IS NULL"))[0].count
     assert await services.notifications.send_to_all("Maintenance", "On Sunday.") == accounts
     assert [row.title for row in await list_notifications(services, who)] == ["Maintenance"]
@@ -139,7 +139,7 @@ async def test_system_notification_skips_deleted_accounts(services: Container) -
 async def test_account_deletion_removes_notifications_and_tokens(services: Container) -> None:
     who, token = await register_device(services)
     await add_notification(services, who)
-    await services.account_deletion.delete(await services.proofs.verify(who.user_id, {"password": PASSWORD}))
+    await services.account_deletion.delete(who, await services.proofs.verify(who.user_id, {"password": PASSWORD}))
     assert await list_notifications(services, who) == [] and await list_owners(services, token) == []
     await add_notification(services, who)
     await services.notifications.notify_match(who.user_id, "Bob", "a-room", "a-session")
