@@ -76,6 +76,16 @@ async def test_guesses_of_an_address_are_limited_over_challenges(deployment: Dep
     assert (await use_code(visit(), shouted)).status_code == 429
 
 
+async def test_made_up_challenges_lock_nobody_out(deployment: Deployment, visit: Visit) -> None:
+    """Tries that no code could have met are no guesses, and no mail was sent for them."""
+    email = new_email()
+    for _ in range(32):
+        made_up = MailedCode(str(uuid.uuid4()), email, "000000")
+        assert (await use_code(visit(), made_up)).status_code == 401
+    http = visit()
+    assert (await use_code(http, await request_code(deployment, http, email))).status_code == 200
+
+
 async def test_known_device_is_not_locked_out_by_others(deployment: Deployment, visit: Visit) -> None:
     http, email = visit(), new_email()
     first = (await use_code(http, await request_code(deployment, http, email))).json()

@@ -189,7 +189,15 @@ export function verifyEmail(token: string): void {
       show("Your e-mail address is verified", h("p", {}, h("a", { href: "/" }, "Go and talk")));
     });
   };
-  show("Verify your e-mail address", h("div", { class: "card" }, h("button", { class: "primary", click: () => void verify() }, "Verify")));
+  show(
+    "Verify your e-mail address",
+    h(
+      "div",
+      { class: "card" },
+      h("p", {}, "Verify it if you have just signed up with this address. If you have not, close this page: another person has entered your address, and knows the password of the account."),
+      h("button", { class: "primary", click: () => void verify() }, "Verify"),
+    ),
+  );
 }
 
 /** Show a button that undoes a change of the address, for the same reason. */
