@@ -17,7 +17,7 @@ from testing.authenticators import enroll, keep_tokens, make_staff
 from testing.containers import run_jobs
 from testing.databases import query, rows, value
 from testing.http_answers import read_code
-from testing.logins import Deployment, Visit
+from testing.logins import Deployment, Visit, request_reset, reset_password
 from testing.passkeys import (
     Authenticator,
     Json,
@@ -334,3 +334,19 @@ async def test_factor_added_between_the_steps_is_asked_for(
     await add_passkey(http)
     go_on.set()
     assert read_code(await login) == (401, "second_factor_required")
+
+
+async def test_mailbox_alone_removes_no_factor_of_staff(
+    deployment: Deployment, visit: Visit, make_member: MakeMember
+) -> None:
+    """Who has taken over the mailbox sets a new password, and is still asked for the passkey."""
+    member = await make_member()
+    await query(deployment.services, "UPDATE users SET is_verified = false WHERE id = :u", u=member.id)
+    await request_reset(visit(), member.email)
+    await run_jobs(deployment.services)
+    token = deployment.outbox.tokens(member.email, "reset-password")[-1]
+    assert (await reset_password(visit(), token, "a brand new password")).status_code == 204
+    login = {"email": member.email, "password": "a brand new password", "deviceId": "thief", "platform": "ios"}
+    assert read_code(await visit().post("/auth/login", json=login)) == (401, "second_factor_required")
+    proof = await make_proof(visit(), member.authenticator)
+    assert (await visit().post("/auth/login", json={**login, "secondFactorPasskey": proof})).status_code == 200
