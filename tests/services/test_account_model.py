@@ -7,6 +7,7 @@ says who may get in, from the rules alone; after each entry it is compared. No a
 from __future__ import annotations
 
 import asyncio
+import json
 import uuid
 from collections.abc import Coroutine, Iterator
 from dataclasses import dataclass, field
@@ -20,13 +21,17 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 import errors
 from container import Container
-from models import LinkedIdentity, Passkey, User
+from devtools.stand_ins.issuers import Issuers, running_issuer
+from services.identity.id_tokens import SentIdToken
 from services.identity.login_opening import Client
 from services.identity.logins import LoginTokens
+from services.identity.proofs import Proof
 from settings import Settings
 from testing.containers import running_container
 from testing.databases import own_database, query
 from testing.email_outbox import Outbox
+from testing.identities import with_issuers
+from testing.passkeys import Authenticator
 from wire import rest
 
 Result = TypeVar("Result")
@@ -50,6 +55,17 @@ class Change:
 
 
 @dataclass
+class Method:
+    """A passkey, or an identity at a provider, and who added it."""
+
+    owner: int
+    #: Whether it was added lately.
+    is_new: bool = True
+    #: Of an identity.
+    subject: str | None = None
+
+
+@dataclass
 class Account:
     """What the rules say of an account. `allowed` may get in, beside the owner of the mailbox of its address."""
 
@@ -58,41 +74,32 @@ class Account:
     is_verified: bool
     allowed: set[int]
     password: str = ""
-    #: Who added each passkey and identity, and whether that was lately.
-    methods: dict[uuid.UUID, tuple[int, bool]] = field(default_factory=dict)
+    methods: dict[uuid.UUID, Method] = field(default_factory=dict)
     changes: list[Change] = field(default_factory=list)
     #: Links in mails that set a password and work.
     links: list[str] = field(default_factory=list)
 
     def restrict(self, *people: int) -> None:
         """Let these alone get in, and who has a passkey or an identity."""
-        self.allowed = {*people, *(owner for owner, _ in self.methods.values())}
-
-
-@dataclass(frozen=True)
-class MethodProof:
-    """The proof of a passkey or an identity, of which this test has the row alone."""
-
-    user_id: uuid.UUID
-    proves_second_factor: bool = False
-
-    async def use(self, db: Any, user: User) -> None: ...
+        self.allowed = {*people, *(method.owner for method in self.methods.values())}
 
 
 class Accounts(RuleBasedStateMachine):
     services: ClassVar[Container]
     outbox: ClassVar[Outbox]
+    issuers: ClassVar[Issuers]
     runner: ClassVar[asyncio.Runner]
 
     def __init__(self) -> None:
         super().__init__()
-        name = uuid.uuid4().hex[:16]
-        self.addresses = [f"m{number}.{name}@example.com" for number in range(len(PEOPLE) * MAILBOXES_EACH)]
+        self.name = uuid.uuid4().hex[:16]
+        self.addresses = [f"m{number}.{self.name}@example.com" for number in range(len(PEOPLE) * MAILBOXES_EACH)]
         self.accounts: list[Account] = []
-        #: What each person knows: passwords, refresh tokens with their accounts, passkeys and identities.
+        #: What each person knows or has: passwords, refresh tokens, passkeys, and subjects at a provider.
         self.passwords: dict[int, set[str]] = {person: set() for person in PEOPLE}
         self.logins: dict[int, list[LoginTokens]] = {person: [] for person in PEOPLE}
-        self.keys: dict[int, set[uuid.UUID]] = {person: set() for person in PEOPLE}
+        self.passkeys: dict[int, dict[uuid.UUID, Authenticator]] = {person: {} for person in PEOPLE}
+        self.subjects: dict[int, set[str]] = {person: set() for person in PEOPLE}
         #: Every link that a mailbox has got to set the password of an account.
         self.links: list[tuple[int, Account, str]] = []
 
@@ -156,20 +163,39 @@ class Accounts(RuleBasedStateMachine):
         tokens = self.run(login(self.addresses[account.mailbox], account.password, self.client()))
         return tokens, self.enter(person, tokens)
 
-    def prove(self, person: int, account: Account, pick: int) -> Any:
+    def make_proof(self, person: int, account: Account) -> rest.Proof | None:
         """A proof of an account that a person can give: the password, or a code where the mailbox is theirs."""
         if account.password in self.passwords[person] and account.password:
-            return self.attempt(self.services.proofs.verify(str(account.id), {"password": account.password}))
+            return {"password": account.password}
         if self.owner(account.mailbox) == person:
             challenge, code = self.get_code(account.mailbox)
-            body: rest.Proof = {"emailCode": {"challengeId": challenge, "code": code}}
-            return self.attempt(self.services.proofs.verify(str(account.id), body))
+            return {"emailCode": {"challengeId": challenge, "code": code}}
         return None
+
+    def prove(self, person: int, account: Account) -> Proof | None:
+        proof = self.make_proof(person, account)
+        return self.attempt(self.services.proofs.verify(str(account.id), proof)) if proof else None
 
     def get_code(self, mailbox: int) -> tuple[str, str]:
         challenge = self.run(self.services.email_codes.request(self.addresses[mailbox]))
         self.run(self.services.email_codes.send(challenge.id))
         return challenge.id, self.outbox.codes(self.addresses[mailbox])[-1]
+
+    def make_id_token(self, subject: str, email: str | None = None, **claims: Any) -> SentIdToken:
+        nonce, google = uuid.uuid4().hex, self.issuers.google
+        audience = google.client_ids["ios"]
+        token = google.issue_id_token(subject=subject, email=email, nonce=nonce, audience=audience, **claims)
+        return SentIdToken("google", token, nonce)
+
+    def find_linked(self, subject: str) -> Account | None:
+        return next((a for a in self.accounts for m in a.methods.values() if m.subject == subject), None)
+
+    def note_identity(self, account: Account, person: int, subject: str) -> None:
+        [row] = self.run(query(self.services, "SELECT id, user_id FROM identities WHERE subject = :s", s=subject))
+        assert row.user_id == account.id
+        self.subjects[person].add(subject)
+        account.methods[row.id] = Method(person, subject=subject)
+        account.allowed.add(person)
 
     def client(self) -> Client:
         return Client(uuid.uuid4().hex, "ios")
@@ -239,18 +265,57 @@ class Accounts(RuleBasedStateMachine):
             tokens = self.attempt(self.services.logins.refresh(each.refresh_token))
             if tokens is not None:
                 self.enter(person, tokens)
-        for key in self.keys[person]:
-            tokens = self.run(self.log_in_with_method(key))
+        for key, authenticator in self.passkeys[person].items():
+            tokens = self.attempt(self.log_in_with_passkey(authenticator))
+            assert (tokens is not None) == any(key in each.methods for each in self.accounts)
+            if tokens is not None:
+                self.enter(person, tokens)
+        for subject in self.subjects[person]:
+            # Without an address it opens no account.
+            tokens = self.attempt(self.services.identity_login.login(self.make_id_token(subject), self.client()))
+            assert (tokens is not None) == (self.find_linked(subject) is not None)
             if tokens is not None:
                 self.enter(person, tokens)
 
-    async def log_in_with_method(self, key: uuid.UUID) -> LoginTokens | None:
-        rows = await query(
-            self.services,
-            "SELECT user_id FROM passkeys WHERE id = :k UNION ALL SELECT user_id FROM identities WHERE id = :k",
-            k=key,
-        )
-        return await self.services.login_opening.open(MethodProof(rows[0].user_id), self.client()) if rows else None
+    async def log_in_with_passkey(self, authenticator: Authenticator) -> LoginTokens:
+        challenge = self.services.passkeys.make_challenge()
+        answer = json.dumps(authenticator.answer(challenge.options))
+        return await self.services.passkeys.login(challenge.token, answer, self.client())
+
+    @rule(mailbox=boxes)
+    def log_in_with_provider(self, mailbox: int) -> None:
+        """The owner of a mailbox, with an identity whose provider vouches for its address."""
+        person, subject = self.owner(mailbox), f"{self.name}-{mailbox}"
+        account, linked = self.find(mailbox), self.find_linked(subject)
+        sent = self.make_id_token(subject, self.addresses[mailbox], hd="example.com")
+        tokens = self.attempt(self.services.identity_login.login(sent, self.client()))
+        if linked is None and account is not None:
+            # Both have verified the address, and the account is of nobody else at the provider.
+            has_other = any(method.subject for method in account.methods.values())
+            assert (tokens is not None) == (account.is_verified and not has_other)
+        elif linked is None:
+            assert (tokens is not None) == (not self.is_reserved(mailbox))
+        if tokens is None:
+            return
+        if linked is None and account is None:
+            account = Account(tokens.user.id, mailbox, True, {person})
+            self.accounts.append(account)
+        if linked is None and account is not None:
+            self.note_identity(account, person, subject)
+        self.enter(person, tokens)
+
+    @rule(person=people, mailbox=boxes)
+    def claim_address_at_provider(self, person: int, mailbox: int) -> None:
+        """With a new identity that has any address, for which its provider does not vouch."""
+        subject, account = uuid.uuid4().hex, self.find(mailbox)
+        sent = self.make_id_token(subject, self.addresses[mailbox], email_verified=False)
+        tokens = self.attempt(self.services.identity_login.login(sent, self.client()))
+        assert (tokens is not None) == (account is None and not self.is_reserved(mailbox))
+        if tokens is not None:
+            account = Account(tokens.user.id, mailbox, False, {person})
+            self.accounts.append(account)
+            self.note_identity(account, person, subject)
+            self.enter(person, tokens)
 
     # --- Changes ---------------------------------------------------------------------------------
 
@@ -269,7 +334,7 @@ class Accounts(RuleBasedStateMachine):
         if mine is None:
             return
         tokens, account = mine
-        proof = self.prove(person, account, pick)
+        proof = self.prove(person, account)
         if proof is None:
             return
         password = uuid.uuid4().hex
@@ -317,7 +382,7 @@ class Accounts(RuleBasedStateMachine):
         if mine is None or mine[1].mailbox == mailbox:
             return
         identity, account = self.services.logins.identify(mine[0].access_token), mine[1]
-        proof = self.prove(person, account, pick)
+        proof = self.prove(person, account)
         if proof is None:
             return
         challenge = self.run(self.services.email_changes.request(identity, self.addresses[mailbox], proof))
@@ -367,7 +432,7 @@ class Accounts(RuleBasedStateMachine):
             each.can_undo = False
         account.mailbox, account.is_verified, account.password = change.old, True, ""
         account.links = []
-        account.methods = {key: (owner, is_new) for key, (owner, is_new) in account.methods.items() if not is_new}
+        account.methods = {key: method for key, method in account.methods.items() if not method.is_new}
         account.restrict(self.owner(change.old))
 
     @rule(mailbox=boxes)
@@ -380,26 +445,29 @@ class Accounts(RuleBasedStateMachine):
             self.run(self.services.email_verification.verify(token))
             account.is_verified = True
 
-    @rule(person=people, pick=picks, kind=st.sampled_from([Passkey, LinkedIdentity]))
-    def add_method(self, person: int, pick: int, kind: type[Passkey] | type[LinkedIdentity]) -> None:
+    @rule(person=people, pick=picks)
+    def add_passkey(self, person: int, pick: int) -> None:
         mine = self.my_login_or_new(person, pick)
-        if mine is None or self.prove(person, mine[1], pick) is None:
+        proof = self.prove(person, mine[1]) if mine else None
+        if mine is None or proof is None:
             return
-        key, account = uuid.uuid4(), mine[1]
-        if kind is Passkey:
-            row: Any = Passkey(
-                id=key, user_id=account.id, credential_id=key.bytes, public_key=b"k", name="a key", aaguid=key
-            )
-        else:
-            row = LinkedIdentity(id=key, user_id=account.id, provider="google", subject=key.hex)
-        self.run(self.store(row))
-        account.methods[key] = person, True
-        account.allowed.add(person)
-        self.keys[person].add(key)
+        identity, authenticator = self.services.logins.identify(mine[0].access_token), Authenticator()
+        challenge = self.run(self.services.passkeys.begin(identity, proof))
+        answer = json.dumps(authenticator.register(challenge.options))
+        passkey = self.run(self.services.passkeys.add(identity, challenge.token, answer, "Phone"))
+        mine[1].methods[passkey.id] = Method(person)
+        mine[1].allowed.add(person)
+        self.passkeys[person][passkey.id] = authenticator
 
-    async def store(self, row: Any) -> None:
-        async with self.services.database.transaction() as db:
-            db.add(row)
+    @rule(person=people, pick=picks)
+    def link_identity(self, person: int, pick: int) -> None:
+        mine = self.my_login_or_new(person, pick)
+        proof = self.make_proof(person, mine[1]) if mine else None
+        if mine is None or proof is None:
+            return
+        identity, subject = self.services.logins.identify(mine[0].access_token), uuid.uuid4().hex
+        if self.attempt(self.services.identities.link(identity, self.make_id_token(subject), proof)) is not None:
+            self.note_identity(mine[1], person, subject)
 
     @rule(person=people, pick=picks)
     def remove_method(self, person: int, pick: int) -> None:
@@ -407,18 +475,23 @@ class Accounts(RuleBasedStateMachine):
         mine = self.my_login_or_new(person, pick)
         if mine is None or not mine[1].methods:
             return
-        account = mine[1]
+        account, identity = mine[1], self.services.logins.identify(mine[0].access_token)
         key = list(account.methods)[pick % len(account.methods)]
-        if not (account.is_verified or account.password or len(account.methods) > 1):
+        has_other = account.is_verified or account.password != "" or len(account.methods) > 1
+        is_passkey = account.methods[key].subject is None
+        remove = self.services.passkeys.remove if is_passkey else self.services.identities.unlink
+        try:
+            self.run(remove(identity, str(key)))
+        except errors.LastLoginMethod:
+            assert not has_other
             return
+        assert has_other
         del account.methods[key]
-        for table in (Passkey, LinkedIdentity):
-            self.run(query(self.services, f"DELETE FROM {table.__tablename__} WHERE id = :k", k=key))
 
     @rule(person=people, pick=picks)
     def delete(self, person: int, pick: int) -> None:
         mine = self.my_login_or_new(person, pick)
-        proof = self.prove(person, mine[1], pick) if mine else None
+        proof = self.prove(person, mine[1]) if mine else None
         if mine and proof:
             self.run(self.services.account_deletion.delete(self.services.logins.identify(mine[0].access_token), proof))
             self.accounts.remove(mine[1])
@@ -430,7 +503,8 @@ class Accounts(RuleBasedStateMachine):
         for account in self.accounts:
             for change in account.changes:
                 change.can_undo = False
-            account.methods = {key: (owner, False) for key, (owner, _) in account.methods.items()}
+            for method in account.methods.values():
+                method.is_new = False
             for statement in (
                 f"UPDATE email_changes SET undo_until = undo_until - {LONG}, created_at = created_at - {LONG}",
                 f"UPDATE passkeys SET created_at = created_at - {LONG}",
@@ -474,11 +548,13 @@ def own(settings: Settings) -> Iterator[Settings]:
 
 def test_nobody_gets_into_anothers_account(own: Settings) -> None:
     outbox = Outbox()
-    with asyncio.Runner() as runner:
-        running = running_container(own, mailer=outbox)
+    with running_issuer() as issuers, asyncio.Runner() as runner:
+        running = running_container(with_issuers(own, issuers), mailer=outbox)
         services = runner.run(running.__aenter__())
         try:
-            machine = type("Machine", (Accounts,), {"services": services, "outbox": outbox, "runner": runner})
+            machine = type(
+                "Machine", (Accounts,), {"services": services, "outbox": outbox, "issuers": issuers, "runner": runner}
+            )
             run_state_machine_as_test(
                 machine,
                 settings=hypothesis_settings(
