@@ -339,7 +339,7 @@ async def test_factor_added_between_the_steps_is_asked_for(
 async def test_mailbox_alone_removes_no_factor_of_staff(
     deployment: Deployment, visit: Visit, make_member: MakeMember
 ) -> None:
-    """Who has taken over the mailbox sets a new password, and is still asked for the passkey."""
+    """A thief of the mailbox sets a new password, and is still asked for the passkey."""
     member = await make_member()
     await query(deployment.services, "UPDATE users SET is_verified = false WHERE id = :u", u=member.id)
     await request_reset(visit(), member.email)
