@@ -304,6 +304,10 @@ class LoginNeedsSecondFactor(SecondFactorRequired):
     status = 401
     title = "This account has a second factor; send the login again with secondFactorCode."
 
+    def __init__(self, detail: str | None = None) -> None:
+        super().__init__(detail)
+        self.is_guess = False  # what came before it was right
+
 
 class SecondFactorInvalid(ProductError):
     status = 403

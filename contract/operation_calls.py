@@ -47,7 +47,7 @@ def call_handler(
 
     async def answer(scope: Scope, receive: Receive, identity: Identity | None, arguments: dict[str, Any]) -> Answer:
         if identity is not None:
-            # The login may have ended while the body arrived, which may take half a minute.
+            # The login may have ended while the body arrived, which takes minutes at the slowest, and files hours.
             services.logins.require_open(identity)
         # Copied: a repeat is compared by the arguments without those of the request.
         given = dict(arguments)

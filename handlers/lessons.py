@@ -85,7 +85,9 @@ async def delete_attachment(services: Container, identity: Identity, lesson_id: 
 async def upload_video(services: Container, identity: Identity, request: Request, lesson_id: str) -> rest.Lesson:
     declared = request.headers.get("content-length", "")
     length = int(declared) if declared.isdigit() else None
-    return shapes.lesson(await services.uploads.put(identity.user_id, lesson_id, _body(request), length), admin=True)
+    return shapes.lesson(
+        await services.uploads.put(identity.user_id, lesson_id, _body(services, identity, request), length), admin=True
+    )
 
 
 async def create_upload(
@@ -116,7 +118,9 @@ async def continue_upload(
     services: Container, identity: Identity, request: Request, lesson_id: str, upload_id: str
 ) -> tuple[None, dict[str, str]]:
     offset = int(request.headers["Upload-Offset"])
-    row = await services.uploads.append(identity.user_id, lesson_id, upload_id, offset, _body(request))
+    row = await services.uploads.append(
+        identity.user_id, lesson_id, upload_id, offset, _body(services, identity, request)
+    )
     return None, _upload(services, row)
 
 
@@ -133,12 +137,14 @@ async def get_playlist(services: Container, lesson_id: str, name: str, token: st
     return (await services.playback.read_playlist(lesson_id, name, token)).encode(), _PLAYLIST
 
 
-async def _body(request: Request) -> AsyncIterator[bytes]:
+async def _body(services: Container, identity: Identity, request: Request) -> AsyncIterator[bytes]:
+    """Read a body that may take hours; at its end the login has to be open still."""
     try:
         async for chunk in request.stream():
             yield chunk
     except ClientDisconnect:
         raise errors.RequestInvalid("the body is incomplete; send the request again") from None
+    await services.logins.require_open_in_database(identity)
 
 
 def _upload(services: Container, row: VideoUpload) -> dict[str, str]:

@@ -184,7 +184,7 @@ class EmailCodesService:
             counted = counted.where(col(EmailCode.email_canonical) == email_addresses.to_canonical(email))
         async with self._database.transaction() as db:
             row = (await db.execute(counted)).scalar()
-        if row is None:
+        if row is None or not row.code_hash:
             # No code would have been right. Counted, made-up challenges would lock the owner of the address out.
             raise errors.CodeInvalid(is_guess=False)
         if not hmac.compare_digest(row.code_hash, self._hash(row, code)):
@@ -239,6 +239,11 @@ class EmailCodeProofs:
         if user is None or user.deleted_at is not None:
             raise errors.Unauthenticated()
         taken = await self._limiter.take(f"email_code:{user_id}", _MAX_WRONG_PROOFS, _WRONG_PROOFS_SECONDS)
-        code = await self._codes.check(body["challengeId"], body["code"], EmailCodePurpose.LOGIN, email=user.email)
+        try:
+            code = await self._codes.check(body["challengeId"], body["code"], EmailCodePurpose.LOGIN, email=user.email)
+        except Exception as error:
+            if not (isinstance(error, errors.CodeInvalid) and error.is_guess):
+                await self._limiter.give_back(taken)
+            raise
         await self._limiter.give_back(taken)
         return EmailCodeProof(user.id, code)

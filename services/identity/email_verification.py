@@ -7,7 +7,7 @@ import uuid
 from datetime import timedelta
 
 import sqlalchemy as sa
-from sqlmodel import col
+from sqlmodel import col, select
 
 import errors
 from adapters.database import Database
@@ -16,6 +16,7 @@ from adapters.ports import Mailer
 from jobs import send_verification
 from models import EmailVerificationToken, User, email_addresses
 from services.identity.one_time_tokens import is_usable, make_token
+from services.identity.user_rows import lock_user
 from services.messaging import emails
 
 log = logging.getLogger("parlance.auth")
@@ -49,17 +50,16 @@ class EmailVerificationService:
 
     async def verify(self, token: str) -> None:
         """Mark the address as verified; raise TokenInvalid."""
-        statement = (
-            sa.update(EmailVerificationToken)
-            .where(is_usable(EmailVerificationToken, token))
-            .values(used=True)
-            .returning(col(EmailVerificationToken.user_id))
-        )
+        usable = is_usable(EmailVerificationToken, token)
+        used = sa.update(EmailVerificationToken).where(usable).values(used=True)
         async with self._database.transaction() as db:
-            user_id = (await db.execute(statement)).scalar()
-            if user_id is None:
+            user_id = (await db.exec(select(EmailVerificationToken.user_id).where(usable))).first()
+            # The account first, in the order of all changes of it; of two requests the second finds the link used.
+            user = await lock_user(db, user_id) if user_id else None
+            if user is None or (await db.execute(used.returning(col(EmailVerificationToken.id)))).first() is None:
                 raise errors.TokenInvalid()
-            await db.execute(sa.update(User).where(col(User.id) == user_id).values(is_verified=True))
+            user.is_verified = True
+            db.add(user)
 
 
 def require_deliverable(typed: str, name: str = "email") -> str:

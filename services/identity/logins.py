@@ -14,6 +14,7 @@ import base64
 import hashlib
 import hmac
 import secrets
+import time
 import uuid
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -26,7 +27,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 import errors
 from adapters import logs
 from adapters.database import Database
-from adapters.tokens import AccessTokens, Identity
+from adapters.tokens import LEEWAY_SECONDS, AccessTokens, Identity
 from digests import hash_token
 from instants import utc_now
 from models import DeviceToken, Platform, Profile, RefreshToken, User, email_addresses
@@ -97,8 +98,17 @@ class LoginsService:
         return identity
 
     def require_open(self, identity: Identity) -> None:
-        """Raise Unauthenticated where the login of a request has ended since its token was read."""
+        """Raise Unauthenticated where the login of a request has ended, or its token expired, since that was read."""
         self._revocations.check(identity.family_id)
+        # Ended logins are known for as long as a token is valid.
+        if time.time() > identity.issued_at + self._tokens.lifetime.total_seconds() + LEEWAY_SECONDS:
+            raise errors.Unauthenticated()
+
+    async def require_open_in_database(self, identity: Identity) -> None:
+        """The same of a request that may last longer than its token, by PostgreSQL."""
+        async with self._database.transaction() as db:
+            if (await db.exec(select(RefreshToken.id).where(_is_current(identity)))).first() is None:
+                raise errors.Unauthenticated("This login has ended; log in again.")
 
     async def open(
         self,

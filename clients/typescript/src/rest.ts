@@ -114,7 +114,9 @@ export class ParlanceClient {
   }
 
   async logout(): Promise<void> {
-    unwrap(await this.rest.POST("/auth/logout"));
+    const answer = await this.rest.POST("/auth/logout");
+    // A login that has ended already needs no logout.
+    if (answer.response.status !== 401) unwrap(answer);
     this.#accessToken = this.#refreshToken = this.account = undefined;
     this.#onCredentials(this.credentials);
   }

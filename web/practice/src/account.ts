@@ -1,6 +1,6 @@
 /** The account: address, password, ways to log in, and devices. */
 import { ParlanceError, unwrap } from "../../../clients/typescript/src/rest.js";
-import type { Device, AuthorizationTokens, Identity, LoginMethods, MyLoginMethods, Passkey } from "../../../clients/typescript/src/openapi.js";
+import type { Device, AuthorizationTokens, Identity, LoginMethods, MyLoginMethods, Passkey, PasskeyChallenge } from "../../../clients/typescript/src/openapi.js";
 import { enterCode } from "./codes.ts";
 import { clearMessages, type Field, form, h, say, show } from "./dom.ts";
 import { canUsePasskeys, makePasskey, suggestPasskeyName } from "./passkey.ts";
@@ -27,7 +27,9 @@ export async function account(left: () => void): Promise<() => void> {
   const [mine, offered, { items: devices }] = await Promise.all([myLoginMethods(), loginMethods(), parlance.rest.GET("/auth/devices").then(unwrap)]);
   const changed = async (message: string) => {
     try {
-      (await account(left))();
+      const view = await account(left);
+      // The learner may have opened another view meanwhile.
+      if (location.hash === "#/account") view();
     } catch (reason) {
       return say(sentence(reason), "alert");
     }
@@ -40,7 +42,10 @@ export async function account(left: () => void): Promise<() => void> {
 /** Link what a provider has returned to the account. */
 export async function linkReturned({ provider, idToken, nonce, grant }: AuthorizationTokens): Promise<string | undefined> {
   const identity = { provider, idToken, nonce, ...(grant && { grant }) };
-  const name = nameOf(await loginMethods(), provider);
+  const name = await loginMethods().then(
+    (offered) => nameOf(offered, provider),
+    () => provider,
+  );
   const linked = await attemptWithProof(`Add ${name}`, `Add ${name}`, async (proof) => void unwrap(await parlance.rest.POST("/users/me/identities", { body: { ...identity, proof } })));
   return linked ? `You can sign in with ${name} now.` : undefined;
 }
@@ -68,7 +73,10 @@ function address({ mine, changed, left }: Account): HTMLElement {
       unwrap(await parlance.rest.POST("/users/me/email-change/confirmation", { body: { challengeId, code } }));
       await changed(`Your e-mail address is ${email} now. The old one gets a link that undoes this for three days.`);
     };
-    enterCode("Confirm your new address", email, "Change my address", confirm, async () => void (await request("Send another code")), () => void attempt(back));
+    const again = async () => {
+      if (await request("Send another code")) say("Another code is on its way. The one before does not work any more.");
+    };
+    if (location.hash === "#/account") enterCode("Confirm your new address", email, "Change my address", confirm, again, () => void attempt(back));
   };
   return h(
     "section",
@@ -82,7 +90,12 @@ function address({ mine, changed, left }: Account): HTMLElement {
 function password({ mine, changed }: Account): HTMLElement {
   const next = newPasswordField("newPassword", "New password");
   const save = async (newPassword: string, proof: { password: string }) => {
-    unwrap(await parlance.rest.PUT("/users/me/password", { body: { newPassword, proof } }));
+    try {
+      unwrap(await parlance.rest.PUT("/users/me/password", { body: { newPassword, proof } }));
+    } catch (reason) {
+      if (!(reason instanceof ParlanceError && reason.code === "invalid_credentials")) throw reason;
+      return say("The present password is not right.", "alert");
+    }
     await changed("Your password is changed, and your other devices are signed out.");
   };
   const set = async (newPassword: string) => {
@@ -103,7 +116,7 @@ function password({ mine, changed }: Account): HTMLElement {
 
 /** A row of a list: two lines of text, and a button that removes it. */
 function row(title: string, about: string, label: string, remove: () => Promise<void>): HTMLLIElement {
-  const button = h("button", { type: "button", "aria-label": `${label}: ${title}`, click: () => void attempt(remove) }, label);
+  const button = h("button", { type: "button", "aria-label": `${label}: ${title}, ${about}`, click: () => void attempt(remove) }, label);
   return h("li", {}, h("div", {}, h("p", {}, h("strong", {}, title)), h("p", { class: "soft" }, about)), h("p", { class: "end" }, button));
 }
 
@@ -120,8 +133,11 @@ function ways({ mine, offered, changed }: Account): HTMLElement {
   };
   const addPasskey = async () => {
     const name = suggestPasskeyName();
+    let challenge: PasskeyChallenge | undefined;
     const done = await attemptWithProof("Add a passkey", "Continue", async (proof) => {
-      const { challengeToken, optionsJson } = unwrap(await parlance.rest.POST("/users/me/passkeys/challenge", { body: { proof } }));
+      // The first attempt has used the proof: a prompt that was cancelled is shown again for the same challenge.
+      challenge ??= unwrap(await parlance.rest.POST("/users/me/passkeys/challenge", { body: { proof } }));
+      const { challengeToken, optionsJson } = challenge;
       const credentialJson = await makePasskey(optionsJson);
       if (!credentialJson) throw new ParlanceError("cancelled", "No passkey was made. Try again, or choose Cancel.");
       unwrap(await parlance.rest.POST("/users/me/passkeys", { body: { challengeToken, credentialJson, name } }));
@@ -138,7 +154,7 @@ function ways({ mine, offered, changed }: Account): HTMLElement {
     "section",
     { class: "card", "aria-labelledby": "ways-title" },
     h("h2", { id: "ways-title" }, "Ways to sign in"),
-    offered.emailCode && h("p", { class: "soft" }, "A code by e-mail always works, to the address above."),
+    offered.emailCode && mine.isVerified && h("p", { class: "soft" }, "A code by e-mail always works, to the address above."),
     rows.length > 0 && h("ul", { class: "rows", "aria-label": "Passkeys and linked accounts" }, ...rows),
     h(
       "div",

@@ -31,6 +31,7 @@ export function onLeave(work: () => void): void {
 export function show(title: string, ...children: Child[]): void {
   leave?.();
   leave = undefined;
+  dispatchEvent(new Event("viewchange"));
   const heading = h("h1", { tabindex: "-1" }, title);
   place("main").replaceChildren(heading, ...children.filter((child): child is Node | string => Boolean(child)));
   document.title = `${title} · Parlance`;

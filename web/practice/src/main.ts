@@ -165,7 +165,7 @@ async function isLoggedIn(): Promise<boolean> {
     await parlance.refresh();
     return true;
   } catch (reason) {
-    if (reason instanceof ParlanceError) leave();
+    if (reason instanceof ParlanceError && reason.status === 401) leave();
     else {
       show("Parlance", h("button", { class: "primary", click: () => location.reload() }, "Try again"));
       say(sentence(reason), "alert");
@@ -179,7 +179,7 @@ async function returned(): Promise<void> {
   const query = new URLSearchParams(location.search);
   const intent = takeIntent();
   window.history.replaceState(null, "", intent === "link" ? "/#/account" : "/");
-  show("One moment", h("p", { class: "soft", role: "status" }, "Signing you in …"));
+  show("One moment", h("p", { class: "soft", role: "status" }, "Loading …"));
   const outcome = await returnFromProvider(query).catch((reason: unknown) => reason);
   const isReturned = typeof outcome === "object" && outcome !== null && "idToken" in outcome;
   if (intent === "link") {

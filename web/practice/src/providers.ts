@@ -1,5 +1,5 @@
 /** Google, Apple and other providers: the way to their page and back to this one. */
-import { unwrap } from "../../../clients/typescript/src/rest.js";
+import { ParlanceError, unwrap } from "../../../clients/typescript/src/rest.js";
 import type { AuthorizationTokens, LoginMethods } from "../../../clients/typescript/src/openapi.js";
 import { parlance } from "./session.ts";
 
@@ -24,8 +24,13 @@ export async function goToProvider(provider: string, intent: Intent): Promise<vo
   location.assign(authorizationUrl);
 }
 
+/** What providers answer where the learner has cancelled; Apple has a word of its own. */
+const CANCELLED = ["access_denied", "user_cancelled_authorize", "interaction_required", "login_required"];
+
 /** Exchange what a provider has added to the address for an ID token; undefined where the learner has cancelled there. */
 export async function returnFromProvider(query: URLSearchParams): Promise<AuthorizationTokens | undefined> {
+  const error = query.get("error");
+  if (error !== null && !CANCELLED.includes(error)) throw new ParlanceError("authorization_failed", error);
   const code = query.get("code");
   const state = query.get("state");
   if (!code || !state) return undefined;

@@ -129,7 +129,8 @@ export async function loginReturned(returned: AuthorizationTokens, entered: () =
     signIn(entered, onRefused);
     if (onRefused(reason)) return;
     if (!(reason instanceof ParlanceError && reason.code === "password_required")) return say(sentence(reason), "alert");
-    const name = (await loginMethods()).providers.find((each) => each.provider === provider)?.name ?? provider;
+    const offered = await loginMethods().catch(() => undefined);
+    const name = offered?.providers.find((each) => each.provider === provider)?.name ?? provider;
     show(
       "You have an account already",
       h(
@@ -140,7 +141,7 @@ export async function loginReturned(returned: AuthorizationTokens, entered: () =
         h(
           "div",
           { class: "row" },
-          link("E-mail me a code instead", () => askForCode(entered, onRefused, () => signIn(entered, onRefused))),
+          offered?.emailCode === true && link("E-mail me a code instead", () => askForCode(entered, onRefused, () => signIn(entered, onRefused))),
           link("Back", () => signIn(entered, onRefused)),
         ),
       ),
@@ -194,7 +195,7 @@ export function verifyEmail(token: string): void {
     h(
       "div",
       { class: "card" },
-      h("p", {}, "Verify it if you have just signed up with this address. If you have not, close this page: another person has entered your address, and knows the password of the account."),
+      h("p", {}, "Verify it if you have opened an account with this address. If you have not, close this page: another person has entered your address, and can sign in to the account."),
       h("button", { class: "primary", click: () => void verify() }, "Verify"),
     ),
   );
@@ -208,7 +209,7 @@ export function undoEmailChange(token: string): void {
       show(
         "Your e-mail address is back",
         h("p", {}, "All devices are signed out, and the password is removed: another person may have known it."),
-        h("p", {}, h("a", { href: "/" }, "Sign in with a code by e-mail"), ", then set a new password."),
+        h("p", {}, h("a", { href: "/" }, "Go to the start page"), ", sign in with a code by e-mail or choose “I forgot my password”, and set a new one."),
       );
     });
   };

@@ -17,6 +17,7 @@ const SENTENCES: Record<string, string> = {
   identity_taken: "This belongs to another account of ours. Sign in with it, or remove it there first.",
   last_login_method: "Without it you could not sign in any more. Verify your e-mail address, or set a password first.",
   too_many_login_methods: "You have as many of these as an account can have. Remove one first.",
+  second_factor_required: "Staff change this on the administration page, where they prove their second factor.",
   username_taken: "This username is taken. Choose another one.",
   picture_refused: "This picture is not allowed here. Choose another one.",
   token_invalid: "This link has been used already or is too old. Ask for a new one.",
@@ -50,6 +51,15 @@ const MICROPHONE: Record<string, string> = {
   NotReadableError: "The microphone is used by another program. Close that, then try again.",
 };
 
+/** Of `navigator.credentials`. */
+const PASSKEY: Record<string, string> = {
+  InvalidStateError: "This device has a passkey of your account already.",
+  SecurityError: "Passkeys cannot be used at this address.",
+  AbortError: "Another question of the browser is open. Answer it first, then try again.",
+  OperationError: "Another question of the browser is open. Answer it first, then try again.",
+  NotSupportedError: "This device cannot keep a passkey.",
+};
+
 /** Names of the fields whose texts are filtered. */
 const FIELDS: Record<string, string> = { username: "The username", displayName: "The name that partners see", topic: "The topic" };
 
@@ -69,7 +79,7 @@ function refusedText(reason: ParlanceError): string {
 export function sentence(reason: unknown): string {
   if (reason instanceof ParlanceError && reason.code === "text_refused") return refusedText(reason);
   if (reason instanceof ParlanceError) return SENTENCES[reason.code] ?? reason.message;
-  if (reason instanceof DOMException) return MICROPHONE[reason.name] ?? "The microphone cannot be used here.";
+  if (reason instanceof DOMException) return PASSKEY[reason.name] ?? MICROPHONE[reason.name] ?? "This browser cannot do that here.";
   // `fetch` raises it when the server cannot be reached.
   if (reason instanceof TypeError) return "The service cannot be reached. Check your network, then try again.";
   return "That took too long. Check your network, then try again.";

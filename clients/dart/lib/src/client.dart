@@ -99,7 +99,12 @@ final class ParlanceClient implements TokenSource {
   }
 
   Future<void> logout() async {
-    await request('POST', '/auth/logout');
+    try {
+      await request('POST', '/auth/logout');
+    } on ParlanceException catch (refusal) {
+      // A login that has ended already needs no logout.
+      if (refusal.status != 401) rethrow;
+    }
     _accessToken = _refreshToken = null;
     onCredentials?.call(credentials);
   }
