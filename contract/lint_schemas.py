@@ -11,6 +11,7 @@ from contract.lint_rules import Document, Problem, false_examples, property_rule
 def schema_problems(document: Document) -> Iterator[Problem]:
     """Yield each fault of the document's schemas and examples."""
     yield from _undescribed(document)
+    yield from _constructors(document)
     yield from text_filter_problems(document)
     yield from property_rules(document)
     yield from _unlimited_lists(document)
@@ -22,6 +23,16 @@ def _undescribed(document: Document) -> Iterator[Problem]:
     for name, schema in document.get("components", {}).get("schemas", {}).items():
         if not schemas.resolve(schema, document).get("description"):
             yield ("components", "schemas", name), "a schema is described"
+
+
+def _constructors(document: Document) -> Iterator[Problem]:
+    named = document.get("components", {}).get("schemas", {}).keys()
+    for name in named:
+        if name.startswith("New") and name.removeprefix("New") in named:
+            yield (
+                ("components", "schemas", name),
+                "a schema is not named like the constructor that Go has of another",
+            )
 
 
 def _unlimited_lists(document: Document) -> Iterator[Problem]:

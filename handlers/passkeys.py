@@ -39,7 +39,7 @@ async def create_passkey_registration(
     return _challenge(await services.passkeys.begin(identity, proof)), _NO_STORE
 
 
-async def add_passkey(services: Container, identity: Identity, body: rest.NewPasskey) -> rest.Passkey:
+async def add_passkey(services: Container, identity: Identity, body: rest.PasskeyRegistration) -> rest.Passkey:
     added = await services.passkeys.add(identity, body["challengeToken"], body["credentialJson"], body["name"])
     return shapes.passkey(added)
 

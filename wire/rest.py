@@ -1190,7 +1190,7 @@ class PasskeyProof(TypedDict):
     credentialJson: PasskeyCredentialJson
 
 
-class NewPasskey(TypedDict):
+class PasskeyRegistration(TypedDict):
     challengeToken: PasskeyChallengeToken
     credentialJson: PasskeyCredentialJson
     name: PasskeyName

@@ -281,6 +281,12 @@ def test_samples_are_clean() -> None:
         ("components | schemas | Key | example", "1", SAME, "should be a UUID"),
         (f"{NAME} | description", ABSENT, NAME, "is described"),
         (f"{USER} | description", ABSENT, USER, "is described"),
+        (
+            "components | schemas | NewKey",
+            {"type": "string", "description": "A key.", "maxLength": 9, "example": "k"},
+            SAME,
+            "the constructor that Go has",
+        ),
         (f"{USER} | properties | keys | maxItems", ABSENT, f"{USER} | properties | keys", "needs `maxItems`"),
         (
             "components | schemas | Problem | properties | code",

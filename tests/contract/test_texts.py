@@ -112,7 +112,7 @@ NOT_READ_BY_OTHERS = {
         (name, "credentialJson"): "the answer of an authenticator, parsed and verified"
         for name in (
             *("DeleteMeRequest", "EmailChangeRequest", "EmailCodeLoginRequest", "IdentityRequest", "LoginRequest"),
-            *("NewPasskey", "PasskeyLoginRequest", "PasskeyRegistrationRequest", "PasswordChangeRequest"),
+            *("PasskeyRegistration", "PasskeyLoginRequest", "PasskeyRegistrationRequest", "PasswordChangeRequest"),
             *("IdTokenLoginRequest", "SecondFactorAnswer"),
         )
     },

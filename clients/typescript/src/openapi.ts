@@ -3131,7 +3131,7 @@ export interface components {
             proof: components["schemas"]["Proof"];
         };
         /** @description A new passkey, and what its owner calls it. */
-        NewPasskey: {
+        PasskeyRegistration: {
             challengeToken: components["schemas"]["PasskeyChallengeToken"];
             credentialJson: components["schemas"]["PasskeyCredentialJson"];
             name: components["schemas"]["PasskeyName"];
@@ -6229,7 +6229,7 @@ export type PasskeyCredentialJson = components['schemas']['PasskeyCredentialJson
 export type PasskeyChallenge = components['schemas']['PasskeyChallenge'];
 export type PasskeyLoginRequest = components['schemas']['PasskeyLoginRequest'];
 export type PasskeyRegistrationRequest = components['schemas']['PasskeyRegistrationRequest'];
-export type NewPasskey = components['schemas']['NewPasskey'];
+export type PasskeyRegistration = components['schemas']['PasskeyRegistration'];
 export type PasskeyId = components['schemas']['PasskeyId'];
 export type PasskeyName = components['schemas']['PasskeyName'];
 export type Passkey = components['schemas']['Passkey'];
@@ -7530,7 +7530,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["NewPasskey"];
+                "application/json": components["schemas"]["PasskeyRegistration"];
             };
         };
         responses: {
