@@ -8,7 +8,6 @@ from starlette.requests import Request
 
 from handlers import auth, shapes
 from services.identity.email_codes import EmailChallenge
-from services.identity.login_opening import Client
 from services.identity.logins import Identity
 from wire import rest
 
@@ -29,7 +28,7 @@ async def request_email_code(services: Container, body: rest.EmailCodeRequest) -
 async def login_with_email_code(
     services: Container, request: Request, body: rest.EmailCodeLoginRequest
 ) -> tuple[rest.AuthTokens, dict[str, str]]:
-    client = Client(body["deviceId"], body["platform"], body.get("secondFactorCode"), body.get("secondFactorPasskey"))
+    client = auth.read_client(body)
     with auth.describing_sanction():
         signed_in = await services.email_code_logins.login(body["challengeId"], body["email"], body["code"], client)
     return auth.tokens(services, request, signed_in)

@@ -40,7 +40,7 @@ async def register(
 async def login(
     services: Container, request: Request, body: rest.LoginRequest
 ) -> tuple[rest.AuthTokens, dict[str, str]]:
-    client = Client(body["deviceId"], body["platform"], body.get("secondFactorCode"), body.get("secondFactorPasskey"))
+    client = read_client(body)
     with describing_sanction():
         signed_in = await services.authentication.login(body["email"], body["password"], client)
     return tokens(services, request, signed_in)
@@ -134,6 +134,11 @@ async def create_recovery_codes(services: Container, identity: Identity) -> tupl
 
 async def get_jwks(services: Container) -> tuple[rest.JsonWebKeySet, dict[str, str]]:
     return shapes.json_web_key_set(services.authentication.list_public_keys()), {"Cache-Control": "public, max-age=300"}
+
+
+def read_client(body: rest.LoginRequest | rest.EmailCodeLoginRequest | rest.IdTokenLoginRequest) -> Client:
+    """Read the device of a login, and its second factor."""
+    return Client(body["deviceId"], body["platform"], body.get("secondFactorCode"), body.get("secondFactorPasskey"))
 
 
 @contextmanager

@@ -11,7 +11,6 @@ import errors
 from handlers import auth, cookies, shapes
 from services.identity.authorizations import AUTHORIZATION_LIFETIME
 from services.identity.id_tokens import SentIdToken
-from services.identity.login_opening import Client
 from services.identity.logins import Identity
 from wire import rest
 
@@ -25,8 +24,7 @@ _NO_STORE = {"Cache-Control": "no-store"}
 async def login_with_id_token(
     services: Container, request: Request, body: rest.IdTokenLoginRequest
 ) -> tuple[rest.AuthTokens, dict[str, str]]:
-    factor = body.get("secondFactorCode"), body.get("secondFactorPasskey")
-    client = Client(body["deviceId"], body["platform"], *factor)
+    client = auth.read_client(body)
     with auth.describing_sanction():
         signed_in = await services.identity_login.login(_sent(body), client, body.get("password"))
     return auth.tokens(services, request, signed_in)

@@ -32,7 +32,7 @@ from digests import hash_token
 from instants import utc_now
 from models import DeviceToken, Platform, Profile, RefreshToken, User, email_addresses
 from services.identity.login_revocations import LoginRevocations
-from services.identity.user_rows import lock_user
+from services.identity.user_rows import is_current, lock_user
 
 __all__ = ["AccessToken", "Device", "Identity", "LoginTokens", "LoginsService"]
 
@@ -107,7 +107,7 @@ class LoginsService:
     async def require_open_in_database(self, identity: Identity) -> None:
         """The same of a request that may last longer than its token, by PostgreSQL."""
         async with self._database.transaction() as db:
-            if (await db.exec(select(RefreshToken.id).where(_is_current(identity)))).first() is None:
+            if (await db.exec(select(RefreshToken.id).where(is_current(identity)))).first() is None:
                 raise errors.Unauthenticated("This login has ended; log in again.")
 
     async def open(
@@ -222,7 +222,7 @@ class LoginsService:
         Returns its next access token; raises Unauthenticated where the login has ended.
         """
         now = utc_now()
-        statement = sa.update(RefreshToken).where(_is_current(identity)).values(factor_proven_at=now)
+        statement = sa.update(RefreshToken).where(is_current(identity)).values(factor_proven_at=now)
         if (await db.execute(statement.returning(col(RefreshToken.id)))).first() is None:
             raise errors.Unauthenticated("This login has ended; log in again.")
         return self._issue_access(user, identity.family_id, now)
@@ -230,7 +230,7 @@ class LoginsService:
     @staticmethod
     async def read_factor_proof(db: AsyncSession, identity: Identity) -> datetime | None:
         """Read when a login last proved its factor."""
-        return (await db.exec(select(RefreshToken.factor_proven_at).where(_is_current(identity)))).first()
+        return (await db.exec(select(RefreshToken.factor_proven_at).where(is_current(identity)))).first()
 
     def is_known_device(self, proof: str, email: str, device_id: str) -> bool:
         """Return whether a proof shows that this device has logged in to the account of this address."""
@@ -326,16 +326,6 @@ class LoginsService:
         )
         async with self._database.transaction() as db:
             return [Device(*row) for row in (await db.execute(devices)).all()]
-
-
-def _is_current(identity: Identity) -> sa.ColumnElement[bool]:
-    """Return the condition of the token that the login of a request exchanges next."""
-    return sa.and_(
-        col(RefreshToken.family_id) == uuid.UUID(identity.family_id),
-        col(RefreshToken.user_id) == uuid.UUID(identity.user_id),
-        col(RefreshToken.rotated_at).is_(None),
-        ~col(RefreshToken.revoked),
-    )
 
 
 def _derive_child(parent: str, nonce: str | None) -> str:

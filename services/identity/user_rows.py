@@ -67,6 +67,16 @@ async def lock_active_user(
     return user
 
 
+def is_current(identity: Identity) -> sa.ColumnElement[bool]:
+    """Return the condition of the token that the login of a request exchanges next; none has it once that has ended."""
+    return sa.and_(
+        col(RefreshToken.family_id) == uuid.UUID(identity.family_id),
+        col(RefreshToken.user_id) == uuid.UUID(identity.user_id),
+        col(RefreshToken.rotated_at).is_(None),
+        ~col(RefreshToken.revoked),
+    )
+
+
 async def lock_user_of(db: AsyncSession, identity: Identity) -> User:
     """Lock the account of a request whose login is still open; raise Unauthenticated.
 
@@ -74,12 +84,7 @@ async def lock_user_of(db: AsyncSession, identity: Identity) -> User:
     password, locks the account too: so nothing that came before it is done after it.
     """
     user = await lock_active_user(db, uuid.UUID(identity.user_id))
-    is_current = select(RefreshToken.id).where(
-        RefreshToken.family_id == uuid.UUID(identity.family_id),
-        col(RefreshToken.rotated_at).is_(None),
-        ~col(RefreshToken.revoked),
-    )
-    if (await db.exec(is_current)).first() is None:
+    if (await db.exec(select(RefreshToken.id).where(is_current(identity)))).first() is None:
         raise errors.Unauthenticated("This login has ended; log in again.")
     return user
 

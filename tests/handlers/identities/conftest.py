@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 
-import httpx
 import pytest
 from pydantic import SecretStr
 
@@ -15,8 +14,6 @@ from testing.containers import running_container
 from testing.databases import own_database
 from testing.email_outbox import Outbox
 from testing.identities import IdentityDeployment, with_issuers
-from testing.logins import Visit
-from testing.servers import client
 
 #: Of SECOND_FACTOR_KEYS, which seals grants.
 KEY = "3c" * 32
@@ -41,17 +38,3 @@ async def deployment(settings: Settings, issuers: Issuers) -> AsyncIterator[Iden
         changed = with_issuers(own, issuers).model_copy(update={"second_factor_keys": SecretStr(KEY)})
         async with running_container(changed, mailer=outbox) as services:
             yield IdentityDeployment(app.create(services), services, outbox, issuers)
-
-
-@pytest.fixture
-async def visit(deployment: IdentityDeployment) -> AsyncIterator[Visit]:
-    """Make clients, each from an address of its own."""
-    clients: list[httpx.AsyncClient] = []
-
-    def make() -> httpx.AsyncClient:
-        clients.append(client(deployment.asgi))
-        return clients[-1]
-
-    yield make
-    for each in clients:
-        await each.aclose()

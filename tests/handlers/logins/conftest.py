@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-import httpx
 import pytest
 
 import app
@@ -12,8 +11,7 @@ from settings import Settings
 from testing.containers import running_container
 from testing.databases import own_database
 from testing.email_outbox import Outbox
-from testing.logins import ALLOWED_ORIGINS, Deployment, Visit
-from testing.servers import client
+from testing.logins import ALLOWED_ORIGINS, Deployment
 
 
 @pytest.fixture(scope="package")
@@ -23,17 +21,3 @@ async def deployment(settings: Settings) -> AsyncIterator[Deployment]:
         changed = own.model_copy(update={"cors_origins": ALLOWED_ORIGINS[1:]})
         async with running_container(changed, mailer=outbox) as services:
             yield Deployment(app.create(services), services, outbox)
-
-
-@pytest.fixture
-async def visit(deployment: Deployment) -> AsyncIterator[Visit]:
-    """Make clients, each from an address of its own."""
-    clients: list[httpx.AsyncClient] = []
-
-    def make() -> httpx.AsyncClient:
-        clients.append(client(deployment.asgi))
-        return clients[-1]
-
-    yield make
-    for each in clients:
-        await each.aclose()

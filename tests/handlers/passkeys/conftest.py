@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 
-import httpx
 import pytest
 from pydantic import SecretStr
 
@@ -14,7 +13,7 @@ from testing.containers import running_container
 from testing.databases import own_database
 from testing.email_outbox import Outbox
 from testing.logins import Deployment, Visit
-from testing.servers import Learner, client, register
+from testing.servers import Learner, register
 
 MakeUser = Callable[[], Awaitable[Learner]]
 
@@ -26,20 +25,6 @@ async def deployment(settings: Settings) -> AsyncIterator[Deployment]:
         changed = own.model_copy(update={"staff_second_factor": "on", "second_factor_keys": SecretStr("5a" * 32)})
         async with running_container(changed, mailer=outbox) as services:
             yield Deployment(app.create(services), services, outbox)
-
-
-@pytest.fixture
-async def visit(deployment: Deployment) -> AsyncIterator[Visit]:
-    """Make clients, each from an address of its own."""
-    clients: list[httpx.AsyncClient] = []
-
-    def make() -> httpx.AsyncClient:
-        clients.append(client(deployment.asgi))
-        return clients[-1]
-
-    yield make
-    for each in clients:
-        await each.aclose()
 
 
 @pytest.fixture

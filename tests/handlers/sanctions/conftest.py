@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-import httpx
 import pytest
 
 import app
@@ -15,7 +14,7 @@ from testing.databases import own_database
 from testing.email_outbox import Outbox
 from testing.logins import Deployment, Visit
 from testing.sanctions import MakeMember
-from testing.servers import Learner, client, register
+from testing.servers import Learner, register
 
 
 @pytest.fixture(scope="package")
@@ -24,20 +23,6 @@ async def deployment(settings: Settings) -> AsyncIterator[Deployment]:
     with own_database(settings) as own:
         async with running_container(own, mailer=outbox) as services:
             yield Deployment(app.create(services), services, outbox)
-
-
-@pytest.fixture
-async def visit(deployment: Deployment) -> AsyncIterator[Visit]:
-    """Make clients, each from an address of its own."""
-    clients: list[httpx.AsyncClient] = []
-
-    def make() -> httpx.AsyncClient:
-        clients.append(client(deployment.asgi))
-        return clients[-1]
-
-    yield make
-    for each in clients:
-        await each.aclose()
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 
-import httpx
 import pytest
 from pydantic import SecretStr
 
@@ -17,7 +16,6 @@ from testing.databases import own_database
 from testing.email_outbox import Outbox
 from testing.logins import Deployment, Visit
 from testing.payments import fake_providers, with_payment_accounts
-from testing.servers import client
 
 MakeStaff = Callable[..., Awaitable[Staff]]
 #: Of SECOND_FACTOR_KEYS.
@@ -32,20 +30,6 @@ async def deployment(settings: Settings) -> AsyncIterator[Deployment]:
         providers = fake_providers(with_payment_accounts(changed))
         async with running_container(changed, mailer=outbox, payment_providers=providers) as services:
             yield Deployment(app.create(services), services, outbox)
-
-
-@pytest.fixture
-async def visit(deployment: Deployment) -> AsyncIterator[Visit]:
-    """Make clients, each from an address of its own."""
-    clients: list[httpx.AsyncClient] = []
-
-    def make() -> httpx.AsyncClient:
-        clients.append(client(deployment.asgi))
-        return clients[-1]
-
-    yield make
-    for each in clients:
-        await each.aclose()
 
 
 @pytest.fixture
