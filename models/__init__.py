@@ -15,6 +15,7 @@ from models.dispute import Dispute, DisputeStatus
 from models.email_change import EmailChange
 from models.email_code import EmailCode, EmailCodePurpose
 from models.enrollment import Enrollment
+from models.invitation import Invitation, InvitationState
 from models.lesson import Lesson, VideoStatus
 from models.lesson_attachment import LessonAttachment
 from models.lesson_progress import LessonProgress
@@ -65,6 +66,8 @@ __all__ = [
     "EndedBy",
     "EnglishLevel",
     "Enrollment",
+    "Invitation",
+    "InvitationState",
     "LearningGoal",
     "Lesson",
     "LessonAttachment",
