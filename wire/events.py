@@ -88,6 +88,7 @@ class LocalCandidate(TypedDict):
 ErrorCode: TypeAlias = Literal[
     "banned",
     "pairing_on_hold",
+    "resting",
     "account_suspended",
     "email_unverified",
     "age_required",
@@ -144,6 +145,10 @@ class InvitationOver(TypedDict):
 
 class Searching(TypedDict):
     estimatedWaitSeconds: int
+
+
+class Resting(TypedDict):
+    until: str
 
 
 class Partner(TypedDict):

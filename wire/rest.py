@@ -556,8 +556,7 @@ class ExportedBlock(TypedDict):
 Stars: TypeAlias = int
 
 
-class Rating(TypedDict):
-    stars: Stars
+FeedbackPace: TypeAlias = Literal["easier", "same", "harder"]
 
 
 ReportReason: TypeAlias = Literal[
@@ -1274,6 +1273,11 @@ class ExportedRating(TypedDict):
     ratedId: UserId
     stars: Stars
     createdAt: Time
+
+
+class Rating(TypedDict):
+    stars: Stars
+    pace: NotRequired[FeedbackPace]
 
 
 class AdminReport(TypedDict):
