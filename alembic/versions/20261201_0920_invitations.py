@@ -1,14 +1,14 @@
 """invitations of partners to calls
 
 Revision ID: a3f7b1d5c942
-Revises: b3d81f6a0c52
+Revises: 8c2d9f4a1b63
 """
 
 import sqlalchemy as sa
 from alembic import op
 
 revision = "a3f7b1d5c942"
-down_revision = "b3d81f6a0c52"
+down_revision = "8c2d9f4a1b63"
 branch_labels = None
 depends_on = None
 
