@@ -2,8 +2,8 @@
 
     {match}:inviting:{userId}   the open invitation of an inviter
     {match}:invited:{userId}    the open invitations to a user
-    {match}:due                 further deadlines: invite:{invitationId}, when it expires, and inviter:{invitationId}, when
-                                it is over unless the inviter has a connection
+    {match}:due                 further deadlines: invite:{invitationId}, when it expires, and inviter:{invitationId},
+                                when it is over unless the inviter has a connection
 
 PostgreSQL has the invitations (models/invitation.py); a Redis that has lost these keys gets them again from there.
 """
@@ -81,7 +81,12 @@ class InvitedRooms:
             case ["answered"]:
                 raise RoomAnswered
         pairs = zip(answer[1::2], answer[2::2], strict=True)
-        return [EndedSearch({**orjson.loads(entry), "since": int(since)}) for entry, since in pairs if entry]
+        found: list[EndedSearch] = []
+        for entry_json, since in pairs:
+            if entry_json:
+                entry: QueueEntry = orjson.loads(entry_json)
+                found.append(EndedSearch({**entry, "since": int(since)}))
+        return found
 
     async def note(self, invitation_id: str, inviter_id: str, invitee_id: str, left: timedelta) -> None:
         """Note an open invitation, and that it ends in a time."""
@@ -104,6 +109,9 @@ class InvitedRooms:
         seconds, microseconds = await self._pipeline.execute("TIME", idempotent=True)
         at_ms = int(seconds) * 1000 + int(microseconds) // 1000 + INVITER_GRACE // timedelta(milliseconds=1)
         await self._pipeline.execute("ZADD", "{match}:due", at_ms, f"inviter:{invitation_id}", idempotent=True)
+
+    async def remove_deadline(self, *entry: str) -> None:
+        await self._pipeline.execute("ZREM", "{match}:due", ":".join(entry), idempotent=True)
 
     async def list_sockets(self, user_id: str) -> list[str]:
         """List a user's sockets of web processes that are alive, the newest last."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal
 
 from digests import compute_digest
+from instants import format_instant
 from models import Appeal, AppealStatus, Lesson, NotificationType, Order, Report, Sanction, SanctionKind
 from models.payment_alert import AlertKind
 
@@ -75,6 +77,16 @@ def match_found(partner_name: str, room_id: str, session_id: str) -> Notificatio
         f"{partner_name} is waiting for you to join the call.",
         {"roomId": room_id, "sessionId": session_id},
         f"match:{session_id}",
+    )
+
+
+def invitation(invitation_id: str, inviter_name: str, expires_at: datetime) -> NotificationTemplate:
+    return NotificationTemplate(
+        NotificationType.SYSTEM,
+        "A partner invites you",
+        f"{inviter_name} invites you to a call.",
+        {"kind": "invitation", "invitationId": invitation_id, "expiresAt": format_instant(expires_at)},
+        f"invitation:{invitation_id}",
     )
 
 
