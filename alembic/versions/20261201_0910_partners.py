@@ -62,9 +62,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name="appointments_pkey"),
     )
     pair = [sa.text("least(proposer_id, partner_id)"), sa.text("greatest(proposer_id, partner_id)")]
-    op.create_index(
-        "appointments_time_key", "appointments", [*pair, "starts_at"], unique=True, postgresql_where=OPEN
-    )
+    op.create_index("appointments_time_key", "appointments", [*pair, "starts_at"], unique=True, postgresql_where=OPEN)
     op.create_index("appointments_proposer_idx", "appointments", ["proposer_id", "starts_at", "id"])
     op.create_index("appointments_partner_idx", "appointments", ["partner_id", "starts_at", "id"])
     op.create_index("appointments_starts_idx", "appointments", ["starts_at"])

@@ -1169,7 +1169,7 @@ export interface paths {
          *     refused; of a time that comes twice the first is meant, unless `utcOffset` names the other. The partner is notified.
          *     If the partner has proposed the same time before, that appointment is accepted; if the user has, it is returned.
          *     If the rules of the time zone change later, the time of the clocks stays. Both are reminded of an accepted
-         *     appointment: a day before, if it was accepted earlier, and ten minutes before. Needs what `find_partner` needs, except
+         *     appointment 24 hours and ten minutes before it begins, each if it was accepted earlier. Needs what `find_partner` needs, except
          *     the profile. A learner who is not a partner is not found. At most 20 proposals to one partner are open, or of the
          *     last 24 hours (`too_many_appointments`).
          */
