@@ -1,4 +1,4 @@
-"""Pages of lists, newest first or next first: a keyset query and the opaque cursor that names the last row of a page."""
+"""Pages of lists, newest first or next first: a keyset query, and the opaque cursor of the last row of a page."""
 
 from __future__ import annotations
 
