@@ -158,6 +158,14 @@ async def announce_invitation_end(
 async def expire_invitations(run: Run) -> None:
     if expired := await run.services.invitation_ends.expire_overdue():
         log.info("invitations_expired count=%d", expired)
+# --- People -------------------------------------------------------------------------------------------------------
+
+
+@job("appointments.remind", schedule="* * * * *")
+async def remind_of_appointments(run: Run) -> None:
+    done = await run.services.appointment_reminders.run()
+    if any(done):
+        log.info("appointments_reminded count=%d cancelled=%d moved=%d", *done)
 
 
 # --- Safety -------------------------------------------------------------------------------------------------------
