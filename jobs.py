@@ -158,6 +158,8 @@ async def announce_invitation_end(
 async def expire_invitations(run: Run) -> None:
     if expired := await run.services.invitation_ends.expire_overdue():
         log.info("invitations_expired count=%d", expired)
+
+
 # --- People -------------------------------------------------------------------------------------------------------
 
 

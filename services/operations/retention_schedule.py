@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import NamedTuple
 
 from services.identity.email_changes import UNDO_LIFETIME
-from services.operations.pruning import APPOINTMENT_LIFETIME
+from services.operations.pruning import APPOINTMENT_LIFETIME, INVITATION_LIFETIME
 from services.safety.ages import REFUSAL_LIFETIME
 from settings import Settings
 
@@ -68,6 +68,12 @@ def build_schedule(settings: Settings) -> list[RetentionRule]:
             "Appointments with partners, and their notes",
             _days(APPOINTMENT_LIFETIME),
             "From the time of the appointment, or until one of the two deletes the account.",
+        ),
+        RetentionRule(
+            "invitations",
+            "Invitations of partners to calls, and their topics",
+            _days(INVITATION_LIFETIME),
+            "From the end of the invitation, or until one of the two deletes the account.",
         ),
         RetentionRule(
             "reports",

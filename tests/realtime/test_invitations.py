@@ -10,6 +10,7 @@ import pytest
 
 from container import Container
 from testing.calls import MakePhone, ack_code, ban, call, event_names, make_due, match
+from testing.containers import run_jobs
 from testing.databases import query, rows, value
 from testing.invitations import answer, expire_invitation, invite, list_calls, make_partners, read_state
 from testing.polling import eventually
@@ -67,8 +68,8 @@ async def test_acceptance_begins_a_call_that_history_counts(pair: Pair, containe
     for phone in pair:
         calls = (await phone.learner.http.get("/sessions")).json()["items"]
         assert [(each["topic"], each["endedBy"]) for each in calls] == [("Travel", "me" if phone is ada else "partner")]
-        profile = (await phone.learner.http.get("/users/me")).json()["profile"]
-        assert (profile["totalSessions"], profile["streakDays"]) == (1, 1)
+        me = (await phone.learner.http.get("/users/me")).json()
+        assert (me["totalSessions"], me["streakDays"]) == (1, 1)
     assert await read_state(container, invitation) == "accepted"
     assert "invitation_over" not in {*event_names(ada), *event_names(ben)}
 
@@ -217,7 +218,9 @@ async def test_search_and_acceptance_at_once_make_one_room(make_phone: MakePhone
         topic = {"topic": str(uuid.uuid4())}
         assert await ada.send("find_partner", topic) == {"ok": True}
         invitation = await invite(ada, ben)
-        accepted, _ = await asyncio.gather(answer(ben, invitation, is_accepted=True), eve.send("find_partner", topic))
+        accepted, _found = await asyncio.gather(
+            answer(ben, invitation, is_accepted=True), eve.send("find_partner", topic)
+        )
         to_ada = await ada.wait_for("match_found")
         partner = ben if accepted["ok"] else eve
         assert to_ada["partner"]["userId"] == partner.learner.id
@@ -238,17 +241,18 @@ async def test_search_and_acceptance_at_once_make_one_room(make_phone: MakePhone
 async def test_searches_of_both_end_with_an_acceptance(pair: Pair, make_phone: MakePhone, container: Container) -> None:
     ada, ben = pair
     tablet = await make_phone(learner=ben.learner)
-    topics = [{"topic": str(uuid.uuid4())}, {"topic": str(uuid.uuid4())}]
-    assert await ada.send("find_partner", topics[0]) == {"ok": True}
-    assert await tablet.send("find_partner", topics[1]) == {"ok": True}
+    # Levels that do not meet.
+    searches = [{"level": "beginner"}, {"level": "advanced", "topic": str(uuid.uuid4())}]
+    assert await ada.send("find_partner", searches[0]) == {"ok": True}
+    assert await tablet.send("find_partner", searches[1]) == {"ok": True}
     invitation = await invite(ada, ben)
     assert await answer(ben, invitation, is_accepted=True) == {"ok": True}
     await check_one_room(container, ada, ben)
     await tablet.wait_for("search_expired")
-    for phone, topic in ((ada, topics[0]), (ben, topics[1])):
+    for phone, search in ((ada, searches[0]), (ben, searches[1])):
         assert not await container.redis.exists(f"{{match}}:searching:{phone.learner.id}")
         late = await make_phone()
-        assert await late.send("find_partner", topic) == {"ok": True}
+        assert await late.send("find_partner", search) == {"ok": True}
         await late.wait_for("searching")
         assert await late.send("cancel_search") == {"ok": True}
 
@@ -364,9 +368,12 @@ async def test_refused_acceptance_lets_searches_continue(
 async def test_block_stops_the_ring_at_once(pair: Pair, container: Container) -> None:
     ada, ben = pair
     invitation = await invite(ada, ben)
-    answered = await ben.learner.http.post("/blocks", json={"userId": ada.learner.id})
+    answered = await ben.learner.http.put(f"/users/{ada.learner.id}/block")
     assert answered.status_code == 204, answered.text
     assert await read_state(container, invitation) == "cancelled"
+    await run_jobs(container)
+    for phone in pair:
+        await check_over(phone, invitation, "unavailable")
 
 
 # --- Sockets that come and go -------------------------------------------------------------------------------
