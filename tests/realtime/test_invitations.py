@@ -10,7 +10,6 @@ import pytest
 
 from container import Container
 from testing.calls import MakePhone, ack_code, ban, call, event_names, make_due, match
-from testing.containers import run_jobs
 from testing.databases import query, rows, value
 from testing.invitations import answer, expire_invitation, invite, list_calls, make_partners, read_state
 from testing.polling import eventually
@@ -69,7 +68,7 @@ async def test_acceptance_begins_a_call_that_history_counts(pair: Pair, containe
         calls = (await phone.learner.http.get("/sessions")).json()["items"]
         assert [(each["topic"], each["endedBy"]) for each in calls] == [("Travel", "me" if phone is ada else "partner")]
         me = (await phone.learner.http.get("/users/me")).json()
-        assert (me["totalSessions"], me["streakDays"]) == (1, 1)
+        assert (me["totalCalls"], me["streakDays"]) == (1, 1)
     assert await read_state(container, invitation) == "accepted"
     assert "invitation_over" not in {*event_names(ada), *event_names(ben)}
 
@@ -371,7 +370,11 @@ async def test_block_stops_the_ring_at_once(pair: Pair, container: Container) ->
     answered = await ben.learner.http.put(f"/users/{ada.learner.id}/block")
     assert answered.status_code == 204, answered.text
     assert await read_state(container, invitation) == "cancelled"
-    await run_jobs(container)
+    enqueued = "SELECT args FROM procrastinate_jobs WHERE args ->> 'invitation_id' = :i"
+    job = {
+        name: text for name, text in (await value(container, enqueued, i=invitation)).items() if name != "request_id"
+    }
+    await container.invitation_ends.announce_end(**job)
     for phone in pair:
         await check_over(phone, invitation, "unavailable")
 
