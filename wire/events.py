@@ -40,6 +40,8 @@ class NoPayload(TypedDict):
 class FindPartner(TypedDict):
     level: NotRequired[CallLevel]
     topic: NotRequired[Topic]
+    strict: NotRequired[bool]
+    among: NotRequired[str]
 
 
 class RoomReference(TypedDict):
@@ -109,8 +111,9 @@ class AckFailure(TypedDict):
 Ack: TypeAlias = AckSuccess | AckFailure
 
 
-class Searching(TypedDict):
-    estimatedWaitSeconds: int
+class WaitEstimate(TypedDict):
+    median: int
+    p90: int
 
 
 class Partner(TypedDict):
@@ -131,6 +134,7 @@ class MatchFound(TypedDict):
     sessionId: SessionId
     partner: Partner
     topic: str | None
+    isLevelWidened: bool
     iceServers: list[IceServer]
 
 
@@ -185,3 +189,10 @@ class IceAckSuccess(TypedDict):
 
 
 IceAck: TypeAlias = IceAckSuccess | AckFailure
+
+
+class Searching(TypedDict):
+    estimatedWaitSeconds: int
+    waitSeconds: WaitEstimate
+    learnersOnline: int
+    levels: list[Level]

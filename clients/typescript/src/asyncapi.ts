@@ -70,6 +70,10 @@ export interface components {
         FindPartner: {
             level?: components["schemas"]["CallLevel"];
             topic?: components["schemas"]["Topic"];
+            /** @description Whether only `level` is accepted, however long the search waits; false when absent. */
+            strict?: boolean;
+            /** @description Who may be met: `anyone`, as when absent, `partners`, or with `course:` and its id the learners of a course. */
+            among?: string;
         };
         /** @description The room that the event is about. */
         RoomReference: {
@@ -163,8 +167,20 @@ export interface components {
         IceAck: components["schemas"]["IceAckSuccess"] | components["schemas"]["AckFailure"];
         /** @description A search that waits in the queue. */
         Searching: {
-            /** @description Estimated from the recent matches of this level. */
+            /** @description The median of `waitSeconds`. */
             estimatedWaitSeconds: number;
+            waitSeconds: components["schemas"]["WaitEstimate"];
+            /** @description Learners who are connected, of all levels and age bands, as of a moment ago. */
+            learnersOnline: number;
+            /** @description The levels that the search accepts now. */
+            levels: components["schemas"]["Level"][];
+        };
+        /** @description The waits of recent searches of this level, in whole seconds from the beginning of the search to its match. */
+        WaitEstimate: {
+            /** @description Half of the searches waited no longer than this. */
+            median: number;
+            /** @description Nine of ten searches waited no longer than this. */
+            p90: number;
         };
         /** @description The profile of the partner. */
         Partner: {
@@ -194,6 +210,8 @@ export interface components {
             partner: components["schemas"]["Partner"];
             /** @description The topic of one of the two searches; null if neither had one. */
             topic: string | null;
+            /** @description Whether the two searched neighbouring levels, because none of the same level came in time. */
+            isLevelWidened: boolean;
             /** @description For the `RTCPeerConnection`. */
             iceServers: components["schemas"]["IceServer"][];
         };
@@ -293,6 +311,7 @@ export type Ack = components['schemas']['Ack'];
 export type IceAckSuccess = components['schemas']['IceAckSuccess'];
 export type IceAck = components['schemas']['IceAck'];
 export type Searching = components['schemas']['Searching'];
+export type WaitEstimate = components['schemas']['WaitEstimate'];
 export type Partner = components['schemas']['Partner'];
 export type IceServer = components['schemas']['IceServer'];
 export type MatchFound = components['schemas']['MatchFound'];
@@ -312,9 +331,12 @@ export interface ClientEvents {
    * Search for a partner
    *
    * The server emits `searching` or, at once, `match_found`. `level` is the level of the conversation, `all` when
-   * absent; equal levels match and `all` matches any. A partner with the same `topic` is preferred, then the longest
-   * wait. Only learners of one age band meet. What the account lacks for it is in `missing` of `GET /users/me`; a
-   * search of an account that loses it meanwhile ends with `error`, which has the code, and `search_expired`.
+   * absent; equal levels match and `all` matches any. After some time neighbouring levels match too, unless one of the
+   * two searches is `strict`; `searching` is emitted again with the `levels` that it accepts then. A partner with the
+   * same `topic` is preferred, then the best fit: a similar level, a partner who was not met in the last days, another
+   * native language, the same goal. The longer a search waits, the less the fit counts. Only learners of one age band
+   * meet. What the account lacks for it is in `missing` of `GET /users/me`; a search of an account that loses it
+   * meanwhile ends with `error`, which has the code, and `search_expired`.
    */
   find_partner: (payload: FindPartner, ack: (answer: Ack) => void) => void;
   /**
@@ -374,7 +396,8 @@ export interface ServerEvents {
   /**
    * The search is in the queue
    *
-   * Follows `find_partner`, and `partner_cancelled` where the search continues.
+   * Follows `find_partner`, and `partner_cancelled` where the search continues. Emitted again when the search accepts
+   * neighbouring levels; `levels` has them.
    */
   searching: (payload: Searching) => void;
   /**
