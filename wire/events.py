@@ -79,6 +79,7 @@ ErrorCode: TypeAlias = Literal[
     "too_young",
     "terms_required",
     "profile_incomplete",
+    "pool_closed",
     "already_searching",
     "already_in_room",
     "not_searching",

@@ -115,6 +115,7 @@ export interface components {
          *     - `too_young`: the account may not practise with others.
          *     - `terms_required`: consent to the current documents first, with `POST /users/me/consents`.
          *     - `profile_incomplete`: choose a username and an English level first.
+         *     - `pool_closed`: searches among these are not offered; search among `anyone`.
          *     - `already_searching`, `already_in_room`: a device of the account searches, or is in a call.
          *     - `not_searching`: there is no search or match to cancel.
          *     - `not_in_room`: the account is not in that room, or the call has ended.
@@ -127,7 +128,7 @@ export interface components {
          *     - `unavailable`: a service is unavailable; send the event again shortly.
          *     - `internal`: an error of the server.
          */
-        ErrorCode: "banned" | "pairing_on_hold" | "account_suspended" | "email_unverified" | "age_required" | "too_young" | "terms_required" | "profile_incomplete" | "already_searching" | "already_in_room" | "not_searching" | "not_in_room" | "peer_not_ready" | "bad_role" | "room_closed" | "text_refused" | "bad_payload" | "rate_limited" | "unavailable" | "internal" | (string & {});
+        ErrorCode: "banned" | "pairing_on_hold" | "account_suspended" | "email_unverified" | "age_required" | "too_young" | "terms_required" | "profile_incomplete" | "pool_closed" | "already_searching" | "already_in_room" | "not_searching" | "not_in_room" | "peer_not_ready" | "bad_role" | "room_closed" | "text_refused" | "bad_payload" | "rate_limited" | "unavailable" | "internal" | (string & {});
         /** @description Why an event was refused. */
         EventError: {
             code: components["schemas"]["ErrorCode"];

@@ -326,6 +326,7 @@ final class LocalCandidate implements Payload {
 /// - `too_young`: the account may not practise with others.
 /// - `terms_required`: consent to the current documents first, with `POST /users/me/consents`.
 /// - `profile_incomplete`: choose a username and an English level first.
+/// - `pool_closed`: searches among these are not offered; search among `anyone`.
 /// - `already_searching`, `already_in_room`: a device of the account searches, or is in a call.
 /// - `not_searching`: there is no search or match to cancel.
 /// - `not_in_room`: the account is not in that room, or the call has ended.
@@ -346,6 +347,7 @@ extension type const ErrorCode(String value) implements String {
   static const tooYoung = ErrorCode('too_young');
   static const termsRequired = ErrorCode('terms_required');
   static const profileIncomplete = ErrorCode('profile_incomplete');
+  static const poolClosed = ErrorCode('pool_closed');
   static const alreadySearching = ErrorCode('already_searching');
   static const alreadyInRoom = ErrorCode('already_in_room');
   static const notSearching = ErrorCode('not_searching');
