@@ -244,6 +244,8 @@ end
 local function wait(me, socket, position, index)
   -- A microsecond apart: equals would stand by their ids.
   local since = tonumber(position) or now_us + index
+  open_queue(me.place.key)
+  if me.topic_key then open_queue(me.topic_key) end
   local general = fresh[me.place.key]
   if position == 'head' then
     for _, queue in ipairs({stored[general.key], general}) do

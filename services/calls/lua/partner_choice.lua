@@ -3,6 +3,13 @@
 -- A search has {user, place, topic, topic_key, entry_json, fit} and, where it waits, {socket, since}. That of a find has
 -- also {began (µs), avoided, met, only}.
 
+local function open_queue(key)
+  if not stored[key] then
+    stored[key] = {key = key, read = 0, first = 1, is_whole = false}
+    fresh[key] = {key = key, first = 1, is_whole = true}
+  end
+end
+
 local function queues_of(me, topic)
   local name = topic == '' and me.place.key or me.topic_key
   local queues = walked[name]
@@ -12,10 +19,7 @@ local function queues_of(me, topic)
     for _, keys in ipairs({me.place.fitting, me.place.near}) do
       for _, fitting in ipairs(keys) do
         local key = topic == '' and fitting or fitting .. ':' .. topic
-        if not stored[key] then
-          stored[key] = {key = key, read = 0, first = 1, is_whole = false}
-          fresh[key] = {key = key, first = 1, is_whole = true}
-        end
+        open_queue(key)
         queues[#queues + 1] = {queue = stored[key], is_near = keys == me.place.near}
         queues[#queues + 1] = {queue = fresh[key], is_near = keys == me.place.near}
       end
