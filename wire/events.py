@@ -43,6 +43,8 @@ class NoPayload(TypedDict):
 class FindPartner(TypedDict):
     level: NotRequired[CallLevel]
     topic: NotRequired[Topic]
+    strict: NotRequired[bool]
+    among: NotRequired[str]
 
 
 class InvitePartner(TypedDict):
@@ -95,10 +97,11 @@ ErrorCode: TypeAlias = Literal[
     "too_young",
     "terms_required",
     "profile_incomplete",
+    "pool_closed",
     "already_searching",
     "already_in_room",
     "already_inviting",
-    "pool_closed",
+    "not_enrolled",
     "not_found",
     "invitation_over",
     "partner_unavailable",
@@ -143,12 +146,13 @@ class InvitationOver(TypedDict):
     reason: InvitationOverReason
 
 
-class Searching(TypedDict):
-    estimatedWaitSeconds: int
-
-
 class Resting(TypedDict):
     until: str
+
+
+class WaitEstimate(TypedDict):
+    median: int
+    p90: int
 
 
 class Partner(TypedDict):
@@ -169,6 +173,7 @@ class MatchFound(TypedDict):
     sessionId: SessionId
     partner: Partner
     topic: str | None
+    isLevelWidened: bool
     iceServers: list[IceServer]
     invitationId: InvitationId | None
 
@@ -240,3 +245,10 @@ class Invitation(TypedDict):
     partner: Partner
     topic: str | None
     expiresAt: InvitationExpiry
+
+
+class Searching(TypedDict):
+    estimatedWaitSeconds: int
+    waitSeconds: WaitEstimate
+    learnersOnline: int
+    levels: list[Level]
