@@ -113,5 +113,5 @@ async def test_sequence_is_what_the_server_emits(
 def test_sequences_have_most_events_of_a_call() -> None:
     document = schemas.load(schemas.ASYNCAPI)
     shown = {step["event"] for sequence in SEQUENCES for step in sequence["steps"]}
-    of_an_account = {"app_state", "notification", "session_replaced", "resync", "error"}
+    of_an_account = {"app_state", "notification", "session_replaced", "resting", "resync", "error"}
     assert {operation["title"] for operation in document["operations"].values()} - shown == of_an_account
