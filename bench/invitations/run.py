@@ -1,8 +1,8 @@
 """Invitations that cross: `python -m bench.invitations.run [PAIRS]`, 200 when not given.
 
 Partners on two web processes invite each other at once. Each pair has to come to one room, and each learner to receive
-one match. Then some pairs invite and accept once more, for the time from the acceptance to the match at both. Exits with
-1 where a room is double or lost. Needs Linux; all traffic stays on 127.0.0.1.
+one match. Then some pairs invite and accept once more, for the time from the acceptance to the match at both. Exits
+with 1 where a room is double or lost. Needs Linux; all traffic stays on 127.0.0.1.
 """
 
 from __future__ import annotations
@@ -96,7 +96,8 @@ async def run(url: str, environment: dict[str, str], count: int) -> int:
     took = sorted([await accept(*each) for each in pairs[:50]])
     print(
         "from the acceptance to the match at both, on two web processes:"
-        f" median {statistics.median(took) * 1000:.1f} ms, p95 {took[int(len(took) * 0.95)] * 1000:.1f} ms, longest {took[-1] * 1000:.1f} ms"
+        f" median {statistics.median(took) * 1000:.1f} ms, p95 {took[int(len(took) * 0.95)] * 1000:.1f} ms,"
+        f" longest {took[-1] * 1000:.1f} ms"
     )
     for pair in pairs:
         for phone in pair:
