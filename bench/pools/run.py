@@ -108,13 +108,13 @@ async def measure(services: Container, finds: int) -> Counter[str]:
     await services.redis.set("worker:{match}:bench", "1")
     rooms = Rooms(services.scripts)
     outcomes: Counter[str] = Counter()
-    left, began, told = finds, time.monotonic(), 0
+    left, began, reported = finds, time.monotonic(), 0
     while left > 0:
         batch = chance.sample(learners.ids, min(CONCURRENCY, left))
         outcomes.update(await asyncio.gather(*(search(services, rooms, learners, chance, each) for each in batch)))
         left -= len(batch)
-        if (finds - left) // 100_000 > told:
-            told = (finds - left) // 100_000
+        if (finds - left) // 100_000 > reported:
+            reported = (finds - left) // 100_000
             # What closed rooms leave behind: pairs that met, and deadlines.
             await services.redis.zremrangebyrank("{match}:due", 0, -1)
             print(f"{finds - left} finds in {time.monotonic() - began:.0f} s: {dict(outcomes)}", flush=True)

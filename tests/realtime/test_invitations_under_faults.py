@@ -85,7 +85,7 @@ async def test_inviter_of_a_killed_process_gets_the_room_elsewhere(
 async def test_invitation_of_a_killed_process_ends(
     deployment: Deployment, pair: tuple[ReconnectingClient, ReconnectingClient], services: Container
 ) -> None:
-    """The inviter does not come back: the invitee hears it before the invitation would expire."""
+    """The inviter does not come back: the invitee is informed before the invitation would expire."""
     ada, ben = pair
     invitation = await invite(ada, ben)
     deployment.kill(0)

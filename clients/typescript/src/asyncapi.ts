@@ -76,6 +76,10 @@ export interface components {
         FindPartner: {
             level?: components["schemas"]["CallLevel"];
             topic?: components["schemas"]["Topic"];
+            /** @description Whether only `level` is accepted, however long the search waits; false when absent. */
+            strict?: boolean;
+            /** @description Who may be met: `anyone`, as when absent, `partners`, or with `course:` and its id the learners of a course. */
+            among?: string;
         };
         /** @description The partner to call, and about what. */
         InvitePartner: {
@@ -126,6 +130,8 @@ export interface components {
          *     - `banned`: the account is banned.
          *     - `pairing_on_hold`: the account is not paired for now; the message says until when. Also emitted, without an event of
          *       the client, where it ends a search that waits.
+         *     - `resting`: the learner meets no strangers for some minutes, because of matches that they did not keep; the event
+         *       `resting` has the time. Also emitted, without an event of the client, where a search cannot continue.
          *     - `account_suspended`: the account is suspended; a refused login states until when.
          *     - `email_unverified`: verify the e-mail address first, `POST /auth/resend-verification` sends the mail again.
          *     - `age_required`: set the age first, with `PUT /users/me/age`.
@@ -134,7 +140,8 @@ export interface components {
          *     - `profile_incomplete`: choose a username and an English level first.
          *     - `already_searching`, `already_in_room`: a device of the account searches, or is in a call.
          *     - `already_inviting`: another invitation of the account is open; cancel it first.
-         *     - `pool_closed`: this platform does not offer meeting these learners; `waysToMeet` of `GET /policy` has what it offers.
+         *     - `pool_closed`: this platform does not offer meeting these learners; `pairing` of `GET /policy` has what it offers.
+         *     - `not_enrolled`: the account is not enrolled in the course.
          *     - `not_found`: there is no such partner or invitation.
          *     - `invitation_over`: the invitation was answered, cancelled or has expired.
          *     - `partner_unavailable`: the inviter cannot be met any more; the invitation is over.
@@ -149,7 +156,7 @@ export interface components {
          *     - `unavailable`: a service is unavailable; send the event again shortly.
          *     - `internal`: an error of the server.
          */
-        ErrorCode: "banned" | "pairing_on_hold" | "account_suspended" | "email_unverified" | "age_required" | "too_young" | "terms_required" | "profile_incomplete" | "already_searching" | "already_in_room" | "already_inviting" | "pool_closed" | "not_found" | "invitation_over" | "partner_unavailable" | "not_searching" | "not_in_room" | "peer_not_ready" | "bad_role" | "room_closed" | "text_refused" | "bad_payload" | "rate_limited" | "unavailable" | "internal" | (string & {});
+        ErrorCode: "banned" | "pairing_on_hold" | "resting" | "account_suspended" | "email_unverified" | "age_required" | "too_young" | "terms_required" | "profile_incomplete" | "pool_closed" | "already_searching" | "already_in_room" | "already_inviting" | "not_enrolled" | "not_found" | "invitation_over" | "partner_unavailable" | "not_searching" | "not_in_room" | "peer_not_ready" | "bad_role" | "room_closed" | "text_refused" | "bad_payload" | "rate_limited" | "unavailable" | "internal" | (string & {});
         /** @description Why an event was refused. */
         EventError: {
             code: components["schemas"]["ErrorCode"];
@@ -224,8 +231,28 @@ export interface components {
         };
         /** @description A search that waits in the queue. */
         Searching: {
-            /** @description Estimated from the recent matches of this level. */
+            /** @description The median of `waitSeconds`. */
             estimatedWaitSeconds: number;
+            waitSeconds: components["schemas"]["WaitEstimate"];
+            /** @description Learners who are connected, of all levels and age bands, as of a moment ago. */
+            learnersOnline: number;
+            /** @description The levels that the search accepts now. */
+            levels: components["schemas"]["Level"][];
+        };
+        /** @description A rest from meeting strangers. */
+        Resting: {
+            /**
+             * Format: date-time
+             * @description When the learner may search again.
+             */
+            until: string;
+        };
+        /** @description The waits of recent searches of this level, in whole seconds from the beginning of the search to its match. */
+        WaitEstimate: {
+            /** @description Half of the searches waited no longer than this. */
+            median: number;
+            /** @description Nine of ten searches waited no longer than this. */
+            p90: number;
         };
         /** @description The profile of the partner. */
         Partner: {
@@ -255,6 +282,8 @@ export interface components {
             partner: components["schemas"]["Partner"];
             /** @description The topic of one of the two searches; null if neither had one. */
             topic: string | null;
+            /** @description Whether the two searched neighbouring levels, because none of the same level came in time. */
+            isLevelWidened: boolean;
             /** @description For the `RTCPeerConnection`. */
             iceServers: components["schemas"]["IceServer"][];
             /** @description The invitation that was accepted; null for a match of two searches. */
@@ -366,6 +395,8 @@ export type Invitation = components['schemas']['Invitation'];
 export type InvitationOverReason = components['schemas']['InvitationOverReason'];
 export type InvitationOver = components['schemas']['InvitationOver'];
 export type Searching = components['schemas']['Searching'];
+export type Resting = components['schemas']['Resting'];
+export type WaitEstimate = components['schemas']['WaitEstimate'];
 export type Partner = components['schemas']['Partner'];
 export type IceServer = components['schemas']['IceServer'];
 export type MatchFound = components['schemas']['MatchFound'];
@@ -385,8 +416,14 @@ export interface ClientEvents {
    * Search for a partner
    *
    * The server emits `searching` or, at once, `match_found`. `level` is the level of the conversation, `all` when
-   * absent; equal levels match and `all` matches any. A partner with the same `topic` is preferred, then the longest
-   * wait. Only learners of one age band meet. What the account lacks for it is in `missing` of `GET /users/me`; a
+   * absent; equal levels match and `all` matches any. After some time neighbouring levels match too, unless one of the
+   * two searches is `strict`; `searching` is emitted again with the `levels` that it accepts then. A partner with the
+   * same `topic` is preferred, then the best fit: a similar level, a partner who was not met in the last days, another
+   * native language, the same goal. The longer a search waits, the less the fit counts. Only learners of one age band
+   * meet. Among `partners` a search finds partners alone, in whatever they search; `pool_closed` is what the platform of
+   * the login does not offer (`pairing` of `GET /policy`), and `not_enrolled` a course without an enrollment. Who has declined,
+   * not joined or left within a minute several matches in a short time, after a warning, rests for some minutes: `resting`
+   * has the time, and the search is refused. What the account lacks for it is in `missing` of `GET /users/me`; a
    * search of an account that loses it meanwhile ends with `error`, which has the code, and `search_expired`.
    */
   find_partner: (payload: FindPartner, ack: (answer: Ack) => void) => void;
@@ -421,7 +458,7 @@ export interface ClientEvents {
    */
   answer_invitation: (payload: AnswerInvitation, ack: (answer: Ack) => void) => void;
   /**
-   * Cancel an invitation of one's own
+   * Cancel an invitation that the user has sent
    *
    * `invitation_over` where the partner was quicker: after an acceptance `match_found` has arrived or follows.
    */
@@ -470,7 +507,8 @@ export interface ServerEvents {
   /**
    * The search is in the queue
    *
-   * Follows `find_partner`, and `partner_cancelled` where the search continues.
+   * Follows `find_partner`, and `partner_cancelled` where the search continues. Emitted again when the search accepts
+   * neighbouring levels; `levels` has them.
    */
   searching: (payload: Searching) => void;
   /**
@@ -479,6 +517,13 @@ export interface ServerEvents {
    * To search again, send `find_partner`.
    */
   search_expired: (payload: NoPayload) => void;
+  /**
+   * The learner meets no strangers for some minutes
+   *
+   * Comes with the error code `resting`, where `find_partner` is refused or a search cannot continue. Show the time, and
+   * search again after it. Partners can still be met.
+   */
+  resting: (payload: Resting) => void;
   /**
    * A partner was found; join the room
    *
