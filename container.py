@@ -34,12 +34,19 @@ from adapters.tokens import LEEWAY_SECONDS, AccessTokens
 from adapters.turn import Turn
 from services.calls.call_history import CallHistoryService
 from services.calls.call_records import CallRecords
+from services.calls.fit import OLDEST_FIRST, FitWeights
+from services.calls.invitation_ends import InvitationEnds
+from services.calls.invitations import InvitationsService
+from services.calls.invited_rooms import InvitedRooms
+from services.calls.learners_online import LearnersOnline
 from services.calls.matchmaking import MatchmakingService
 from services.calls.pairing_checks import PairingChecks
+from services.calls.pools import Pools
 from services.calls.reconciliation import Reconciliation
 from services.calls.recovery import RecoveryService
 from services.calls.room_checks import RoomChecks
 from services.calls.rooms import LUA_DIRECTORY, Rooms
+from services.calls.search_rounds import SearchRounds
 from services.calls.signaling import SignalingService
 from services.calls.user_sockets import UserSocketsService
 from services.identity.account_deletion import AccountDeletionService
@@ -92,6 +99,10 @@ from services.payments.orders import OrdersService
 from services.payments.reconciliation import ReconciliationService
 from services.payments.refunds import RefundsService
 from services.payments.webhooks import WebhooksService
+from services.people.appointment_reminders import AppointmentReminders
+from services.people.appointments import AppointmentsService
+from services.people.partners import PartnersService
+from services.people.presence import PresenceService
 from services.safety.ages import AgesService
 from services.safety.appeals import AppealsService
 from services.safety.barred_identifiers import BarredIdentifiers
@@ -174,6 +185,7 @@ class Container:
         self._build_payments()
         self._build_learning()
         self._build_messaging()
+        self._build_people()
         self._build_calls()
         self._build_operations()
         #: Loops that run for as long as the server serves.
@@ -387,6 +399,12 @@ class Container:
         )
         self.push_devices = PushDevicesService(self.database)
 
+    def _build_people(self) -> None:
+        hide_weight = self.settings.picture_hide_weight
+        self.partners = PartnersService(self.database, self.gates, PresenceService(self.scripts), hide_weight)
+        self.appointments = AppointmentsService(self.database, self.gates, self.text_filter, hide_weight)
+        self.appointment_reminders = AppointmentReminders(self.database, self.gates)
+
     def _build_calls(self) -> None:
         settings = self.settings
         self.call_history = CallHistoryService(self.database, self.gates, settings.picture_hide_weight)
@@ -396,8 +414,10 @@ class Container:
             join=settings.join_deadline,
             grace=settings.reconnect_grace,
             process_loss_grace=settings.process_loss_grace,
+            weights=FitWeights() if settings.matching == "fit" else OLDEST_FIRST,
         )
         records = CallRecords(rooms, self.call_history)
+        self.pools = Pools(self.database, settings.pairing)
         self.matchmaking = MatchmakingService(
             self.bus,
             self.database,
@@ -407,15 +427,37 @@ class Container:
             self.gates,
             self.text_filter,
             settings.picture_hide_weight,
+            pools=self.pools,
         )
         self.matchmaking.on_match_in_background(self.notifications.notify_match)
+        invited = InvitedRooms(self.scripts, join=settings.join_deadline)
+        self.invitation_ends = InvitationEnds(self.bus, self.database, invited)
+        self.invitations = InvitationsService(
+            self.bus,
+            self.database,
+            rooms,
+            invited,
+            self.call_history,
+            records,
+            self.gates,
+            self.text_filter,
+            self.pools,
+            self.rate_limiter,
+            self.invitation_ends,
+            expiry=settings.invitation_expiry,
+            picture_hide_weight=settings.picture_hide_weight,
+        )
+        self.search_rounds = SearchRounds(self.matchmaking, rooms)
+        self.learners_online = LearnersOnline(self.scripts, self.bus.process_id)
         self.signaling = SignalingService(self.bus, rooms, records, self.matchmaking)
         self.pairing_checks = PairingChecks(self.bus, rooms, records, self.call_history, self.matchmaking)
         checks = RoomChecks(self.bus, rooms, records, self.call_history, self.matchmaking, self.signaling)
         reconciliation = Reconciliation(
             rooms, self.call_history, self.matchmaking, self.signaling, checks, self.bus.process_id
         )
-        self.recovery = RecoveryService(rooms, records, self.matchmaking, self.signaling, reconciliation, checks)
+        self.recovery = RecoveryService(
+            rooms, records, self.matchmaking, self.signaling, reconciliation, checks, self.invitation_ends
+        )
 
     def _build_operations(self) -> None:
         settings = self.settings

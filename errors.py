@@ -20,6 +20,7 @@
     ├── UsernameTaken                                                     profiles
     ├── AlreadyRated, CallNotEnded, AlreadyReported, AlreadySanctioned, SanctionLifted,
     │   AlreadyAppealed, AppealClosed, PictureNotWaiting                  history and safety
+    ├── TooManyPartners, TooManyAppointments, AppointmentClosed           people one knows
     ├── CourseIsFree, AlreadyEnrolled, PaymentPending, SignatureInvalid, PaymentRefused,
     │   OrderNotRefundable, RefundPending, RefundTooLarge                  payments
     ├── NotEnrolled, CourseInUse, SlugTaken, LessonsDiffer, VideoNotReady,
@@ -418,6 +419,27 @@ class PictureNotWaiting(ProductError):
     title = "This picture no longer waits for review: it is decided, or its owner has replaced or removed it."
 
 
+# --- Partners and appointments --------------------------------------------------------------------
+
+
+class TooManyPartners(ProductError):
+    status = 409
+    code = "too_many_partners"
+    title = "You have as many partners, or have asked as many learners, as one may; remove some first."
+
+
+class TooManyAppointments(ProductError):
+    status = 409
+    code = "too_many_appointments"
+    title = "You have proposed many times to this partner; wait for an answer, or until tomorrow."
+
+
+class AppointmentClosed(ProductError):
+    status = 409
+    code = "appointment_closed"
+    title = "This appointment has begun, or was answered or cancelled before."
+
+
 # --- Payments -----------------------------------------------------------------------------------
 
 
@@ -475,7 +497,7 @@ class RefundTooLarge(ProductError):
 class NotEnrolled(ProductError):
     status = 403
     code = "not_enrolled"
-    title = "Enroll in the course to see this lesson."
+    title = "Enroll in the course first."
 
 
 class CourseInUse(ProductError):
@@ -555,6 +577,17 @@ class PairingOnHold(SocketError):
         return cls(f"This account is not paired with partners until {end}, or until an earlier check by the operators.")
 
 
+class Resting(SocketError):
+    status = 403
+    code = "resting"
+    title = "This account meets no strangers for some minutes."
+
+    def __init__(self, until: str) -> None:
+        """`until` is the end, a time in RFC 3339."""
+        super().__init__(f"Several matches were declined, not joined or left early: search again after {until}.")
+        self.until = until
+
+
 class ProfileIncomplete(SocketError):
     code = "profile_incomplete"
     title = "Choose a username and an English level before searching for a partner."
@@ -568,6 +601,27 @@ class AlreadySearching(SocketError):
 class AlreadyInRoom(SocketError):
     code = "already_in_room"
     title = "This account is already in a call."
+
+
+class AlreadyInviting(SocketError):
+    code = "already_inviting"
+    title = "Another invitation of this account is open; cancel it first."
+
+
+class PoolClosed(SocketError):
+    status = 403
+    code = "pool_closed"
+    title = "This platform does not offer meeting these learners."
+
+
+class InvitationOver(SocketError):
+    code = "invitation_over"
+    title = "The invitation was answered, cancelled or has expired."
+
+
+class PartnerUnavailable(SocketError):
+    code = "partner_unavailable"
+    title = "Your partner cannot be met any more; the invitation is over."
 
 
 class NotSearching(SocketError):
@@ -615,6 +669,6 @@ def list_error_classes(root: type[ProductError] = ProductError) -> list[type[Pro
 #: Codes of acks and of the `error` event, and codes of REST responses.
 SOCKET_CODES = frozenset(
     {e.code for base in (SocketError, GateClosed) for e in list_error_classes(base)}
-    | {"rate_limited", "unavailable", "internal", "text_refused", "account_suspended"}
+    | {"rate_limited", "unavailable", "internal", "text_refused", "account_suspended", "not_found", "not_enrolled"}
 )
 REST_CODES = frozenset(e.code for e in list_error_classes() if not issubclass(e, SocketError))

@@ -18,6 +18,7 @@ import errors
 
 if TYPE_CHECKING:
     from container import Container
+    from services.calls.outcomes import OverReason
 
 log = logging.getLogger("parlance.jobs")
 
@@ -144,6 +145,29 @@ async def end_stale_calls(run: Run) -> None:
 @job("calls.check_pairing", max_attempts=_RETRY_ATTEMPTS)
 async def check_pairing(run: Run, *, user_id: str) -> None:
     await run.services.pairing_checks.check_user(user_id)
+
+
+@job("invitations.announce_end", max_attempts=_RETRY_ATTEMPTS)
+async def announce_invitation_end(
+    run: Run, *, invitation_id: str, inviter_id: str, invitee_id: str, reason: OverReason
+) -> None:
+    await run.services.invitation_ends.announce_end(invitation_id, inviter_id, invitee_id, reason)
+
+
+@job("invitations.expire", schedule="* * * * *")
+async def expire_invitations(run: Run) -> None:
+    if expired := await run.services.invitation_ends.expire_overdue():
+        log.info("invitations_expired count=%d", expired)
+
+
+# --- People -------------------------------------------------------------------------------------------------------
+
+
+@job("appointments.remind", schedule="* * * * *")
+async def remind_of_appointments(run: Run) -> None:
+    done = await run.services.appointment_reminders.run()
+    if any(done):
+        log.info("appointments_reminded count=%d cancelled=%d moved=%d", *done)
 
 
 # --- Safety -------------------------------------------------------------------------------------------------------

@@ -219,6 +219,19 @@ TEXTS: dict[str, ProblemText] = {
         " or removed it.",
         "Read the list of pictures again. A new picture that waits is listed with its own address.",
     ),
+    # --- Partners and appointments ---
+    "too_many_partners": ProblemText(
+        "The user has 200 partners, or has asked 500 learners.",
+        "Show the list of partners, so that the user can remove some.",
+    ),
+    "too_many_appointments": ProblemText(
+        "Twenty proposals of the user to this partner are open, or were made in the last 24 hours.",
+        "Wait for the partner's answers, or propose again tomorrow.",
+    ),
+    "appointment_closed": ProblemText(
+        "The appointment has begun, or the other has cancelled or answered it meanwhile.",
+        "Read the list of appointments again, and show their states.",
+    ),
     # --- Payments ---
     "course_is_free": ProblemText(
         "The course has no price, so there is nothing to pay.",
@@ -254,7 +267,7 @@ TEXTS: dict[str, ProblemText] = {
     ),
     # --- Courses ---
     "not_enrolled": ProblemText(
-        "The lesson is not free, and the user is not enrolled in its course.",
+        "The user is not enrolled in the course of the lesson, or of the search.",
         "Offer the course with POST /courses/{courseId}/enroll.",
     ),
     "course_in_use": ProblemText(
@@ -299,6 +312,11 @@ TEXTS: dict[str, ProblemText] = {
         "The account is not paired for at most a day, while the operators check a report that may concern safety.",
         "Show the time in the message. The pause ends then, or earlier after the check; search again afterwards.",
     ),
+    "resting": ProblemText(
+        "The learner declined, did not join or left within a minute several matches in a short time, and was warned.",
+        "Show the time in the event `resting`; search again after it. Partners can still be met. Lost connections never"
+        " lead to a rest.",
+    ),
     "profile_incomplete": ProblemText(
         "The profile has no username or no English level, which partners are matched by.",
         "Ask for both, send PATCH /users/me, then search again.",
@@ -310,6 +328,22 @@ TEXTS: dict[str, ProblemText] = {
     "already_in_room": ProblemText(
         "The account is in a call that has not ended.",
         "Return to the call with `join_room`, or end it with `end_call`.",
+    ),
+    "already_inviting": ProblemText(
+        "The account invites another partner already, on this socket or on another one.",
+        "Send `cancel_invitation` first, or wait until the invitation is over.",
+    ),
+    "pool_closed": ProblemText(
+        "The operators offer other ways to meet on this platform, which is that of the login.",
+        "Offer what `pairing` of GET /policy lists for the platform.",
+    ),
+    "invitation_over": ProblemText(
+        "The invitation was answered on this or another device, cancelled by the inviter, or has expired.",
+        "Stop showing the invitation; after an acceptance `match_found` has arrived at one of the devices.",
+    ),
+    "partner_unavailable": ProblemText(
+        "The inviter has disconnected, is in another call, or may not be met any more.",
+        "Stop showing the invitation; invite the partner later.",
     ),
     "not_searching": ProblemText(
         "The search has ended by a match, by its expiry or by an earlier `cancel_search`.",

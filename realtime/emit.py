@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Generic, NamedTuple, TypeVar
 
 from instants import format_instant
-from services.calls.outcomes import LeaveReason, Match, Partner
+from services.calls.outcomes import Invited, LeaveReason, Match, OverReason, Partner, Searching
 from services.calls.room_state import Role
 from services.messaging.notifications import NotificationMessage
 from wire import events
@@ -20,8 +20,16 @@ class Event(NamedTuple, Generic[Payload]):
     payload: Payload
 
 
-def searching(estimated_wait_seconds: int) -> Event[events.Searching]:
-    return Event("searching", {"estimatedWaitSeconds": estimated_wait_seconds})
+def searching(search: Searching, learners_online: int) -> Event[events.Searching]:
+    return Event(
+        "searching",
+        {
+            "estimatedWaitSeconds": search.median_seconds,
+            "waitSeconds": {"median": search.median_seconds, "p90": search.p90_seconds},
+            "learnersOnline": learners_online,
+            "levels": [level.value for level in search.levels],
+        },
+    )
 
 
 def match_found(match: Match, partner: Partner, ice_servers: list[events.IceServer]) -> Event[events.MatchFound]:
@@ -37,9 +45,32 @@ def match_found(match: Match, partner: Partner, ice_servers: list[events.IceServ
                 "level": partner.level,
             },
             "topic": match.topic,
+            "isLevelWidened": match.is_level_widened,
             "iceServers": ice_servers,
+            "invitationId": match.invitation_id,
         },
     )
+
+
+def invitation(invited: Invited) -> Event[events.Invitation]:
+    return Event(
+        "invitation",
+        {
+            "invitationId": invited.invitation_id,
+            "partner": {
+                "userId": invited.inviter.user_id,
+                "displayName": invited.inviter.display_name,
+                "avatarUrl": invited.inviter.avatar_url,
+                "level": invited.inviter.level,
+            },
+            "topic": invited.topic,
+            "expiresAt": format_instant(invited.expires_at),
+        },
+    )
+
+
+def invitation_over(invitation_id: str, reason: OverReason) -> Event[events.InvitationOver]:
+    return Event("invitation_over", {"invitationId": invitation_id, "reason": reason})
 
 
 def partner_cancelled() -> Event[events.NoPayload]:
@@ -66,6 +97,11 @@ def webrtc_ice(candidate: events.IceCandidate | None) -> Event[events.RemoteCand
 
 def search_expired() -> Event[events.NoPayload]:
     return Event("search_expired", {})
+
+
+def resting(until: str) -> Event[events.Resting]:
+    """`until` is a time in RFC 3339."""
+    return Event("resting", {"until": until})
 
 
 def peer_reconnecting(grace_seconds: int) -> Event[events.PeerReconnecting]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from realtime.connection import SocketConnection
 from realtime.outcomes import emit_outcome
+from services.calls.pools import ANYONE
 from wire import events
 
 if TYPE_CHECKING:
@@ -14,13 +15,21 @@ if TYPE_CHECKING:
 
 async def find_partner(services: Container, connection: SocketConnection, body: events.FindPartner) -> None:
     outcome = await services.matchmaking.find_partner(
-        connection.user_id, connection.socket_id, level=body.get("level", "all"), topic=body.get("topic")
+        connection.user_id,
+        connection.socket_id,
+        level=body.get("level", "all"),
+        topic=body.get("topic"),
+        is_strict=body.get("strict", False),
+        among=body.get("among", ANYONE),
+        platform=await services.pools.read_platform(connection.family_id),
     )
     await emit_outcome(services, connection.emit_to, outcome)
 
 
 async def app_state(services: Container, connection: SocketConnection, body: events.AppState) -> None:
-    services.matchmaking.set_app_state(connection.socket_id, background=body["isBackground"])
+    is_background = body["isBackground"]
+    services.matchmaking.set_app_state(connection.socket_id, background=is_background)
+    services.user_sockets.set_background(connection.user_id, connection.socket_id, is_background=is_background)
 
 
 async def cancel_search(services: Container, connection: SocketConnection, body: events.NoPayload) -> None:

@@ -10,6 +10,8 @@ from realtime import emit
 from realtime.connection import EmitTo
 from realtime.emit import Event
 from services.calls.outcomes import (
+    InvitationEnded,
+    Invited,
     Match,
     Outcome,
     PartnerCancelled,
@@ -48,8 +50,9 @@ async def emit_outcome(services: Container, emit_to: EmitTo, outcome: Outcome | 
             for me, partner in ((match.waiting, match.seeker), (match.seeker, match.waiting)):
                 event = emit.match_found(match, partner, services.turn.ice_servers(me.user_id))
                 await emit_if_reachable(emit_to, me.socket_id, event, room_id=match.room_id)
-        case Searching(socket_id, estimated_wait_seconds):
-            await emit_if_reachable(emit_to, socket_id, emit.searching(estimated_wait_seconds))
+        case Searching() as search:
+            searching = emit.searching(search, services.learners_online.count)
+            await emit_if_reachable(emit_to, search.socket_id, searching)
         case SearchExpired(socket_id):
             await emit_if_reachable(emit_to, socket_id, emit.search_expired())
         case SearchRefused(socket_id, error):
@@ -60,6 +63,12 @@ async def emit_outcome(services: Container, emit_to: EmitTo, outcome: Outcome | 
         case PartnerCancelled(socket_id, then):
             await emit_if_reachable(emit_to, socket_id, emit.partner_cancelled())
             await emit_outcome(services, emit_to, then)
+        case Invited() as invited:
+            for socket_id in invited.socket_ids:
+                await emit_if_reachable(emit_to, socket_id, emit.invitation(invited))
+        case InvitationEnded(socket_ids, invitation_id, reason):
+            for socket_id in socket_ids:
+                await emit_if_reachable(emit_to, socket_id, emit.invitation_over(invitation_id, reason))
         case PeerReconnecting(socket_id, grace_seconds):
             await emit_if_reachable(emit_to, socket_id, emit.peer_reconnecting(grace_seconds))
         case PeerReconnected(socket_id):

@@ -5,6 +5,9 @@ from typing import Literal, NotRequired, TypeAlias, TypedDict
 RoomId: TypeAlias = str
 
 
+InvitationId: TypeAlias = str
+
+
 SessionId: TypeAlias = str
 
 
@@ -40,6 +43,22 @@ class NoPayload(TypedDict):
 class FindPartner(TypedDict):
     level: NotRequired[CallLevel]
     topic: NotRequired[Topic]
+    strict: NotRequired[bool]
+    among: NotRequired[str]
+
+
+class InvitePartner(TypedDict):
+    userId: UserId
+    topic: NotRequired[Topic]
+
+
+class AnswerInvitation(TypedDict):
+    invitationId: InvitationId
+    isAccepted: bool
+
+
+class InvitationReference(TypedDict):
+    invitationId: InvitationId
 
 
 class RoomReference(TypedDict):
@@ -71,14 +90,21 @@ class LocalCandidate(TypedDict):
 ErrorCode: TypeAlias = Literal[
     "banned",
     "pairing_on_hold",
+    "resting",
     "account_suspended",
     "email_unverified",
     "age_required",
     "too_young",
     "terms_required",
     "profile_incomplete",
+    "pool_closed",
     "already_searching",
     "already_in_room",
+    "already_inviting",
+    "not_enrolled",
+    "not_found",
+    "invitation_over",
+    "partner_unavailable",
     "not_searching",
     "not_in_room",
     "peer_not_ready",
@@ -109,8 +135,24 @@ class AckFailure(TypedDict):
 Ack: TypeAlias = AckSuccess | AckFailure
 
 
-class Searching(TypedDict):
-    estimatedWaitSeconds: int
+InvitationExpiry: TypeAlias = str
+
+
+InvitationOverReason: TypeAlias = Literal["accepted", "declined", "cancelled", "expired", "unavailable"]
+
+
+class InvitationOver(TypedDict):
+    invitationId: InvitationId
+    reason: InvitationOverReason
+
+
+class Resting(TypedDict):
+    until: str
+
+
+class WaitEstimate(TypedDict):
+    median: int
+    p90: int
 
 
 class Partner(TypedDict):
@@ -131,7 +173,9 @@ class MatchFound(TypedDict):
     sessionId: SessionId
     partner: Partner
     topic: str | None
+    isLevelWidened: bool
     iceServers: list[IceServer]
+    invitationId: InvitationId | None
 
 
 PeerRole: TypeAlias = Literal["caller", "receiver"]
@@ -179,9 +223,32 @@ class PeerLeft(TypedDict):
     reason: PeerLeftReason
 
 
+class InvitationAckSuccess(TypedDict):
+    ok: Literal[True]
+    invitationId: InvitationId
+    expiresAt: InvitationExpiry
+
+
+InvitationAck: TypeAlias = InvitationAckSuccess | AckFailure
+
+
 class IceAckSuccess(TypedDict):
     ok: Literal[True]
     iceServers: list[IceServer]
 
 
 IceAck: TypeAlias = IceAckSuccess | AckFailure
+
+
+class Invitation(TypedDict):
+    invitationId: InvitationId
+    partner: Partner
+    topic: str | None
+    expiresAt: InvitationExpiry
+
+
+class Searching(TypedDict):
+    estimatedWaitSeconds: int
+    waitSeconds: WaitEstimate
+    learnersOnline: int
+    levels: list[Level]

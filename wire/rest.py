@@ -14,6 +14,9 @@ CallId: TypeAlias = str
 RoomId: TypeAlias = str
 
 
+AppointmentId: TypeAlias = str
+
+
 ReportId: TypeAlias = str
 
 
@@ -103,6 +106,9 @@ ErrorCode: TypeAlias = Literal[
     "already_appealed",
     "appeal_closed",
     "picture_not_waiting",
+    "too_many_partners",
+    "too_many_appointments",
+    "appointment_closed",
     "course_is_free",
     "already_enrolled",
     "payment_pending",
@@ -141,7 +147,13 @@ class PolicyContact(TypedDict):
     url: str
 
 
-WayToMeet: TypeAlias = Literal["random"]
+WayToMeet: TypeAlias = Literal["anyone", "partners", "course"]
+
+
+class PairingPlatforms(TypedDict):
+    ios: list[WayToMeet]
+    android: list[WayToMeet]
+    web: list[WayToMeet]
 
 
 class RetentionRule(TypedDict):
@@ -305,6 +317,9 @@ Country: TypeAlias = str | None
 Timezone: TypeAlias = str | None
 
 
+SharesPresence: TypeAlias = bool
+
+
 TotalPracticeMinutes: TypeAlias = int
 
 
@@ -346,6 +361,7 @@ class MeUpdate(TypedDict):
     learningGoal: NotRequired[LearningGoal | None]
     country: NotRequired[Country | None]
     timezone: NotRequired[Timezone | None]
+    sharesPresence: NotRequired[SharesPresence]
 
 
 PresentPassword: TypeAlias = str
@@ -542,6 +558,22 @@ class ExportedLogin(TypedDict):
     revokedAt: NullableTime | None
 
 
+class ExportedPartnerWish(TypedDict):
+    userId: UserId
+    askedAt: Time
+
+
+class ExportedInvitation(TypedDict):
+    id: str
+    partnerId: UserId
+    isInviter: bool
+    topic: str | None
+    state: Literal["open", "accepted", "declined", "cancelled", "expired"]
+    createdAt: Time
+    expiresAt: Time
+    endedAt: NullableTime | None
+
+
 class ExportedBlock(TypedDict):
     userId: UserId
     blockedAt: Time
@@ -550,8 +582,7 @@ class ExportedBlock(TypedDict):
 Stars: TypeAlias = int
 
 
-class Rating(TypedDict):
-    stars: Stars
+FeedbackPace: TypeAlias = Literal["easier", "same", "harder"]
 
 
 ReportReason: TypeAlias = Literal[
@@ -828,6 +859,70 @@ class Partner(TypedDict):
 
 
 CallEnd: TypeAlias = Literal["me", "partner", "timeout", "error"]
+
+
+Presence: TypeAlias = Literal["online", "in_call", "offline"]
+
+
+class Partnership(TypedDict):
+    userId: UserId
+    displayName: str
+    avatarUrl: AvatarUrl | None
+    level: Level | None
+    since: Time
+    presence: Presence | None
+
+
+class PartnershipPage(TypedDict):
+    items: list[Partnership]
+    nextCursor: NextCursor | None
+
+
+LocalTime: TypeAlias = str
+
+
+ZoneName: TypeAlias = str
+
+
+UtcOffset: TypeAlias = str
+
+
+AppointmentMinutes: TypeAlias = int
+
+
+AppointmentNote: TypeAlias = str
+
+
+AppointmentState: TypeAlias = Literal["proposed", "accepted", "declined", "cancelled"]
+
+
+class AppointmentProposal(TypedDict):
+    partnerId: UserId
+    localTime: LocalTime
+    timezone: ZoneName
+    utcOffset: NotRequired[UtcOffset]
+    durationMinutes: AppointmentMinutes
+    note: NotRequired[AppointmentNote]
+
+
+class Appointment(TypedDict):
+    id: AppointmentId
+    partner: Partner
+    isProposer: bool
+    startsAt: Time
+    localTime: LocalTime
+    timezone: ZoneName
+    utcOffset: UtcOffset
+    durationMinutes: AppointmentMinutes
+    note: AppointmentNote | None
+    state: AppointmentState
+    createdAt: Time
+    answeredAt: NullableTime | None
+
+
+class AppointmentPage(TypedDict):
+    items: list[Appointment]
+    nextCursor: NextCursor | None
 
 
 Money: TypeAlias = int
@@ -1117,6 +1212,7 @@ class Policy(TypedDict):
     minorPools: Literal["off", "on"]
     contact: PolicyContact
     waysToMeet: list[WayToMeet]
+    pairing: PairingPlatforms
     retention: list[RetentionRule]
 
 
@@ -1157,6 +1253,7 @@ class Me(TypedDict):
     learningGoal: LearningGoal | None
     country: Country | None
     timezone: Timezone | None
+    sharesPresence: SharesPresence
     totalPracticeMinutes: TotalPracticeMinutes
     totalCalls: TotalCalls
     streakDays: StreakDays
@@ -1267,6 +1364,25 @@ class ExportedRating(TypedDict):
     ratedId: UserId
     stars: Stars
     createdAt: Time
+
+
+class ExportedAppointment(TypedDict):
+    id: AppointmentId
+    partnerId: UserId
+    isProposer: bool
+    startsAt: Time
+    localTime: LocalTime
+    timezone: ZoneName
+    durationMinutes: AppointmentMinutes
+    note: AppointmentNote | None
+    state: AppointmentState
+    createdAt: Time
+    answeredAt: NullableTime | None
+
+
+class Rating(TypedDict):
+    stars: Stars
+    pace: NotRequired[FeedbackPace]
 
 
 class AdminReport(TypedDict):
@@ -1583,6 +1699,9 @@ class DataExport(TypedDict):
     ratings: list[ExportedRating]
     reports: list[Report]
     blocks: list[ExportedBlock]
+    partnerWishes: list[ExportedPartnerWish]
+    appointments: list[ExportedAppointment]
+    invitations: list[ExportedInvitation]
     orders: list[Order]
     refunds: list[Refund]
     disputes: list[ExportedDispute]

@@ -1,11 +1,14 @@
-"""Calls: matchmaking, rooms, WebRTC signaling, recovery, call history, ratings and streaks."""
+"""Calls: matchmaking, rooms, signaling, recovery, call history, ratings, skills, records of matches and streaks."""
 
-from models import CallSession, SessionRating
+from models import CallSession, Invitation, LearnerSkill, PairingRecord, SessionRating
 
 TAGS = ("calls",)
 EVENTS = (
     "find_partner",
     "cancel_search",
+    "invite_partner",
+    "answer_invitation",
+    "cancel_invitation",
     "app_state",
     "join_room",
     "webrtc_offer",
@@ -15,8 +18,11 @@ EVENTS = (
     "refresh_ice",
     "searching",
     "search_expired",
+    "resting",
     "match_found",
     "partner_cancelled",
+    "invitation",
+    "invitation_over",
     "peer_joined",
     "peer_reconnecting",
     "peer_reconnected",
@@ -25,5 +31,5 @@ EVENTS = (
     "resync",
     "error",
 )
-MODELS = (CallSession, SessionRating)
-JOBS = ("sessions.end_stale", "calls.check_pairing")
+MODELS = (CallSession, Invitation, SessionRating, LearnerSkill, PairingRecord)
+JOBS = ("sessions.end_stale", "calls.check_pairing", "invitations.announce_end", "invitations.expire")

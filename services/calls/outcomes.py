@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal
 
 from errors import ProductError
-from models import Level
+from models import EnglishLevel, Level
 from services.calls.room_state import PartnerLevel, Role
 
 #: Why a call ended.
 LeaveReason = Literal["ended", "disconnected", "timeout", "banned"]
+#: Why an invitation is over.
+OverReason = Literal["accepted", "declined", "cancelled", "expired", "unavailable"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +29,10 @@ class Partner:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """Two learners and their room. `waiting` was in the queue, `seeker` found them."""
+    """Two learners and their room. `waiting` was in the queue, `seeker` found them.
+
+    `is_level_widened`: they searched neighbouring levels.
+    """
 
     room_id: str
     session_id: str
@@ -34,14 +40,22 @@ class Match:
     topic: str | None
     waiting: Partner
     seeker: Partner
+    is_level_widened: bool = False
+    #: The invitation that was accepted, where `waiting` has invited `seeker`.
+    invitation_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Searching:
-    """A search that waits in the queue."""
+    """A search that waits in the queue.
+
+    The seconds are the median and the 90% quantile of the waits of such searches; `levels` are those that it accepts.
+    """
 
     socket_id: str
-    estimated_wait_seconds: int
+    median_seconds: int
+    p90_seconds: int
+    levels: tuple[EnglishLevel, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +79,26 @@ class PartnerCancelled:
 
     socket_id: str
     then: Searching | Match | SearchRefused | None
+
+
+@dataclass(frozen=True, slots=True)
+class Invited:
+    """An invitation, for sockets of the invitee."""
+
+    socket_ids: tuple[str, ...]
+    invitation_id: str
+    inviter: Partner
+    topic: str | None
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class InvitationEnded:
+    """An invitation that is over, for sockets of both learners."""
+
+    socket_ids: tuple[str, ...]
+    invitation_id: str
+    reason: OverReason
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +158,8 @@ Outcome = (
     | SearchRefused
     | Match
     | PartnerCancelled
+    | Invited
+    | InvitationEnded
     | PeerReconnecting
     | PeerReconnected
     | SocketReplaced

@@ -22,6 +22,7 @@ from models import (
     Block,
     EmailChange,
     EmailCode,
+    Invitation,
     LessonProgress,
     Notification,
     Profile,
@@ -29,6 +30,7 @@ from models import (
     Report,
     Sanction,
 )
+from services.calls.invitation_rows import end_between
 from services.identity.address_claims import forget_mailed
 from services.identity.identity_grants import IdentityGrantsService
 from services.identity.login_methods import remove_login_methods
@@ -36,6 +38,8 @@ from services.identity.logins import LoginsService
 from services.identity.profiles import enqueue_avatar_deletion
 from services.identity.proofs import Proof
 from services.identity.user_rows import lock_user, lock_user_and_profile, lock_user_of
+from services.people.appointment_rows import delete_of_user
+from services.people.partner_rows import delete_wishes
 from services.safety.barred_identifiers import BarredIdentifiers
 from services.safety.standings import close_appeal_within
 
@@ -128,6 +132,11 @@ async def _delete_rows(db: AsyncSession, user_id: uuid.UUID) -> None:
     await forget_mailed(db, user_id)
     await db.execute(sa.delete(Notification).where(col(Notification.user_id) == user_id))
     await db.execute(sa.delete(Block).where(sa.or_(col(Block.blocker_id) == user_id, col(Block.blocked_id) == user_id)))
+    await delete_wishes(db, user_id)
+    await delete_of_user(db, user_id)
+    await end_between(db, user_id)
+    of_user = sa.or_(col(Invitation.inviter_id) == user_id, col(Invitation.invitee_id) == user_id)
+    await db.execute(sa.delete(Invitation).where(of_user))
     # Reports stay, to be reviewed without the words and the traits of their reporter. Locked in the order in which
     # they are locked where they are weighed.
     mine = sa.select(col(Report.id)).where(col(Report.reporter_id) == user_id).order_by(col(Report.id))

@@ -30,8 +30,14 @@ abstract final class ClientEvents {
   /// Search for a partner
   ///
   /// The server emits `searching` or, at once, `match_found`. `level` is the level of the conversation, `all` when
-  /// absent; equal levels match and `all` matches any. A partner with the same `topic` is preferred, then the longest
-  /// wait. Only learners of one age band meet. What the account lacks for it is in `missing` of `GET /users/me`; a
+  /// absent; equal levels match and `all` matches any. After some time neighbouring levels match too, unless one of the
+  /// two searches is `strict`; `searching` is emitted again with the `levels` that it accepts then. A partner with the
+  /// same `topic` is preferred, then the best fit: a similar level, a partner who was not met in the last days, another
+  /// native language, the same goal. The longer a search waits, the less the fit counts. Only learners of one age band
+  /// meet. Among `partners` a search finds partners alone, in whatever they search; `pool_closed` is what the platform of
+  /// the login does not offer (`pairing` of `GET /policy`), and `not_enrolled` a course without an enrollment. Who has declined,
+  /// not joined or left within a minute several matches in a short time, after a warning, rests for some minutes: `resting`
+  /// has the time, and the search is refused. What the account lacks for it is in `missing` of `GET /users/me`; a
   /// search of an account that loses it meanwhile ends with `error`, which has the code, and `search_expired`.
   static ClientEvent<void> findPartner(FindPartner payload) => ClientEvent('find_partner', payload, _nothing);
   /// Cancel the search, or refuse the match
@@ -43,6 +49,23 @@ abstract final class ClientEvents {
   /// A socket starts in the foreground. In the background a match is also pushed to the
   /// account's devices, while it can be joined.
   static ClientEvent<void> appState(AppState payload) => ClientEvent('app_state', payload, _nothing);
+  /// Invite a partner to a call
+  ///
+  /// The ack has the id of the invitation and when it expires. Repeated for the same partner while it is open, it returns the
+  /// same one. Where that partner's own invitation is open, it is accepted and `match_found` follows. `not_found` is every
+  /// account that is not a partner. An account has one invitation of its own open; three to one partner in ten minutes
+  /// and 20 an hour in all are allowed, then the code is `rate_limited`.
+  static ClientEvent<InvitationAckSuccess> invitePartner(InvitePartner payload) => ClientEvent('invite_partner', payload, InvitationAckSuccess.fromJson);
+  /// Accept or decline an invitation
+  ///
+  /// After an acceptance `match_found` follows, and a search of either learner has ended. In a call it is refused with
+  /// `already_in_room`, and the invitation stays open: end the call and accept again. `invitation_over` is an invitation that
+  /// was answered, cancelled or has expired; `partner_unavailable` is an inviter who cannot be met any more.
+  static ClientEvent<void> answerInvitation(AnswerInvitation payload) => ClientEvent('answer_invitation', payload, _nothing);
+  /// Cancel an invitation that the user has sent
+  ///
+  /// `invitation_over` where the partner was quicker: after an acceptance `match_found` has arrived or follows.
+  static ClientEvent<void> cancelInvitation(InvitationReference payload) => ClientEvent('cancel_invitation', payload, _nothing);
   /// Join the room of a match, or rejoin it
   ///
   /// The user's other socket in the room, if any, receives `session_replaced`. If the partner is away,
@@ -74,12 +97,18 @@ abstract final class ClientEvents {
 abstract final class ServerEvents {
   /// The search is in the queue
   ///
-  /// Follows `find_partner`, and `partner_cancelled` where the search continues.
+  /// Follows `find_partner`, and `partner_cancelled` where the search continues. Emitted again when the search accepts
+  /// neighbouring levels; `levels` has them.
   static const searching = ServerEvent<Searching>('searching', Searching.fromJson);
   /// The search expired after five minutes without a match
   ///
   /// To search again, send `find_partner`.
   static const searchExpired = ServerEvent<NoPayload>('search_expired', NoPayload.fromJson);
+  /// The learner meets no strangers for some minutes
+  ///
+  /// Comes with the error code `resting`, where `find_partner` is refused or a search cannot continue. Show the time, and
+  /// search again after it. Partners can still be met.
+  static const resting = ServerEvent<Resting>('resting', Resting.fromJson);
   /// A partner was found; join the room
   ///
   /// Send `join_room` within 20 seconds, or `cancel_search` to refuse the match.
@@ -87,8 +116,18 @@ abstract final class ServerEvents {
   /// The match is over; the partner refused, left or did not join in time
   ///
   /// The search is requeued at the head; `searching`, or the next `match_found`, follows. A learner who did not join in
-  /// time receives this event too, and their search has ended.
+  /// time receives this event too, and their search has ended. After the match of an invitation no search follows.
   static const partnerCancelled = ServerEvent<NoPayload>('partner_cancelled', NoPayload.fromJson);
+  /// A partner invites to a call
+  ///
+  /// Answer with `answer_invitation`. It may arrive again, and after the `invitation_over` or `match_found` of the same
+  /// invitation; ignore it then.
+  static const invitation = ServerEvent<Invitation>('invitation', Invitation.fromJson);
+  /// An invitation cannot be answered any more
+  ///
+  /// To the devices of both; at an acceptance to those that do not receive `match_found`. It may arrive for an invitation
+  /// that the device does not know.
+  static const invitationOver = ServerEvent<InvitationOver>('invitation_over', InvitationOver.fromJson);
   /// A participant, the receiver of the event included, joined the room
   ///
   /// When both have joined, the caller sends `webrtc_offer`. In a call, after the server has lost data, a later
@@ -194,20 +233,84 @@ final class NoPayload implements Payload {
 
 /// The wishes of a search.
 final class FindPartner implements Payload {
-  const FindPartner({this.level, this.topic});
+  const FindPartner({this.level, this.topic, this.strict, this.among});
 
   FindPartner.fromJson(Map<String, dynamic> json)
       : level = json['level'] == null ? null : CallLevel(json['level'] as String),
-        topic = json['topic'] as String?;
+        topic = json['topic'] as String?,
+        strict = json['strict'] as bool?,
+        among = json['among'] as String?;
 
   final CallLevel? level;
 
   final String? topic;
 
+  /// Whether only `level` is accepted, however long the search waits; false when absent.
+  final bool? strict;
+
+  /// Who may be met: `anyone`, as when absent, `partners`, or with `course:` and its id the learners of a course.
+  final String? among;
+
   @override
   Map<String, dynamic> toJson() => {
         if (level != null) 'level': level,
         if (topic != null) 'topic': topic,
+        if (strict != null) 'strict': strict,
+        if (among != null) 'among': among,
+      };
+}
+
+/// The partner to call, and about what.
+final class InvitePartner implements Payload {
+  const InvitePartner({required this.userId, this.topic});
+
+  InvitePartner.fromJson(Map<String, dynamic> json)
+      : userId = json['userId'] as String,
+        topic = json['topic'] as String?;
+
+  final String userId;
+
+  final String? topic;
+
+  @override
+  Map<String, dynamic> toJson() => {
+        'userId': userId,
+        if (topic != null) 'topic': topic,
+      };
+}
+
+/// The answer to an invitation.
+final class AnswerInvitation implements Payload {
+  const AnswerInvitation({required this.invitationId, required this.isAccepted});
+
+  AnswerInvitation.fromJson(Map<String, dynamic> json)
+      : invitationId = json['invitationId'] as String,
+        isAccepted = json['isAccepted'] as bool;
+
+  final String invitationId;
+
+  /// Whether to begin the call; false declines.
+  final bool isAccepted;
+
+  @override
+  Map<String, dynamic> toJson() => {
+        'invitationId': invitationId,
+        'isAccepted': isAccepted,
+      };
+}
+
+/// The invitation that the event is about.
+final class InvitationReference implements Payload {
+  const InvitationReference({required this.invitationId});
+
+  InvitationReference.fromJson(Map<String, dynamic> json)
+      : invitationId = json['invitationId'] as String;
+
+  final String invitationId;
+
+  @override
+  Map<String, dynamic> toJson() => {
+        'invitationId': invitationId,
       };
 }
 
@@ -306,6 +409,8 @@ final class LocalCandidate implements Payload {
 /// - `banned`: the account is banned.
 /// - `pairing_on_hold`: the account is not paired for now; the message says until when. Also emitted, without an event of
 ///   the client, where it ends a search that waits.
+/// - `resting`: the learner meets no strangers for some minutes, because of matches that they did not keep; the event
+///   `resting` has the time. Also emitted, without an event of the client, where a search cannot continue.
 /// - `account_suspended`: the account is suspended; a refused login states until when.
 /// - `email_unverified`: verify the e-mail address first, `POST /auth/resend-verification` sends the mail again.
 /// - `age_required`: set the age first, with `PUT /users/me/age`.
@@ -313,6 +418,12 @@ final class LocalCandidate implements Payload {
 /// - `terms_required`: consent to the current documents first, with `POST /users/me/consents`.
 /// - `profile_incomplete`: choose a username and an English level first.
 /// - `already_searching`, `already_in_room`: a device of the account searches, or is in a call.
+/// - `already_inviting`: another invitation of the account is open; cancel it first.
+/// - `pool_closed`: this platform does not offer meeting these learners; `pairing` of `GET /policy` has what it offers.
+/// - `not_enrolled`: the account is not enrolled in the course.
+/// - `not_found`: there is no such partner or invitation.
+/// - `invitation_over`: the invitation was answered, cancelled or has expired.
+/// - `partner_unavailable`: the inviter cannot be met any more; the invitation is over.
 /// - `not_searching`: there is no search or match to cancel.
 /// - `not_in_room`: the account is not in that room, or the call has ended.
 /// - `peer_not_ready`: the partner has not joined yet; wait for `peer_joined`.
@@ -320,20 +431,27 @@ final class LocalCandidate implements Payload {
 /// - `room_closed`: the call has ended.
 /// - `text_refused`: the topic has a word that is not allowed; the message names the field.
 /// - `bad_payload`: the event does not match this contract; the message says where.
-/// - `rate_limited`: too many events; the event was not processed.
+/// - `rate_limited`: too many events, or invitations; the event was not processed.
 /// - `unavailable`: a service is unavailable; send the event again shortly.
 /// - `internal`: an error of the server.
 extension type const ErrorCode(String value) implements String {
   static const banned = ErrorCode('banned');
   static const pairingOnHold = ErrorCode('pairing_on_hold');
+  static const resting = ErrorCode('resting');
   static const accountSuspended = ErrorCode('account_suspended');
   static const emailUnverified = ErrorCode('email_unverified');
   static const ageRequired = ErrorCode('age_required');
   static const tooYoung = ErrorCode('too_young');
   static const termsRequired = ErrorCode('terms_required');
   static const profileIncomplete = ErrorCode('profile_incomplete');
+  static const poolClosed = ErrorCode('pool_closed');
   static const alreadySearching = ErrorCode('already_searching');
   static const alreadyInRoom = ErrorCode('already_in_room');
+  static const alreadyInviting = ErrorCode('already_inviting');
+  static const notEnrolled = ErrorCode('not_enrolled');
+  static const notFound = ErrorCode('not_found');
+  static const invitationOver = ErrorCode('invitation_over');
+  static const partnerUnavailable = ErrorCode('partner_unavailable');
   static const notSearching = ErrorCode('not_searching');
   static const notInRoom = ErrorCode('not_in_room');
   static const peerNotReady = ErrorCode('peer_not_ready');
@@ -366,6 +484,25 @@ final class EventError implements Payload {
       };
 }
 
+/// The invitation is open, or the partner's own was accepted.
+final class InvitationAckSuccess implements Payload {
+  const InvitationAckSuccess({required this.invitationId, required this.expiresAt});
+
+  InvitationAckSuccess.fromJson(Map<String, dynamic> json)
+      : invitationId = json['invitationId'] as String,
+        expiresAt = json['expiresAt'] as String;
+
+  final String invitationId;
+
+  final String expiresAt;
+
+  @override
+  Map<String, dynamic> toJson() => {
+        'invitationId': invitationId,
+        'expiresAt': expiresAt,
+      };
+}
+
 /// New TURN credentials.
 final class IceAckSuccess implements Payload {
   const IceAckSuccess({required this.iceServers});
@@ -382,19 +519,127 @@ final class IceAckSuccess implements Payload {
       };
 }
 
+/// A partner's invitation to a call.
+final class Invitation implements Payload {
+  const Invitation({required this.invitationId, required this.partner, required this.topic, required this.expiresAt});
+
+  Invitation.fromJson(Map<String, dynamic> json)
+      : invitationId = json['invitationId'] as String,
+        partner = Partner.fromJson(json['partner'] as Map<String, dynamic>),
+        topic = json['topic'] as String?,
+        expiresAt = json['expiresAt'] as String;
+
+  final String invitationId;
+
+  final Partner partner;
+
+  /// What the partner would talk about; null where they did not say.
+  final String? topic;
+
+  final String expiresAt;
+
+  @override
+  Map<String, dynamic> toJson() => {
+        'invitationId': invitationId,
+        'partner': partner.toJson(),
+        'topic': topic,
+        'expiresAt': expiresAt,
+      };
+}
+
+/// Why an invitation is over: it was `accepted` on another device, `declined`, `cancelled` by the inviter, has `expired`,
+/// or the two cannot meet any more (`unavailable`), as after a disconnect of the inviter.
+extension type const InvitationOverReason(String value) implements String {
+  static const accepted = InvitationOverReason('accepted');
+  static const declined = InvitationOverReason('declined');
+  static const cancelled = InvitationOverReason('cancelled');
+  static const expired = InvitationOverReason('expired');
+  static const unavailable = InvitationOverReason('unavailable');
+}
+
+/// The end of an invitation.
+final class InvitationOver implements Payload {
+  const InvitationOver({required this.invitationId, required this.reason});
+
+  InvitationOver.fromJson(Map<String, dynamic> json)
+      : invitationId = json['invitationId'] as String,
+        reason = InvitationOverReason(json['reason'] as String);
+
+  final String invitationId;
+
+  final InvitationOverReason reason;
+
+  @override
+  Map<String, dynamic> toJson() => {
+        'invitationId': invitationId,
+        'reason': reason,
+      };
+}
+
 /// A search that waits in the queue.
 final class Searching implements Payload {
-  const Searching({required this.estimatedWaitSeconds});
+  const Searching({required this.estimatedWaitSeconds, required this.waitSeconds, required this.learnersOnline, required this.levels});
 
   Searching.fromJson(Map<String, dynamic> json)
-      : estimatedWaitSeconds = (json['estimatedWaitSeconds'] as num).toInt();
+      : estimatedWaitSeconds = (json['estimatedWaitSeconds'] as num).toInt(),
+        waitSeconds = WaitEstimate.fromJson(json['waitSeconds'] as Map<String, dynamic>),
+        learnersOnline = (json['learnersOnline'] as num).toInt(),
+        levels = [for (final each in json['levels'] as List<dynamic>) Level(each as String)];
 
-  /// Estimated from the recent matches of this level.
+  /// The median of `waitSeconds`.
   final int estimatedWaitSeconds;
+
+  final WaitEstimate waitSeconds;
+
+  /// Learners who are connected, of all levels and age bands, as of a moment ago.
+  final int learnersOnline;
+
+  /// The levels that the search accepts now.
+  final List<Level> levels;
 
   @override
   Map<String, dynamic> toJson() => {
         'estimatedWaitSeconds': estimatedWaitSeconds,
+        'waitSeconds': waitSeconds.toJson(),
+        'learnersOnline': learnersOnline,
+        'levels': levels,
+      };
+}
+
+/// A rest from meeting strangers.
+final class Resting implements Payload {
+  const Resting({required this.until});
+
+  Resting.fromJson(Map<String, dynamic> json)
+      : until = json['until'] as String;
+
+  /// When the learner may search again.
+  final String until;
+
+  @override
+  Map<String, dynamic> toJson() => {
+        'until': until,
+      };
+}
+
+/// The waits of recent searches of this level, in whole seconds from the beginning of the search to its match.
+final class WaitEstimate implements Payload {
+  const WaitEstimate({required this.median, required this.p90});
+
+  WaitEstimate.fromJson(Map<String, dynamic> json)
+      : median = (json['median'] as num).toInt(),
+        p90 = (json['p90'] as num).toInt();
+
+  /// Half of the searches waited no longer than this.
+  final int median;
+
+  /// Nine of ten searches waited no longer than this.
+  final int p90;
+
+  @override
+  Map<String, dynamic> toJson() => {
+        'median': median,
+        'p90': p90,
       };
 }
 
@@ -453,16 +698,18 @@ final class IceServer implements Payload {
       };
 }
 
-/// A match of two searches.
+/// A match of two searches, or of an invitation that was accepted.
 final class MatchFound implements Payload {
-  const MatchFound({required this.roomId, required this.sessionId, required this.partner, required this.topic, required this.iceServers});
+  const MatchFound({required this.roomId, required this.sessionId, required this.partner, required this.topic, required this.isLevelWidened, required this.iceServers, required this.invitationId});
 
   MatchFound.fromJson(Map<String, dynamic> json)
       : roomId = json['roomId'] as String,
         sessionId = json['sessionId'] as String,
         partner = Partner.fromJson(json['partner'] as Map<String, dynamic>),
         topic = json['topic'] as String?,
-        iceServers = [for (final each in json['iceServers'] as List<dynamic>) IceServer.fromJson(each as Map<String, dynamic>)];
+        isLevelWidened = json['isLevelWidened'] as bool,
+        iceServers = [for (final each in json['iceServers'] as List<dynamic>) IceServer.fromJson(each as Map<String, dynamic>)],
+        invitationId = json['invitationId'] as String?;
 
   final String roomId;
 
@@ -473,8 +720,14 @@ final class MatchFound implements Payload {
   /// The topic of one of the two searches; null if neither had one.
   final String? topic;
 
+  /// Whether the two searched neighbouring levels, because none of the same level came in time.
+  final bool isLevelWidened;
+
   /// For the `RTCPeerConnection`.
   final List<IceServer> iceServers;
+
+  /// The invitation that was accepted; null for a match of two searches.
+  final String? invitationId;
 
   @override
   Map<String, dynamic> toJson() => {
@@ -482,7 +735,9 @@ final class MatchFound implements Payload {
         'sessionId': sessionId,
         'partner': partner.toJson(),
         'topic': topic,
+        'isLevelWidened': isLevelWidened,
         'iceServers': iceServers.map((each) => each.toJson()).toList(),
+        'invitationId': invitationId,
       };
 }
 
