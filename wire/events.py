@@ -73,6 +73,7 @@ class LocalCandidate(TypedDict):
 ErrorCode: TypeAlias = Literal[
     "banned",
     "pairing_on_hold",
+    "resting",
     "account_suspended",
     "email_unverified",
     "age_required",
@@ -114,6 +115,10 @@ Ack: TypeAlias = AckSuccess | AckFailure
 class WaitEstimate(TypedDict):
     median: int
     p90: int
+
+
+class Resting(TypedDict):
+    until: str
 
 
 class Partner(TypedDict):

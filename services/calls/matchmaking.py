@@ -34,7 +34,7 @@ MAX_TOPIC_LENGTH = 60
 #: Searches restored at once.
 RESTORE_BATCH_SIZE = 50
 #: Errors of a learner who may not be paired, which end a search.
-PAIRING_REFUSED = (errors.GateClosed, errors.PairingOnHold, errors.AccountSuspended)
+PAIRING_REFUSED = (errors.GateClosed, errors.PairingOnHold, errors.AccountSuspended, errors.Resting)
 #: Takes a user, the name of their partner, the room and the session.
 MatchListener = Callable[[str, str, str, str], Awaitable[None]]
 
@@ -195,7 +195,7 @@ class MatchmakingService:
         closed = await self._rooms.close(room_id, user_id, by="error")
         if closed is None:
             return False
-        await self._rooms.remove_deadline("end", *closed.end)
+        await self._rooms.remove_end(closed.end)
         return True
 
     # --- Ending -------------------------------------------------------------------------------------
@@ -207,7 +207,7 @@ class MatchmakingService:
             await SEARCH_OVER.send_if_there(self._bus, entry["socket"])
             return None
         room_id = await self._rooms.get_room_id(user_id)
-        closed = await self._rooms.close(room_id, user_id, condition="unjoined") if room_id else None
+        closed = await self._rooms.close(room_id, user_id, condition="unjoined", why="left") if room_id else None
         if closed is None:
             if room_id is None and self._queue_entries.pop(socket_id, None) is not None:
                 return None  # Redis has lost it, and it is not to be restored
@@ -232,7 +232,7 @@ class MatchmakingService:
 
     async def expire_match(self, room_id: str) -> list[PartnerCancelled]:
         """End a match that did not become a call in time; the search of a learner who had joined continues."""
-        closed = await self._rooms.close(room_id, None, condition="unjoined", by="timeout")
+        closed = await self._rooms.close(room_id, None, condition="unjoined", by="timeout", why="unjoined")
         if closed is None:
             return []
         await close_participants(self._bus, closed)

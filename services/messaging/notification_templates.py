@@ -5,9 +5,11 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal
 
 from digests import compute_digest
+from instants import format_instant
 from models import Appeal, AppealStatus, Lesson, NotificationType, Order, Report, Sanction, SanctionKind
 from models.payment_alert import AlertKind
 
@@ -75,6 +77,29 @@ def match_found(partner_name: str, room_id: str, session_id: str) -> Notificatio
         f"{partner_name} is waiting for you to join the call.",
         {"roomId": room_id, "sessionId": session_id},
         f"match:{session_id}",
+    )
+
+
+def pairing_warning(call_id: uuid.UUID) -> NotificationTemplate:
+    return NotificationTemplate(
+        NotificationType.SYSTEM,
+        "Please keep your matches",
+        "You have declined, not joined or left within a minute several matches in a short time, and partners waited for"
+        " you in vain. If it goes on, you cannot meet new partners for some minutes. Calls that a poor connection ends"
+        " do not count.",
+        {"kind": "pairing_warning"},
+        f"pairing_warning:{call_id}",
+    )
+
+
+def pairing_rest(call_id: uuid.UUID, until: datetime) -> NotificationTemplate:
+    return NotificationTemplate(
+        NotificationType.SYSTEM,
+        "A short rest",
+        "You can meet new partners again in some minutes: several matches were declined, not joined or left within a"
+        " minute. You can still meet the partners you know.",
+        {"kind": "pairing_rest", "until": format_instant(until)},
+        f"pairing_rest:{call_id}",
     )
 
 

@@ -12,6 +12,7 @@ from sqlmodel import col, select
 import errors
 from adapters.database import Database
 from models import Block, Profile, User
+from services.calls import match_outcomes
 from services.pagination import Page, read_page
 from services.safety.hidden_pictures import DEFAULT_MINIMUM_WEIGHT, shown_avatar
 
@@ -37,6 +38,7 @@ class BlocksService:
             if (await db.exec(active)).first() is None:
                 raise errors.NotFound()
             await db.execute(insert(Block).values(blocker_id=me, blocked_id=other).on_conflict_do_nothing())
+            await match_outcomes.forgive(db, me, other)
 
     async def unblock(self, user_id: str, other_id: str) -> None:
         """Remove a block; raise NotFound where there is none."""
