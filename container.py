@@ -92,6 +92,10 @@ from services.payments.orders import OrdersService
 from services.payments.reconciliation import ReconciliationService
 from services.payments.refunds import RefundsService
 from services.payments.webhooks import WebhooksService
+from services.people.appointment_reminders import AppointmentReminders
+from services.people.appointments import AppointmentsService
+from services.people.partners import PartnersService
+from services.people.presence import PresenceService
 from services.safety.ages import AgesService
 from services.safety.appeals import AppealsService
 from services.safety.barred_identifiers import BarredIdentifiers
@@ -174,6 +178,7 @@ class Container:
         self._build_payments()
         self._build_learning()
         self._build_messaging()
+        self._build_people()
         self._build_calls()
         self._build_operations()
         #: Loops that run for as long as the server serves.
@@ -386,6 +391,12 @@ class Container:
             self.database, self.bus, self.user_sockets, self._push, settings.join_deadline
         )
         self.push_devices = PushDevicesService(self.database)
+
+    def _build_people(self) -> None:
+        hide_weight = self.settings.picture_hide_weight
+        self.partners = PartnersService(self.database, self.gates, PresenceService(self.scripts), hide_weight)
+        self.appointments = AppointmentsService(self.database, self.gates, self.text_filter, hide_weight)
+        self.appointment_reminders = AppointmentReminders(self.database, self.gates)
 
     def _build_calls(self) -> None:
         settings = self.settings

@@ -20,6 +20,7 @@
     ├── UsernameTaken                                                     profiles
     ├── AlreadyRated, CallNotEnded, AlreadyReported, AlreadySanctioned, SanctionLifted,
     │   AlreadyAppealed, AppealClosed, PictureNotWaiting                  history and safety
+    ├── TooManyPartners, TooManyAppointments, AppointmentClosed           people one knows
     ├── CourseIsFree, AlreadyEnrolled, PaymentPending, SignatureInvalid, PaymentRefused,
     │   OrderNotRefundable, RefundPending, RefundTooLarge                  payments
     ├── NotEnrolled, CourseInUse, SlugTaken, LessonsDiffer, VideoNotReady,
@@ -416,6 +417,27 @@ class PictureNotWaiting(ProductError):
     status = 409
     code = "picture_not_waiting"
     title = "This picture no longer waits for review: it is decided, or its owner has replaced or removed it."
+
+
+# --- Partners and appointments --------------------------------------------------------------------
+
+
+class TooManyPartners(ProductError):
+    status = 409
+    code = "too_many_partners"
+    title = "You have as many partners, or have asked as many learners, as one may; remove some first."
+
+
+class TooManyAppointments(ProductError):
+    status = 409
+    code = "too_many_appointments"
+    title = "You have proposed many times to this partner; wait for an answer, or until tomorrow."
+
+
+class AppointmentClosed(ProductError):
+    status = 409
+    code = "appointment_closed"
+    title = "This appointment has begun, or was answered or cancelled before."
 
 
 # --- Payments -----------------------------------------------------------------------------------

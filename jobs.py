@@ -146,6 +146,16 @@ async def check_pairing(run: Run, *, user_id: str) -> None:
     await run.services.pairing_checks.check_user(user_id)
 
 
+# --- People -------------------------------------------------------------------------------------------------------
+
+
+@job("appointments.remind", schedule="* * * * *")
+async def remind_of_appointments(run: Run) -> None:
+    done = await run.services.appointment_reminders.run()
+    if any(done):
+        log.info("appointments_reminded count=%d cancelled=%d moved=%d", *done)
+
+
 # --- Safety -------------------------------------------------------------------------------------------------------
 
 

@@ -181,6 +181,7 @@ PLAIN_BOOLEANS = {
     "hasPassword": "what an account has; no adjective says it",
     "strict": "a wish, in the imperative as the event that carries it",
     "hasWebFlow": "what a provider has; no adjective says it",
+    "sharesPresence": "what a learner does; no adjective says it",
 }
 _SECONDS = re.compile(r"\bseconds\b", re.IGNORECASE)
 _ABBREVIATIONS = re.compile("(?:Secs?|Mins?)$")

@@ -219,6 +219,19 @@ TEXTS: dict[str, ProblemText] = {
         " or removed it.",
         "Read the list of pictures again. A new picture that waits is listed with its own address.",
     ),
+    # --- Partners and appointments ---
+    "too_many_partners": ProblemText(
+        "The user has 200 partners, or has asked 500 learners.",
+        "Show the list of partners, so that the user can remove some.",
+    ),
+    "too_many_appointments": ProblemText(
+        "Twenty proposals of the user to this partner are open, or were made in the last 24 hours.",
+        "Wait for the partner's answers, or propose again tomorrow.",
+    ),
+    "appointment_closed": ProblemText(
+        "The appointment has begun, or the other has cancelled or answered it meanwhile.",
+        "Read the list of appointments again, and show their states.",
+    ),
     # --- Payments ---
     "course_is_free": ProblemText(
         "The course has no price, so there is nothing to pay.",

@@ -11,6 +11,7 @@ import inflection
 from instants import format_instant, utc_now
 from models import (
     Appeal,
+    Appointment,
     AuditEntry,
     CallSession,
     Dispute,
@@ -47,6 +48,9 @@ from services.operations.dashboard import DashboardStats, TableCount
 from services.operations.retention_schedule import RetentionRule
 from services.pagination import Page
 from services.payments.orders import AdminOrder
+from services.people.appointments import AppointmentView
+from services.people.partner_rows import PartnerCard
+from services.people.partners import Partnership
 from services.safety.appeals import SubmittedAppeal
 from services.safety.blocks import BlockedUser
 from services.safety.consents import DocumentConsent
@@ -55,6 +59,7 @@ from services.safety.policies import ACCEPTED
 from services.safety.published_policy import ADDRESSES, CONTACT_ADDRESS, PublishedPolicy
 from services.safety.review_queue import ReviewItem, ReviewPage
 from services.safety.standings import SanctionNotice
+from time_zones import format_offset
 from wire import rest
 
 Row = TypeVar("Row")
@@ -238,6 +243,7 @@ def me(row: Me) -> rest.Me:
         "learningGoal": row.learning_goal,
         "country": row.country,
         "timezone": row.timezone,
+        "sharesPresence": row.shares_presence,
         "totalPracticeMinutes": row.total_practice_mins,
         "totalCalls": row.total_sessions,
         "streakDays": row.streak_days,
@@ -278,6 +284,37 @@ def call(row: Call) -> rest.Call:
         "durationSeconds": record.duration_seconds,
         "endedBy": row.ended_by,
         "myRating": row.my_rating,
+    }
+
+
+def partnership(row: Partnership) -> rest.Partnership:
+    return {**_partner_card(row.card), "since": format_instant(row.since), "presence": row.presence}
+
+
+def _partner_card(card: PartnerCard) -> rest.Partner:
+    return {
+        "userId": str(card.user_id),
+        "displayName": card.name,
+        "avatarUrl": card.avatar_url,
+        "level": card.level.value if card.level else None,
+    }
+
+
+def appointment(view: AppointmentView) -> rest.Appointment:
+    row = view.appointment
+    return {
+        "id": str(row.id),
+        "partner": _partner_card(view.partner),
+        "isProposer": view.is_proposer,
+        "startsAt": format_instant(row.starts_at),
+        "localTime": row.local_time.isoformat(timespec="minutes"),
+        "timezone": row.timezone,
+        "utcOffset": format_offset(view.utc_offset),
+        "durationMinutes": row.duration_minutes,
+        "note": row.note,
+        "state": row.state.value,
+        "createdAt": format_instant(row.created_at),
+        "answeredAt": format_instant(row.answered_at),
     }
 
 
@@ -691,6 +728,10 @@ def data_export(export: DataExport) -> rest.DataExport:
         "blocks": [
             {"userId": str(row.blocked_id), "blockedAt": format_instant(row.created_at)} for row in export.blocks
         ],
+        "partnerWishes": [
+            {"userId": str(row.wished_id), "askedAt": format_instant(row.created_at)} for row in export.partner_wishes
+        ],
+        "appointments": [_exported_appointment(row, export.me.id) for row in export.appointments],
         "orders": [order(row) for row in export.orders],
         "refunds": [refund(row) for row in export.refunds],
         "disputes": [_exported_dispute(row) for row in export.disputes],
@@ -751,6 +792,23 @@ def _exported_call(row: CallSession, user_id: uuid.UUID) -> rest.ExportedCall:
         "connectedAt": format_instant(row.connected_at),
         "endedAt": format_instant(row.ended_at),
         "durationSeconds": row.duration_seconds,
+    }
+
+
+def _exported_appointment(row: Appointment, user_id: uuid.UUID) -> rest.ExportedAppointment:
+    is_proposer = row.proposer_id == user_id
+    return {
+        "id": str(row.id),
+        "partnerId": str(row.partner_id if is_proposer else row.proposer_id),
+        "isProposer": is_proposer,
+        "startsAt": format_instant(row.starts_at),
+        "localTime": row.local_time.isoformat(timespec="minutes"),
+        "timezone": row.timezone,
+        "durationMinutes": row.duration_minutes,
+        "note": row.note,
+        "state": row.state.value,
+        "createdAt": format_instant(row.created_at),
+        "answeredAt": format_instant(row.answered_at),
     }
 
 

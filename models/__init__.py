@@ -4,6 +4,7 @@ from sqlmodel import SQLModel
 
 from models.age_refusal import AgeRefusal
 from models.appeal import Appeal, AppealStatus, AppealToken, AppealTokenSource
+from models.appointment import Appointment, AppointmentState
 from models.audit_entry import AuditEntry
 from models.barred_identifier import BarredIdentifier
 from models.block import Block
@@ -24,6 +25,7 @@ from models.notification import Notification, NotificationType
 from models.one_time_token import AccountDeletionToken, EmailVerificationToken, PasswordResetToken, SpentToken
 from models.order import Order, OrderStatus, ProviderName
 from models.pairing_record import PairingRecord
+from models.partner_wish import PartnerWish
 from models.passkey import Passkey
 from models.payment_alert import AlertKind, PaymentAlert
 from models.profile import EnglishLevel, LearningGoal, Profile
@@ -50,6 +52,8 @@ __all__ = [
     "AppealStatus",
     "AppealToken",
     "AppealTokenSource",
+    "Appointment",
+    "AppointmentState",
     "AuditEntry",
     "BarredIdentifier",
     "Block",
@@ -82,6 +86,7 @@ __all__ = [
     "Order",
     "OrderStatus",
     "PairingRecord",
+    "PartnerWish",
     "Passkey",
     "PasswordResetToken",
     "PaymentAlert",

@@ -62,6 +62,8 @@ class Profile(SQLModel, table=True):
     learning_goal: LearningGoal | None = Field(default=None, sa_type=native_enum(LearningGoal, "learning_goal"))
     country: str | None = Field(default=None, max_length=2)
     timezone: str | None = Field(default=None, max_length=64)
+    #: Whether partners see if the learner is online or in a call.
+    shares_presence: bool = Field(default=False, sa_column_kwargs={"server_default": sa.false()})
     total_practice_mins: int = Field(default=0, sa_column_kwargs=_ZERO)
     total_sessions: int = Field(default=0, sa_column_kwargs=_ZERO)
     streak_days: int = Field(default=0, sa_column_kwargs=_ZERO)

@@ -1,4 +1,4 @@
-"""Pages of lists, newest first: a keyset query and the opaque cursor that names the last row of a page."""
+"""Pages of lists, newest first or next first: a keyset query, and the opaque cursor of the last row of a page."""
 
 from __future__ import annotations
 
@@ -33,7 +33,13 @@ class Page(NamedTuple, Generic[T]):
 
 @overload
 async def read_page(
-    db: AsyncSession, statement: SelectOfScalar[T], key: Key, *, limit: int, cursor: str | None
+    db: AsyncSession,
+    statement: SelectOfScalar[T],
+    key: Key,
+    *,
+    limit: int,
+    cursor: str | None,
+    is_ascending: bool = False,
 ) -> Page[T]: ...
 
 
@@ -46,6 +52,7 @@ async def read_page(
     limit: int,
     cursor: str | None,
     build: Callable[[*Columns], T],
+    is_ascending: bool = False,
 ) -> Page[T]: ...
 
 
@@ -57,21 +64,28 @@ async def read_page(
     limit: int,
     cursor: str | None,
     build: Callable[..., T] | None = None,
+    is_ascending: bool = False,
 ) -> Page[T]:
     """Read a page of a query, newest first; `build` makes an item of the columns of a row, else it is the only one.
 
+    With `is_ascending` the earliest comes first.
+
     Raises RequestInvalid for a cursor that no page of the list has returned.
     """
-    rows = (await db.execute(seek(statement.add_columns(*key), key, limit=limit, cursor=cursor))).all()
+    sought = seek(statement.add_columns(*key), key, limit=limit, cursor=cursor, is_ascending=is_ascending)
+    rows = (await db.execute(sought)).all()
     items = [build(*row[: -len(key)]) if build else row[0] for row in rows[:limit]]
     return Page(items, _encode_position(rows[limit - 1][-len(key) :]) if len(rows) > limit else None)
 
 
-def seek(statement: sa.Select[*Columns], key: Key, *, limit: int, cursor: str | None) -> sa.Select[*Columns]:
+def seek(
+    statement: sa.Select[*Columns], key: Key, *, limit: int, cursor: str | None, is_ascending: bool = False
+) -> sa.Select[*Columns]:
     """Order a query newest first, after the cursor, with one row more than a page, which shows whether more follow."""
     if cursor:
-        statement = statement.where(sa.tuple_(*key) < sa.tuple_(*_decode_position(cursor, len(key))))
-    return statement.order_by(*(column.desc() for column in key)).limit(limit + 1)
+        place, position = sa.tuple_(*key), sa.tuple_(*_decode_position(cursor, len(key)))
+        statement = statement.where(place > position if is_ascending else place < position)
+    return statement.order_by(*(column.asc() if is_ascending else column.desc() for column in key)).limit(limit + 1)
 
 
 def _encode_position(position: Sequence[object]) -> str:

@@ -14,6 +14,9 @@ CallId: TypeAlias = str
 RoomId: TypeAlias = str
 
 
+AppointmentId: TypeAlias = str
+
+
 ReportId: TypeAlias = str
 
 
@@ -103,6 +106,9 @@ ErrorCode: TypeAlias = Literal[
     "already_appealed",
     "appeal_closed",
     "picture_not_waiting",
+    "too_many_partners",
+    "too_many_appointments",
+    "appointment_closed",
     "course_is_free",
     "already_enrolled",
     "payment_pending",
@@ -305,6 +311,9 @@ Country: TypeAlias = str | None
 Timezone: TypeAlias = str | None
 
 
+SharesPresence: TypeAlias = bool
+
+
 TotalPracticeMinutes: TypeAlias = int
 
 
@@ -346,6 +355,7 @@ class MeUpdate(TypedDict):
     learningGoal: NotRequired[LearningGoal | None]
     country: NotRequired[Country | None]
     timezone: NotRequired[Timezone | None]
+    sharesPresence: NotRequired[SharesPresence]
 
 
 PresentPassword: TypeAlias = str
@@ -540,6 +550,11 @@ class ExportedLogin(TypedDict):
     createdAt: Time
     expiresAt: Time
     revokedAt: NullableTime | None
+
+
+class ExportedPartnerWish(TypedDict):
+    userId: UserId
+    askedAt: Time
 
 
 class ExportedBlock(TypedDict):
@@ -827,6 +842,70 @@ class Partner(TypedDict):
 
 
 CallEnd: TypeAlias = Literal["me", "partner", "timeout", "error"]
+
+
+Presence: TypeAlias = Literal["online", "in_call", "offline"]
+
+
+class Partnership(TypedDict):
+    userId: UserId
+    displayName: str
+    avatarUrl: AvatarUrl | None
+    level: Level | None
+    since: Time
+    presence: Presence | None
+
+
+class PartnershipPage(TypedDict):
+    items: list[Partnership]
+    nextCursor: NextCursor | None
+
+
+LocalTime: TypeAlias = str
+
+
+ZoneName: TypeAlias = str
+
+
+UtcOffset: TypeAlias = str
+
+
+AppointmentMinutes: TypeAlias = int
+
+
+AppointmentNote: TypeAlias = str
+
+
+AppointmentState: TypeAlias = Literal["proposed", "accepted", "declined", "cancelled"]
+
+
+class AppointmentProposal(TypedDict):
+    partnerId: UserId
+    localTime: LocalTime
+    timezone: ZoneName
+    utcOffset: NotRequired[UtcOffset]
+    durationMinutes: AppointmentMinutes
+    note: NotRequired[AppointmentNote]
+
+
+class Appointment(TypedDict):
+    id: AppointmentId
+    partner: Partner
+    isProposer: bool
+    startsAt: Time
+    localTime: LocalTime
+    timezone: ZoneName
+    utcOffset: UtcOffset
+    durationMinutes: AppointmentMinutes
+    note: AppointmentNote | None
+    state: AppointmentState
+    createdAt: Time
+    answeredAt: NullableTime | None
+
+
+class AppointmentPage(TypedDict):
+    items: list[Appointment]
+    nextCursor: NextCursor | None
 
 
 Money: TypeAlias = int
@@ -1156,6 +1235,7 @@ class Me(TypedDict):
     learningGoal: LearningGoal | None
     country: Country | None
     timezone: Timezone | None
+    sharesPresence: SharesPresence
     totalPracticeMinutes: TotalPracticeMinutes
     totalCalls: TotalCalls
     streakDays: StreakDays
@@ -1266,6 +1346,20 @@ class ExportedRating(TypedDict):
     ratedId: UserId
     stars: Stars
     createdAt: Time
+
+
+class ExportedAppointment(TypedDict):
+    id: AppointmentId
+    partnerId: UserId
+    isProposer: bool
+    startsAt: Time
+    localTime: LocalTime
+    timezone: ZoneName
+    durationMinutes: AppointmentMinutes
+    note: AppointmentNote | None
+    state: AppointmentState
+    createdAt: Time
+    answeredAt: NullableTime | None
 
 
 class Rating(TypedDict):
@@ -1587,6 +1681,8 @@ class DataExport(TypedDict):
     ratings: list[ExportedRating]
     reports: list[Report]
     blocks: list[ExportedBlock]
+    partnerWishes: list[ExportedPartnerWish]
+    appointments: list[ExportedAppointment]
     orders: list[Order]
     refunds: list[Refund]
     disputes: list[ExportedDispute]

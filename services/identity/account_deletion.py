@@ -36,6 +36,8 @@ from services.identity.logins import LoginsService
 from services.identity.profiles import enqueue_avatar_deletion
 from services.identity.proofs import Proof
 from services.identity.user_rows import lock_user, lock_user_and_profile, lock_user_of
+from services.people.appointment_rows import delete_of_user
+from services.people.partner_rows import delete_wishes
 from services.safety.barred_identifiers import BarredIdentifiers
 from services.safety.standings import close_appeal_within
 
@@ -128,6 +130,8 @@ async def _delete_rows(db: AsyncSession, user_id: uuid.UUID) -> None:
     await forget_mailed(db, user_id)
     await db.execute(sa.delete(Notification).where(col(Notification.user_id) == user_id))
     await db.execute(sa.delete(Block).where(sa.or_(col(Block.blocker_id) == user_id, col(Block.blocked_id) == user_id)))
+    await delete_wishes(db, user_id)
+    await delete_of_user(db, user_id)
     # Reports stay, to be reviewed without the words and the traits of their reporter. Locked in the order in which
     # they are locked where they are weighed.
     mine = sa.select(col(Report.id)).where(col(Report.reporter_id) == user_id).order_by(col(Report.id))

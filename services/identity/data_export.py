@@ -13,6 +13,7 @@ from sqlmodel import SQLModel, col, select
 from adapters.database import Database
 from models import (
     Appeal,
+    Appointment,
     Block,
     CallSession,
     Consent,
@@ -24,6 +25,7 @@ from models import (
     LinkedIdentity,
     Notification,
     Order,
+    PartnerWish,
     Passkey,
     RefreshToken,
     Refund,
@@ -33,6 +35,7 @@ from models import (
     User,
 )
 from services.identity.profiles import Me, ProfilesService
+from services.people.appointment_rows import is_of
 from services.safety.standings import SanctionNotice
 
 T = TypeVar("T", bound=SQLModel)
@@ -51,6 +54,8 @@ class DataExport:
     ratings: list[SessionRating]
     reports: list[Report]
     blocks: list[Block]
+    partner_wishes: list[PartnerWish]
+    appointments: list[Appointment]
     orders: list[Order]
     refunds: list[Refund]
     disputes: list[Dispute]
@@ -91,6 +96,9 @@ class DataExportService:
                 ratings=await read(SessionRating, col(SessionRating.rater_id) == me),
                 reports=await read(Report, col(Report.reporter_id) == me),
                 blocks=await read(Block, col(Block.blocker_id) == me),
+                # Those that the user has asked; who has asked the user is not theirs to know.
+                partner_wishes=await read(PartnerWish, col(PartnerWish.user_id) == me, col(PartnerWish.created_at)),
+                appointments=await read(Appointment, is_of(me), col(Appointment.starts_at), col(Appointment.id)),
                 orders=await read(Order, col(Order.user_id) == me, col(Order.created_at)),
                 refunds=await read(Refund, col(Refund.order_id).in_(of_own_order), col(Refund.created_at)),
                 disputes=await read(Dispute, col(Dispute.order_id).in_(of_own_order), col(Dispute.created_at)),

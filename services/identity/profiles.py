@@ -7,7 +7,6 @@ import secrets
 import time
 import uuid
 from datetime import datetime
-from importlib import resources
 from typing import NamedTuple, TypedDict, cast
 
 from sqlalchemy.exc import IntegrityError
@@ -15,6 +14,7 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 import errors
+import time_zones
 from adapters import images
 from adapters.database import Database
 from adapters.jobs import Jobs
@@ -34,8 +34,6 @@ from wire import rest
 AVATAR_SIDE = 400
 #: Bytes of an uploaded picture; equal to `x-max-bytes` of the contract.
 AVATAR_MAX_BYTES = 5 * 1024 * 1024
-#: Read once: zoneinfo would walk the machine's folders each time, and lists names that are no time zones.
-_TIME_ZONES = frozenset((resources.files("tzdata") / "zones").read_text().split())
 #: What others read of a profile and its owner writes freely; to clear it is always allowed.
 _TEXTS = ("username", "display_name", "bio")
 #: A language with its script and region (BCP 47); what else a tag may have is of the learner's making, as a text is.
@@ -43,8 +41,8 @@ _PLAIN_LANGUAGE = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z]{4})?(-([A-Za-z]{2}|[0-9]{
 #: The columns of `Me`, in its order.
 _OWN_PROFILE_QUERY = """
     SELECT users.id, email, role, is_verified, username, display_name, avatar_url, bio, native_language,
-           english_level, learning_goal, country, timezone, total_practice_mins, total_sessions, streak_days,
-           last_session_at, last_active_at, users.created_at, age_band, accepted_versions
+           english_level, learning_goal, country, timezone, shares_presence, total_practice_mins,
+           total_sessions, streak_days, last_session_at, last_active_at, users.created_at, age_band, accepted_versions
     FROM users JOIN profiles ON user_id = users.id
     WHERE users.id = $1 AND deleted_at IS NULL
 """
@@ -61,6 +59,7 @@ class ProfileChanges(TypedDict, total=False):
     learning_goal: rest.LearningGoal | None
     country: str | None
     timezone: str | None
+    shares_presence: bool
 
 
 class Avatar(NamedTuple):
@@ -86,6 +85,7 @@ class Me(NamedTuple):
     learning_goal: rest.LearningGoal | None
     country: str | None
     timezone: str | None
+    shares_presence: bool
     total_practice_mins: int
     total_sessions: int
     streak_days: int
@@ -159,7 +159,7 @@ class ProfilesService:
         if goal := changes.get("learning_goal"):
             columns["learning_goal"] = LearningGoal(goal)
         timezone = changes.get("timezone")
-        if timezone is not None and timezone not in _TIME_ZONES:
+        if timezone is not None and timezone not in time_zones.NAMES:
             raise errors.RequestInvalid("'timezone' is not an IANA time zone; send a name such as Europe/Berlin")
         try:
             async with self._database.transaction() as db:

@@ -6,15 +6,33 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from digests import compute_digest
 from instants import format_instant
-from models import Appeal, AppealStatus, Lesson, NotificationType, Order, Report, Sanction, SanctionKind
+from models import Appeal, AppealStatus, Appointment, Lesson, NotificationType, Order, Report, Sanction, SanctionKind
 from models.payment_alert import AlertKind
+
+#: The `kind` in the data of a notification about a new partner.
+PARTNER_KIND = "partner"
+#: What happens to an appointment: changes by the two, a new time by new rules of its zone, and the two reminders.
+AppointmentNews: TypeAlias = Literal["proposed", "accepted", "declined", "cancelled", "moved", "day", "soon"]
 
 _STREAK_WORDS = {3: "Three", 7: "Seven", 30: "Thirty", 100: "A hundred"}
 _CALL_WORDS = {10: "Ten", 50: "Fifty", 100: "A hundred", 500: "Five hundred"}
+#: Title and body.
+_APPOINTMENT_TEXTS: dict[AppointmentNews, tuple[str, str]] = {
+    "proposed": ("{name} proposes a call", "On {when}. Accept or decline it in your list of appointments."),
+    "accepted": ("{name} has accepted", "Your call is on {when}."),
+    "declined": ("{name} has declined", "Your call on {when} does not take place. You can propose another time."),
+    "cancelled": ("An appointment was cancelled", "Your call with {name} on {when} does not take place."),
+    "moved": (
+        "An appointment begins at another time for you",
+        "The rules of its time zone have changed. Your call with {name} is on {when}.",
+    ),
+    "day": ("Your call with {name}", "It begins on {when}."),
+    "soon": ("Your call with {name} begins soon", "It begins on {when}."),
+}
 _ALERT_BODIES = {
     AlertKind.AMOUNT_DIFFERS: "The amount that the provider reports differs from that of the order.",
     AlertKind.CURRENCY_DIFFERS: "The currency that the provider reports differs from that of the order.",
@@ -100,6 +118,36 @@ def pairing_rest(call_id: uuid.UUID, until: datetime) -> NotificationTemplate:
         " minute. You can still meet the partners you know.",
         {"kind": "pairing_rest", "until": format_instant(until)},
         f"pairing_rest:{call_id}",
+    )
+
+
+def new_partner(partner_name: str, partner_id: uuid.UUID) -> NotificationTemplate:
+    # Without an occasion: two who part may meet again.
+    return NotificationTemplate(
+        NotificationType.SYSTEM,
+        "You have a new partner",
+        f"{partner_name} and you have both asked to meet again. Invite each other, or propose a time.",
+        {"kind": PARTNER_KIND, "userId": str(partner_id)},
+    )
+
+
+def appointment_occasion(appointment_id: uuid.UUID, news: AppointmentNews, detail: str | None = None) -> str:
+    """Name what a user is notified of once; `detail` tells apart what happens more than once."""
+    return ":".join(filter(None, ("appointment", str(appointment_id), news, detail)))
+
+
+def appointment(
+    row: Appointment, news: AppointmentNews, partner_name: str, when: str, partner_id: uuid.UUID, detail: str | None
+) -> NotificationTemplate:
+    """For one of the two; `when` is the beginning as the reader's clock shows it. Without the note: pushes are shown
+    on locked screens."""
+    title, body = _APPOINTMENT_TEXTS[news]
+    return NotificationTemplate(
+        NotificationType.SYSTEM,
+        title.format(name=partner_name),
+        body.format(name=partner_name, when=when),
+        {"kind": "appointment", "appointmentId": str(row.id), "userId": str(partner_id)},
+        appointment_occasion(row.id, news, detail),
     )
 
 

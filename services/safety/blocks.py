@@ -11,9 +11,10 @@ from sqlmodel import col, select
 
 import errors
 from adapters.database import Database
-from models import Block, Profile, User
+from models import Block, Profile
 from services.calls import match_outcomes
 from services.pagination import Page, read_page
+from services.people.partner_rows import end_partnership, lock_pair
 from services.safety.hidden_pictures import DEFAULT_MINIMUM_WEIGHT, shown_avatar
 
 
@@ -29,16 +30,20 @@ class BlocksService:
         self._picture_hide_weight = picture_hide_weight
 
     async def block(self, user_id: str, other_id: str) -> None:
-        """Block a user, where that is not so yet; raise NotFound, and RequestInvalid for the user's own account."""
+        """Block a user, where that is not so yet, and end a partnership with them.
+
+        Raises NotFound, and RequestInvalid for the user's own account.
+        """
         me, other = uuid.UUID(user_id), uuid.UUID(other_id)
         if me == other:
             raise errors.RequestInvalid("you cannot block yourself")
         async with self._database.transaction() as db:
-            active = select(User.id).where(User.id == other, col(User.deleted_at).is_(None))
-            if (await db.exec(active)).first() is None:
+            users = await lock_pair(db, me, other)
+            if other not in users or users[other].deleted_at is not None:
                 raise errors.NotFound()
             await db.execute(insert(Block).values(blocker_id=me, blocked_id=other).on_conflict_do_nothing())
             await match_outcomes.forgive(db, me, other)
+            await end_partnership(db, me, other)
 
     async def unblock(self, user_id: str, other_id: str) -> None:
         """Remove a block; raise NotFound where there is none."""

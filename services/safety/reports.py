@@ -27,6 +27,7 @@ from services.identity.user_rows import lock_user
 from services.messaging import notification_templates, notifications
 from services.operations.audit import AuditService
 from services.pagination import Page, read_page
+from services.people.partner_rows import end_partnership, lock_pair
 from services.safety import report_evidence, review_queue
 from services.safety.holds import HoldRules, place_hold, release_hold
 from services.safety.report_weights import HOLD_RANK, assess
@@ -105,7 +106,7 @@ class ReportsService:
         try:
             async with self._database.transaction() as db:
                 # Locked, so that of simultaneous reports each is weighed with those before it.
-                user = await lock_user(db, reported)
+                user = (await lock_pair(db, reporter, reported)).get(reported)
                 call = await report_evidence.find_call(db, reporter, reported, session_id)
                 if user is None or call is None:
                     raise errors.NotFound()
@@ -132,6 +133,7 @@ class ReportsService:
                     values = {"blocker_id": reporter, "blocked_id": reported}
                     await db.execute(insert(Block).values(values).on_conflict_do_nothing())
                 await match_outcomes.forgive(db, reporter, reported)
+                await end_partnership(db, reporter, reported)
                 await notifications.notify_staff(db, notification_templates.new_report(report))
                 await self._weigh(db, user, after="report")
         except IntegrityError:

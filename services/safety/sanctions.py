@@ -32,6 +32,7 @@ from services.identity.user_rows import lock_active_user, lock_user
 from services.messaging import notification_templates, notifications
 from services.operations.audit import AuditService
 from services.pagination import Page, read_page
+from services.people.appointment_rows import cancel_of_user
 from services.safety.barred_identifiers import release_within
 from services.safety.standings import SanctionNotice, close_appeal_within
 
@@ -98,6 +99,8 @@ class SanctionsService:
         if user.role is not Role.STUDENT:
             raise errors.Forbidden("a member of staff cannot be sanctioned; demote the account first")
         await _restrict(db, actor_id, user, order)
+        if order.kind is SanctionKind.BAN:
+            await cancel_of_user(db, user.id)
         sanction = await _add_row(db, actor_id, user, order)
         details: dict[str, object] = {"sanction": str(sanction.id), "ground": order.ground.value}
         if order.days is not None:

@@ -1100,6 +1100,150 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/partners": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List the user's partners, newest first
+         * @description Two learners are partners once both have asked for it. Whom the user has asked, and who has asked the user, is not
+         *     listed before. A partner who may not be met is left out as long as that lasts: banned, blocked or reported by one of
+         *     the two, or of another age band.
+         */
+        get: operations["listPartners"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/partners/{userId}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Ask for partnership with a learner
+         * @description For a learner with whom the user has had a call that connected; others are not found, nor are learners whom the user
+         *     has blocked. The other learner is not notified and cannot see it. If both have asked, both are notified and are
+         *     partners. The response is the same in each case. Idempotent. A user has at most 500 wishes; with 200 partners, or that
+         *     many wishes, another one is refused with `too_many_partners`.
+         */
+        put: operations["askPartner"];
+        post?: never;
+        /**
+         * End a partnership, or take back a wish
+         * @description Cancels the appointments of the two. Until both ask again they are not partners. The other learner is not notified of
+         *     the end of the partnership. Idempotent; the response is the same for learners who were never asked.
+         */
+        delete: operations["removePartner"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/appointments": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List the user's appointments, the next first
+         * @description Proposed and accepted ones, until they end. Those with a learner who may not be met at present are left out, as from
+         *     the list of partners.
+         */
+        get: operations["listAppointments"];
+        put?: never;
+        /**
+         * Propose a time to a partner
+         * @description The time is that of the clocks in `timezone`, in the future and at most 366 days ahead. A time that the clocks skip is
+         *     refused; of a time that comes twice the first is meant, unless `utcOffset` names the other. The partner is notified.
+         *     If the partner has proposed the same time before, that appointment is accepted; if the user has, it is returned.
+         *     If the rules of the time zone change later, the time of the clocks stays. Both are reminded of an accepted
+         *     appointment 24 hours and ten minutes before it begins, each if it was accepted earlier. Needs what `find_partner` needs, except
+         *     the profile. A learner who is not a partner is not found. At most 20 proposals to one partner are open, or of the
+         *     last 24 hours (`too_many_appointments`).
+         */
+        post: operations["proposeAppointment"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/appointments/{appointmentId}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Cancel an appointment
+         * @description Either of the two may, until it begins (`appointment_closed` after). The other is notified of the end of an accepted
+         *     appointment. To cancel one that is cancelled or declined already changes nothing.
+         */
+        delete: operations["cancelAppointment"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/appointments/{appointmentId}/accept": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Accept an appointment
+         * @description By the learner to whom it was proposed, until it begins; the proposer is notified. Repeated requests change nothing.
+         *     One that was declined or cancelled meanwhile, or has begun, is refused with `appointment_closed`.
+         */
+        post: operations["acceptAppointment"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/appointments/{appointmentId}/decline": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Decline an appointment
+         * @description By the learner to whom it was proposed, until it begins; the proposer is notified. Repeated requests change nothing.
+         *     One that was accepted or cancelled meanwhile, or has begun, is refused with `appointment_closed`.
+         */
+        post: operations["declineAppointment"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/reports": {
         parameters: {
             query?: never;
@@ -2270,6 +2414,12 @@ export interface components {
         RoomId: string;
         /**
          * Format: uuid
+         * @description Id of an appointment.
+         * @example 3b9e5d17-f08c-4a62-8d41-c7e2a6509b83
+         */
+        AppointmentId: string;
+        /**
+         * Format: uuid
          * @description Id of a report.
          * @example a94c7e16-d3f8-4250-9b07-6e1d8c5f2a34
          */
@@ -2347,7 +2497,7 @@ export interface components {
         NextCursor: string | null;
         /**
          * @description What went wrong, for programs. A code keeps its meaning; new ones may be added. `x-codes` of an operation lists its
-         *     own; the description of this document lists those of all operations. Known values: `request_invalid`, `unauthenticated`, `forbidden`, `not_found`, `method_not_allowed`, `not_acceptable`, `request_timeout`, `payload_too_large`, `uri_too_long`, `unsupported_media_type`, `headers_too_large`, `rate_limited`, `internal`, `unavailable`, `email_taken`, `invalid_credentials`, `account_banned`, `account_suspended`, `refresh_token_invalid`, `refresh_token_reused`, `token_invalid`, `password_too_common`, `id_token_invalid`, `code_invalid`, `passkey_invalid`, `authorization_failed`, `email_missing`, `password_required`, `identity_taken`, `last_login_method`, `too_many_login_methods`, `last_admin`, `second_factor_required`, `second_factor_invalid`, `age_required`, `too_young`, `terms_required`, `email_unverified`, `username_taken`, `text_refused`, `picture_refused`, `already_rated`, `call_not_ended`, `already_reported`, `already_sanctioned`, `sanction_lifted`, `already_appealed`, `appeal_closed`, `picture_not_waiting`, `course_is_free`, `already_enrolled`, `payment_pending`, `signature_invalid`, `payment_refused`, `order_not_refundable`, `refund_pending`, `refund_too_large`, `not_enrolled`, `course_in_use`, `slug_taken`, `lessons_differ`, `video_not_ready`, `upload_offset_differs`, `upload_version_unsupported`, `idempotency_key_reused`, `idempotency_in_flight`.
+         *     own; the description of this document lists those of all operations. Known values: `request_invalid`, `unauthenticated`, `forbidden`, `not_found`, `method_not_allowed`, `not_acceptable`, `request_timeout`, `payload_too_large`, `uri_too_long`, `unsupported_media_type`, `headers_too_large`, `rate_limited`, `internal`, `unavailable`, `email_taken`, `invalid_credentials`, `account_banned`, `account_suspended`, `refresh_token_invalid`, `refresh_token_reused`, `token_invalid`, `password_too_common`, `id_token_invalid`, `code_invalid`, `passkey_invalid`, `authorization_failed`, `email_missing`, `password_required`, `identity_taken`, `last_login_method`, `too_many_login_methods`, `last_admin`, `second_factor_required`, `second_factor_invalid`, `age_required`, `too_young`, `terms_required`, `email_unverified`, `username_taken`, `text_refused`, `picture_refused`, `already_rated`, `call_not_ended`, `already_reported`, `already_sanctioned`, `sanction_lifted`, `already_appealed`, `appeal_closed`, `picture_not_waiting`, `too_many_partners`, `too_many_appointments`, `appointment_closed`, `course_is_free`, `already_enrolled`, `payment_pending`, `signature_invalid`, `payment_refused`, `order_not_refundable`, `refund_pending`, `refund_too_large`, `not_enrolled`, `course_in_use`, `slug_taken`, `lessons_differ`, `video_not_ready`, `upload_offset_differs`, `upload_version_unsupported`, `idempotency_key_reused`, `idempotency_in_flight`.
          */
         ErrorCode: string;
         /** @description An error as RFC 9457 describes it. */
@@ -2902,10 +3052,15 @@ export interface components {
          */
         Country: string | null;
         /**
-         * @description The IANA time zone by whose days streaks are counted; null stands for UTC.
+         * @description The IANA time zone by which streaks are counted and times are written; null stands for UTC.
          * @example America/Sao_Paulo
          */
         Timezone: string | null;
+        /**
+         * @description Whether partners see if the user is online or in a call; false until the user chooses so.
+         * @example true
+         */
+        SharesPresence: boolean;
         /**
          * Format: int32
          * @description Minutes in calls, from when both had joined, over all time.
@@ -2943,6 +3098,7 @@ export interface components {
             learningGoal: components["schemas"]["LearningGoal"] | null;
             country: components["schemas"]["Country"];
             timezone: components["schemas"]["Timezone"];
+            sharesPresence: components["schemas"]["SharesPresence"];
             totalPracticeMinutes: components["schemas"]["TotalPracticeMinutes"];
             totalCalls: components["schemas"]["TotalCalls"];
             streakDays: components["schemas"]["StreakDays"];
@@ -3045,6 +3201,7 @@ export interface components {
             learningGoal?: components["schemas"]["LearningGoalInput"] | null;
             country?: components["schemas"]["Country"] | null;
             timezone?: components["schemas"]["Timezone"] | null;
+            sharesPresence?: components["schemas"]["SharesPresence"];
         };
         /**
          * @description The password, or another proof that the owner deletes the account; one of the two.
@@ -3500,6 +3657,10 @@ export interface components {
             reports: components["schemas"]["Report"][];
             /** @description Learners whom the user has blocked. */
             blocks: components["schemas"]["ExportedBlock"][];
+            /** @description Learners with whom the user has asked for partnership. */
+            partnerWishes: components["schemas"]["ExportedPartnerWish"][];
+            /** @description Appointments that the user has proposed, or that were proposed to the user. */
+            appointments: components["schemas"]["ExportedAppointment"][];
             /** @description Orders of the user, also unpaid ones. */
             orders: components["schemas"]["Order"][];
             /** @description Refunds of these orders. */
@@ -3664,6 +3825,45 @@ export interface components {
              * @example 2026-03-14T09:40:02.218Z
              */
             createdAt: components["schemas"]["Time"];
+        };
+        /** @description A learner with whom the user has asked for partnership. Whether that learner has asked too is not shown. */
+        ExportedPartnerWish: {
+            /**
+             * @description Id of the partner.
+             * @example 9d3f6c1a-2b7e-4a55-8c1d-5e8a7b9c0d12
+             */
+            userId: components["schemas"]["UserId"];
+            /** @description When the user asked. */
+            askedAt: components["schemas"]["Time"];
+        };
+        /** @description An appointment of the user. */
+        ExportedAppointment: {
+            id: components["schemas"]["AppointmentId"];
+            /**
+             * @description Id of the partner.
+             * @example 9d3f6c1a-2b7e-4a55-8c1d-5e8a7b9c0d12
+             */
+            partnerId: components["schemas"]["UserId"];
+            /**
+             * @description Whether the user has proposed it.
+             * @example true
+             */
+            isProposer: boolean;
+            /**
+             * @description When it begins.
+             * @example 2026-12-01T21:00:00.000Z
+             */
+            startsAt: components["schemas"]["Time"];
+            localTime: components["schemas"]["LocalTime"];
+            timezone: components["schemas"]["ZoneName"];
+            durationMinutes: components["schemas"]["AppointmentMinutes"];
+            /** @description What the proposer has written; null without a note. */
+            note: components["schemas"]["AppointmentNote"] | null;
+            state: components["schemas"]["AppointmentState"];
+            /** @description When it was proposed. */
+            createdAt: components["schemas"]["Time"];
+            /** @description When it was accepted or declined; null before. */
+            answeredAt: components["schemas"]["NullableTime"];
         };
         /** @description A learner whom the user has blocked. */
         ExportedBlock: {
@@ -5163,6 +5363,114 @@ export interface components {
          *     reconnect, or the call reached two hours; `error`: the server lost it. Known values: `me`, `partner`, `timeout`, `error`.
          */
         CallEnd: string;
+        /**
+         * @description Whether a learner can be invited: `online` with an open connection, `in_call` in a call, `offline` else.
+         * @example online
+         */
+        Presence: string;
+        /** @description A learner with whom the user has a partnership, which both have asked for. */
+        Partnership: {
+            /**
+             * @description Id of the partner.
+             * @example 9d3f6c1a-2b7e-4a55-8c1d-5e8a7b9c0d12
+             */
+            userId: components["schemas"]["UserId"];
+            /**
+             * @description The display name, else the username.
+             * @example Ben
+             */
+            displayName: string;
+            /** @example https://files.example.com/avatars/9d3f6c1a-2b7e-4a55-8c1d-5e8a7b9c0d12/1772611200450-0d4e8a2b.webp */
+            avatarUrl: components["schemas"]["AvatarUrl"];
+            /** @description The partner's own estimate of their English; null until chosen. */
+            level: components["schemas"]["Level"] | null;
+            /** @description When the second of the two asked. */
+            since: components["schemas"]["Time"];
+            /** @description At the time of the request; null for a partner who does not share it, and while it is not known. */
+            presence: components["schemas"]["Presence"] | null;
+        };
+        /** @description A page of the user's partners, the newest first. */
+        PartnershipPage: {
+            /** @description The partners of this page. */
+            items: components["schemas"]["Partnership"][];
+            nextCursor: components["schemas"]["NextCursor"];
+        };
+        /**
+         * @description A time of the clocks in a time zone, to the minute.
+         * @example 2026-12-01T18:00
+         */
+        LocalTime: string;
+        /**
+         * @description The name of a time zone in the IANA database, also an older one such as Asia/Calcutta.
+         * @example America/Sao_Paulo
+         */
+        ZoneName: string;
+        /**
+         * @description What the clocks of the time zone are ahead of UTC at that time.
+         * @example -03:00
+         */
+        UtcOffset: string;
+        /**
+         * Format: int32
+         * @description How long the two mean to talk, in minutes.
+         * @example 30
+         */
+        AppointmentMinutes: number;
+        /**
+         * @description What the proposer writes to the partner, several lines (see `x-text`).
+         * @example Shall we practise job interviews?
+         */
+        AppointmentNote: string;
+        /**
+         * @description `proposed` until the partner answers; either of the two can cancel it until it begins. Known values: `proposed`, `accepted`, `declined`, `cancelled`.
+         * @example proposed
+         */
+        AppointmentState: string;
+        /** @description A time that is proposed to a partner. */
+        AppointmentProposal: {
+            /**
+             * @description Id of the partner.
+             * @example 9d3f6c1a-2b7e-4a55-8c1d-5e8a7b9c0d12
+             */
+            partnerId: components["schemas"]["UserId"];
+            localTime: components["schemas"]["LocalTime"];
+            timezone: components["schemas"]["ZoneName"];
+            utcOffset?: components["schemas"]["UtcOffset"];
+            durationMinutes: components["schemas"]["AppointmentMinutes"];
+            note?: components["schemas"]["AppointmentNote"];
+        };
+        /** @description A time at which two partners meet, as one of them sees it. */
+        Appointment: {
+            id: components["schemas"]["AppointmentId"];
+            partner: components["schemas"]["Partner"];
+            /**
+             * @description Whether the reader has proposed it.
+             * @example true
+             */
+            isProposer: boolean;
+            /**
+             * @description When it begins.
+             * @example 2026-12-01T21:00:00.000Z
+             */
+            startsAt: components["schemas"]["Time"];
+            localTime: components["schemas"]["LocalTime"];
+            timezone: components["schemas"]["ZoneName"];
+            utcOffset: components["schemas"]["UtcOffset"];
+            durationMinutes: components["schemas"]["AppointmentMinutes"];
+            /** @description What the proposer has written to the partner; null without a note. */
+            note: components["schemas"]["AppointmentNote"] | null;
+            state: components["schemas"]["AppointmentState"];
+            /** @description When it was proposed. */
+            createdAt: components["schemas"]["Time"];
+            /** @description When it was accepted or declined; null before. */
+            answeredAt: components["schemas"]["NullableTime"];
+        };
+        /** @description A page of the user's appointments, the next first. */
+        AppointmentPage: {
+            /** @description The appointments of this page. */
+            items: components["schemas"]["Appointment"][];
+            nextCursor: components["schemas"]["NextCursor"];
+        };
         /** @description A page of the user's calls, the newest first. */
         CallPage: {
             /** @description The calls of this page. */
@@ -5310,8 +5618,8 @@ export interface components {
         };
         /**
          * @description Target in the app: `roomId` and `sessionId` of a match; `orderId` and `courseId` of a payment; `achievement`
-         *     (`streak` or `sessions`) and `reached`; of an alert its `kind`, with `orderId`, `userId`, `reportId`
-         *     or `eventId`. A push carries the same, with `type` and `notificationId`. Null without a target.
+         *     (`streak` or `sessions`) and `reached`; the `kind` `partner` with `userId`, or `appointment` with `appointmentId`
+         *     and `userId`; of an alert its `kind`, with `orderId`, `userId`, `reportId` or `eventId`. A push carries the same, with `type` and `notificationId`. Null without a target.
          * @example {
          *       "achievement": "streak",
          *       "reached": "7"
@@ -6020,6 +6328,8 @@ export interface components {
         sanctionId: components["schemas"]["Id"];
         /** @description Id of the call. */
         sessionId: components["schemas"]["Id"];
+        /** @description Id of the appointment. */
+        appointmentId: components["schemas"]["Id"];
         /** @description Id of the order. */
         orderId: components["schemas"]["Id"];
         /** @description Id of the notification. */
@@ -6143,6 +6453,7 @@ export type Id = components['schemas']['Id'];
 export type UserId = components['schemas']['UserId'];
 export type CallId = components['schemas']['CallId'];
 export type RoomId = components['schemas']['RoomId'];
+export type AppointmentId = components['schemas']['AppointmentId'];
 export type ReportId = components['schemas']['ReportId'];
 export type SanctionId = components['schemas']['SanctionId'];
 export type AppealId = components['schemas']['AppealId'];
@@ -6211,6 +6522,7 @@ export type Bio = components['schemas']['Bio'];
 export type NativeLanguage = components['schemas']['NativeLanguage'];
 export type Country = components['schemas']['Country'];
 export type Timezone = components['schemas']['Timezone'];
+export type SharesPresence = components['schemas']['SharesPresence'];
 export type TotalPracticeMinutes = components['schemas']['TotalPracticeMinutes'];
 export type TotalCalls = components['schemas']['TotalCalls'];
 export type StreakDays = components['schemas']['StreakDays'];
@@ -6284,6 +6596,8 @@ export type DisputeStatus = components['schemas']['DisputeStatus'];
 export type ExportedLogin = components['schemas']['ExportedLogin'];
 export type ExportedCall = components['schemas']['ExportedCall'];
 export type ExportedRating = components['schemas']['ExportedRating'];
+export type ExportedPartnerWish = components['schemas']['ExportedPartnerWish'];
+export type ExportedAppointment = components['schemas']['ExportedAppointment'];
 export type ExportedBlock = components['schemas']['ExportedBlock'];
 export type Stars = components['schemas']['Stars'];
 export type Rating = components['schemas']['Rating'];
@@ -6361,6 +6675,18 @@ export type CallLevel = components['schemas']['CallLevel'];
 export type Partner = components['schemas']['Partner'];
 export type Call = components['schemas']['Call'];
 export type CallEnd = components['schemas']['CallEnd'];
+export type Presence = components['schemas']['Presence'];
+export type Partnership = components['schemas']['Partnership'];
+export type PartnershipPage = components['schemas']['PartnershipPage'];
+export type LocalTime = components['schemas']['LocalTime'];
+export type ZoneName = components['schemas']['ZoneName'];
+export type UtcOffset = components['schemas']['UtcOffset'];
+export type AppointmentMinutes = components['schemas']['AppointmentMinutes'];
+export type AppointmentNote = components['schemas']['AppointmentNote'];
+export type AppointmentState = components['schemas']['AppointmentState'];
+export type AppointmentProposal = components['schemas']['AppointmentProposal'];
+export type Appointment = components['schemas']['Appointment'];
+export type AppointmentPage = components['schemas']['AppointmentPage'];
 export type CallPage = components['schemas']['CallPage'];
 export type Money = components['schemas']['Money'];
 export type Currency = components['schemas']['Currency'];
@@ -6443,6 +6769,7 @@ export type ResponseProblem = components['responses']['Problem'];
 export type ParameterUserId = components['parameters']['userId'];
 export type ParameterSanctionId = components['parameters']['sanctionId'];
 export type ParameterSessionId = components['parameters']['sessionId'];
+export type ParameterAppointmentId = components['parameters']['appointmentId'];
 export type ParameterOrderId = components['parameters']['orderId'];
 export type ParameterNotificationId = components['parameters']['notificationId'];
 export type ParameterCourseId = components['parameters']['courseId'];
@@ -8447,6 +8774,324 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Call"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            404: components["responses"]["NotFound"];
+            /** @description The state of the resource does not allow this; the code says which state. */
+            409: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "Retry-After": components["headers"]["RetryAfter"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            503: components["responses"]["ServiceUnavailable"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    listPartners: {
+        parameters: {
+            query?: {
+                /** @description The number of items per page. */
+                limit?: components["parameters"]["limit"];
+                /** @description The `nextCursor` of the previous page. */
+                cursor?: components["parameters"]["cursor"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of partners. */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PartnershipPage"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            503: components["responses"]["ServiceUnavailable"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    askPartner: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id of the user. */
+                userId: components["parameters"]["userId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Asked. */
+            204: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            404: components["responses"]["NotFound"];
+            /** @description The state of the resource does not allow this; the code says which state. */
+            409: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "Retry-After": components["headers"]["RetryAfter"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            429: components["responses"]["TooManyRequests"];
+            503: components["responses"]["ServiceUnavailable"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    removePartner: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id of the user. */
+                userId: components["parameters"]["userId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Removed. */
+            204: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            503: components["responses"]["ServiceUnavailable"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    listAppointments: {
+        parameters: {
+            query?: {
+                /** @description The number of items per page. */
+                limit?: components["parameters"]["limit"];
+                /** @description The `nextCursor` of the previous page. */
+                cursor?: components["parameters"]["cursor"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of appointments. */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AppointmentPage"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            503: components["responses"]["ServiceUnavailable"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    proposeAppointment: {
+        parameters: {
+            query?: never;
+            header?: {
+                /**
+                 * @description Generated by the client, such as a UUID. For 24 hours the same key with the same request gets the first
+                 *     response; with another request it is refused (`idempotency_key_reused`).
+                 */
+                "Idempotency-Key"?: components["parameters"]["idempotencyKey"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AppointmentProposal"];
+            };
+        };
+        responses: {
+            /** @description The appointment. */
+            201: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Appointment"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            /** @description The account is not allowed to do this. */
+            403: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "Retry-After": components["headers"]["RetryAfter"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            404: components["responses"]["NotFound"];
+            /** @description The state of the resource does not allow this; the code says which state. */
+            409: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "Retry-After": components["headers"]["RetryAfter"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            422: components["responses"]["UnprocessableContent"];
+            429: components["responses"]["TooManyRequests"];
+            503: components["responses"]["ServiceUnavailable"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    cancelAppointment: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id of the appointment. */
+                appointmentId: components["parameters"]["appointmentId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Cancelled. */
+            204: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            404: components["responses"]["NotFound"];
+            /** @description The state of the resource does not allow this; the code says which state. */
+            409: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "Retry-After": components["headers"]["RetryAfter"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            503: components["responses"]["ServiceUnavailable"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    acceptAppointment: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id of the appointment. */
+                appointmentId: components["parameters"]["appointmentId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The appointment. */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Appointment"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            /** @description The account is not allowed to do this. */
+            403: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "Retry-After": components["headers"]["RetryAfter"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            404: components["responses"]["NotFound"];
+            /** @description The state of the resource does not allow this; the code says which state. */
+            409: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "Retry-After": components["headers"]["RetryAfter"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            503: components["responses"]["ServiceUnavailable"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    declineAppointment: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id of the appointment. */
+                appointmentId: components["parameters"]["appointmentId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The appointment. */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Appointment"];
                 };
             };
             400: components["responses"]["BadRequest"];
