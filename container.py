@@ -34,8 +34,12 @@ from adapters.tokens import LEEWAY_SECONDS, AccessTokens
 from adapters.turn import Turn
 from services.calls.call_history import CallHistoryService
 from services.calls.call_records import CallRecords
+from services.calls.invitation_ends import InvitationEnds
+from services.calls.invitations import InvitationsService
+from services.calls.invited_rooms import InvitedRooms
 from services.calls.matchmaking import MatchmakingService
 from services.calls.pairing_checks import PairingChecks
+from services.calls.pools import Pools
 from services.calls.reconciliation import Reconciliation
 from services.calls.recovery import RecoveryService
 from services.calls.room_checks import RoomChecks
@@ -420,13 +424,33 @@ class Container:
             settings.picture_hide_weight,
         )
         self.matchmaking.on_match_in_background(self.notifications.notify_match)
+        self.pools = Pools(self.database, settings.pairing)
+        invited = InvitedRooms(self.scripts, join=settings.join_deadline)
+        self.invitation_ends = InvitationEnds(self.bus, self.database, invited)
+        self.invitations = InvitationsService(
+            self.bus,
+            self.database,
+            rooms,
+            invited,
+            self.call_history,
+            records,
+            self.gates,
+            self.text_filter,
+            self.pools,
+            self.rate_limiter,
+            self.invitation_ends,
+            expiry=settings.invitation_expiry,
+            picture_hide_weight=settings.picture_hide_weight,
+        )
         self.signaling = SignalingService(self.bus, rooms, records, self.matchmaking)
         self.pairing_checks = PairingChecks(self.bus, rooms, records, self.call_history, self.matchmaking)
         checks = RoomChecks(self.bus, rooms, records, self.call_history, self.matchmaking, self.signaling)
         reconciliation = Reconciliation(
             rooms, self.call_history, self.matchmaking, self.signaling, checks, self.bus.process_id
         )
-        self.recovery = RecoveryService(rooms, records, self.matchmaking, self.signaling, reconciliation, checks)
+        self.recovery = RecoveryService(
+            rooms, records, self.matchmaking, self.signaling, reconciliation, checks, self.invitation_ends
+        )
 
     def _build_operations(self) -> None:
         settings = self.settings

@@ -603,6 +603,27 @@ class AlreadyInRoom(SocketError):
     title = "This account is already in a call."
 
 
+class AlreadyInviting(SocketError):
+    code = "already_inviting"
+    title = "Another invitation of this account is open; cancel it first."
+
+
+class PoolClosed(SocketError):
+    status = 403
+    code = "pool_closed"
+    title = "This platform does not offer meeting these learners."
+
+
+class InvitationOver(SocketError):
+    code = "invitation_over"
+    title = "The invitation was answered, cancelled or has expired."
+
+
+class PartnerUnavailable(SocketError):
+    code = "partner_unavailable"
+    title = "Your partner cannot be met any more; the invitation is over."
+
+
 class NotSearching(SocketError):
     code = "not_searching"
     title = "This account is not searching for a partner."
@@ -648,6 +669,6 @@ def list_error_classes(root: type[ProductError] = ProductError) -> list[type[Pro
 #: Codes of acks and of the `error` event, and codes of REST responses.
 SOCKET_CODES = frozenset(
     {e.code for base in (SocketError, GateClosed) for e in list_error_classes(base)}
-    | {"rate_limited", "unavailable", "internal", "text_refused", "account_suspended"}
+    | {"rate_limited", "unavailable", "internal", "text_refused", "account_suspended", "not_found"}
 )
 REST_CODES = frozenset(e.code for e in list_error_classes() if not issubclass(e, SocketError))

@@ -18,6 +18,7 @@ import errors
 
 if TYPE_CHECKING:
     from container import Container
+    from services.calls.outcomes import OverReason
 
 log = logging.getLogger("parlance.jobs")
 
@@ -154,6 +155,17 @@ async def remind_of_appointments(run: Run) -> None:
     done = await run.services.appointment_reminders.run()
     if any(done):
         log.info("appointments_reminded count=%d cancelled=%d moved=%d", *done)
+@job("invitations.announce_end", max_attempts=_RETRY_ATTEMPTS)
+async def announce_invitation_end(
+    run: Run, *, invitation_id: str, inviter_id: str, invitee_id: str, reason: OverReason
+) -> None:
+    await run.services.invitation_ends.announce_end(invitation_id, inviter_id, invitee_id, reason)
+
+
+@job("invitations.expire", schedule="* * * * *")
+async def expire_invitations(run: Run) -> None:
+    if expired := await run.services.invitation_ends.expire_overdue():
+        log.info("invitations_expired count=%d", expired)
 
 
 # --- Safety -------------------------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """Environment variables of the product, typed.
 
 `load()` is the only way to read them: it names each variable that is wrong. Imports no other module of the product but
-`setting_values`, `setting_problems` and `identity_settings`.
+`setting_values`, `setting_problems`, `identity_settings` and `pairing_settings`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from identity_settings import IdentitySettings
+from pairing_settings import PairingSettings
 from setting_problems import list_missing_services, list_problems
 from setting_values import (
     BusDirectory,
@@ -50,7 +51,7 @@ class SettingsError(Exception):
     """A setting is missing or unreadable; the message names each one and what it should be."""
 
 
-class Settings(IdentitySettings, BaseSettings):
+class Settings(IdentitySettings, PairingSettings, BaseSettings):
     """The configuration of one process. Field names are the variables' names in lower case."""
 
     model_config = SettingsConfigDict(extra="ignore", frozen=True, env_ignore_empty=True)

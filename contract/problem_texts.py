@@ -329,6 +329,22 @@ TEXTS: dict[str, ProblemText] = {
         "The account is in a call that has not ended.",
         "Return to the call with `join_room`, or end it with `end_call`.",
     ),
+    "already_inviting": ProblemText(
+        "The account invites another partner already, on this socket or on another one.",
+        "Send `cancel_invitation` first, or wait until the invitation is over.",
+    ),
+    "pool_closed": ProblemText(
+        "The operators offer other ways to meet on this platform, which is that of the login.",
+        "Offer what `pairing` of GET /policy lists for the platform.",
+    ),
+    "invitation_over": ProblemText(
+        "The invitation was answered on this or another device, cancelled by the inviter, or has expired.",
+        "Stop showing the invitation; after an acceptance `match_found` has arrived at one of the devices.",
+    ),
+    "partner_unavailable": ProblemText(
+        "The inviter has disconnected, is in another call, or may not be met any more.",
+        "Stop showing the invitation; invite the partner later.",
+    ),
     "not_searching": ProblemText(
         "The search has ended by a match, by its expiry or by an earlier `cancel_search`.",
         "Show that the search has ended; nothing else is needed.",

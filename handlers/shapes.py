@@ -855,7 +855,12 @@ def policy(published: PublishedPolicy, site: str) -> rest.Policy:
             "address": published.contact_address,
             "url": f"{site}{CONTACT_ADDRESS}",
         },
-        "waysToMeet": [*published.ways_to_meet],
+        "waysToMeet": published.ways_to_meet,
+        "pairing": {
+            "ios": [*published.pairing["ios"]],
+            "android": [*published.pairing["android"]],
+            "web": [*published.pairing["web"]],
+        },
         "retention": [_retention_rule(each) for each in published.retention],
     }
 

@@ -16,6 +16,7 @@ from models.dispute import Dispute, DisputeStatus
 from models.email_change import EmailChange
 from models.email_code import EmailCode, EmailCodePurpose
 from models.enrollment import Enrollment
+from models.invitation import Invitation, InvitationState
 from models.learner_skill import LearnerSkill
 from models.lesson import Lesson, VideoStatus
 from models.lesson_attachment import LessonAttachment
@@ -73,6 +74,8 @@ __all__ = [
     "EnglishLevel",
     "Enrollment",
     "FeedbackPace",
+    "Invitation",
+    "InvitationState",
     "LearnerSkill",
     "LearningGoal",
     "Lesson",

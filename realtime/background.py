@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from typing import TYPE_CHECKING
 
 import errors
+from adapters.tasks import BackgroundTasks
 from realtime import emit
 from realtime.connection import EmitTo
 from realtime.outcomes import emit_outcome
@@ -98,11 +99,24 @@ async def run(
             except Exception as error:  # probably an outage of Redis or PostgreSQL
                 log.warning("rooms_not_checked error=%r code=%s", error, classify(error).code)
 
+    invited_tasks = BackgroundTasks()
+
+    async def emit_invitations(user_id: str, socket_id: str) -> None:
+        try:
+            for outcome in await services.invitations.list_open(user_id, socket_id):
+                await emit_outcome(services, emit_to, outcome)
+        except Exception as error:  # probably an outage of PostgreSQL
+            log.warning("invitations_not_emitted socket_id=%s error=%r code=%s", socket_id, error, classify(error).code)
+
     async def handle_outcome(outcome: Outcome) -> None:
         await emit_outcome(services, emit_to, outcome)
 
     services.signaling.on_peer_change(handle_outcome)
     services.pairing_checks.on_outcome(handle_outcome)
+    services.invitation_ends.on_outcome(handle_outcome)
+    services.user_sockets.on_connected_while_invited(
+        lambda user_id, socket_id: invited_tasks.start(emit_invitations(user_id, socket_id))
+    )
     services.bus.on_process_lost(handle_process_lost)
     services.bus.on_data_lost(handle_data_lost)
     await asyncio.gather(restore_at_start(), poll_deadlines(), check_rooms())

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Generic, NamedTuple, TypeVar
 
 from instants import format_instant
-from services.calls.outcomes import LeaveReason, Match, Partner
+from services.calls.outcomes import Invited, LeaveReason, Match, OverReason, Partner
 from services.calls.room_state import Role
 from services.messaging.notifications import NotificationMessage
 from wire import events
@@ -30,16 +30,37 @@ def match_found(match: Match, partner: Partner, ice_servers: list[events.IceServ
         {
             "roomId": match.room_id,
             "sessionId": match.session_id,
-            "partner": {
-                "userId": partner.user_id,
-                "displayName": partner.display_name,
-                "avatarUrl": partner.avatar_url,
-                "level": partner.level,
-            },
+            "partner": _partner(partner),
             "topic": match.topic,
             "iceServers": ice_servers,
+            "invitationId": match.invitation_id,
         },
     )
+
+
+def _partner(partner: Partner) -> events.Partner:
+    return {
+        "userId": partner.user_id,
+        "displayName": partner.display_name,
+        "avatarUrl": partner.avatar_url,
+        "level": partner.level,
+    }
+
+
+def invitation(invited: Invited) -> Event[events.Invitation]:
+    return Event(
+        "invitation",
+        {
+            "invitationId": invited.invitation_id,
+            "partner": _partner(invited.inviter),
+            "topic": invited.topic,
+            "expiresAt": format_instant(invited.expires_at),
+        },
+    )
+
+
+def invitation_over(invitation_id: str, reason: OverReason) -> Event[events.InvitationOver]:
+    return Event("invitation_over", {"invitationId": invitation_id, "reason": reason})
 
 
 def partner_cancelled() -> Event[events.NoPayload]:

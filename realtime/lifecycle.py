@@ -30,3 +30,4 @@ async def disconnect(services: Container, connection: SocketConnection) -> None:
         final_reason = "banned" if await services.sanctions.is_banned(connection.user_id) else "disconnected"
     outcome = await services.signaling.disconnect(connection.user_id, connection.socket_id, final_reason=final_reason)
     await emit_outcome(services, connection.emit_to, outcome)
+    await services.invitation_ends.disconnect(connection.user_id)

@@ -26,7 +26,9 @@ async def find_partner(services: Container, connection: SocketConnection, body: 
 
 
 async def app_state(services: Container, connection: SocketConnection, body: events.AppState) -> None:
-    services.matchmaking.set_app_state(connection.socket_id, background=body["isBackground"])
+    is_background = body["isBackground"]
+    services.matchmaking.set_app_state(connection.socket_id, background=is_background)
+    services.user_sockets.set_background(connection.user_id, connection.socket_id, is_background=is_background)
 
 
 async def cancel_search(services: Container, connection: SocketConnection, body: events.NoPayload) -> None:

@@ -10,6 +10,8 @@ from realtime import emit
 from realtime.connection import EmitTo
 from realtime.emit import Event
 from services.calls.outcomes import (
+    InvitationEnded,
+    Invited,
     Match,
     Outcome,
     PartnerCancelled,
@@ -62,6 +64,12 @@ async def emit_outcome(services: Container, emit_to: EmitTo, outcome: Outcome | 
         case PartnerCancelled(socket_id, then):
             await emit_if_reachable(emit_to, socket_id, emit.partner_cancelled())
             await emit_outcome(services, emit_to, then)
+        case Invited() as invited:
+            for socket_id in invited.socket_ids:
+                await emit_if_reachable(emit_to, socket_id, emit.invitation(invited))
+        case InvitationEnded(socket_ids, invitation_id, reason):
+            for socket_id in socket_ids:
+                await emit_if_reachable(emit_to, socket_id, emit.invitation_over(invitation_id, reason))
         case PeerReconnecting(socket_id, grace_seconds):
             await emit_if_reachable(emit_to, socket_id, emit.peer_reconnecting(grace_seconds))
         case PeerReconnected(socket_id):

@@ -5,6 +5,9 @@ from typing import Literal, NotRequired, TypeAlias, TypedDict
 RoomId: TypeAlias = str
 
 
+InvitationId: TypeAlias = str
+
+
 SessionId: TypeAlias = str
 
 
@@ -42,6 +45,20 @@ class FindPartner(TypedDict):
     topic: NotRequired[Topic]
     strict: NotRequired[bool]
     among: NotRequired[str]
+
+
+class InvitePartner(TypedDict):
+    userId: UserId
+    topic: NotRequired[Topic]
+
+
+class AnswerInvitation(TypedDict):
+    invitationId: InvitationId
+    isAccepted: bool
+
+
+class InvitationReference(TypedDict):
+    invitationId: InvitationId
 
 
 class RoomReference(TypedDict):
@@ -82,6 +99,11 @@ ErrorCode: TypeAlias = Literal[
     "profile_incomplete",
     "already_searching",
     "already_in_room",
+    "already_inviting",
+    "pool_closed",
+    "not_found",
+    "invitation_over",
+    "partner_unavailable",
     "not_searching",
     "not_in_room",
     "peer_not_ready",
@@ -110,6 +132,17 @@ class AckFailure(TypedDict):
 
 
 Ack: TypeAlias = AckSuccess | AckFailure
+
+
+InvitationExpiry: TypeAlias = str
+
+
+InvitationOverReason: TypeAlias = Literal["accepted", "declined", "cancelled", "expired", "unavailable"]
+
+
+class InvitationOver(TypedDict):
+    invitationId: InvitationId
+    reason: InvitationOverReason
 
 
 class WaitEstimate(TypedDict):
@@ -141,6 +174,7 @@ class MatchFound(TypedDict):
     topic: str | None
     isLevelWidened: bool
     iceServers: list[IceServer]
+    invitationId: InvitationId | None
 
 
 PeerRole: TypeAlias = Literal["caller", "receiver"]
@@ -188,12 +222,28 @@ class PeerLeft(TypedDict):
     reason: PeerLeftReason
 
 
+class InvitationAckSuccess(TypedDict):
+    ok: Literal[True]
+    invitationId: InvitationId
+    expiresAt: InvitationExpiry
+
+
+InvitationAck: TypeAlias = InvitationAckSuccess | AckFailure
+
+
 class IceAckSuccess(TypedDict):
     ok: Literal[True]
     iceServers: list[IceServer]
 
 
 IceAck: TypeAlias = IceAckSuccess | AckFailure
+
+
+class Invitation(TypedDict):
+    invitationId: InvitationId
+    partner: Partner
+    topic: str | None
+    expiresAt: InvitationExpiry
 
 
 class Searching(TypedDict):

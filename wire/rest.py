@@ -147,7 +147,13 @@ class PolicyContact(TypedDict):
     url: str
 
 
-WayToMeet: TypeAlias = Literal["random"]
+WayToMeet: TypeAlias = Literal["anyone", "partners", "course"]
+
+
+class PairingPlatforms(TypedDict):
+    ios: list[WayToMeet]
+    android: list[WayToMeet]
+    web: list[WayToMeet]
 
 
 class RetentionRule(TypedDict):
@@ -1195,6 +1201,7 @@ class Policy(TypedDict):
     minorPools: Literal["off", "on"]
     contact: PolicyContact
     waysToMeet: list[WayToMeet]
+    pairing: PairingPlatforms
     retention: list[RetentionRule]
 
 

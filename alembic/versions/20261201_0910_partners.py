@@ -1,14 +1,14 @@
 """partners, their presence, and appointments
 
 Revision ID: 8c2d9f4a1b63
-Revises: b3d81f6a0c52
+Revises: 5b1e8c3f7a21
 """
 
 import sqlalchemy as sa
 from alembic import op
 
 revision = "8c2d9f4a1b63"
-down_revision = "b3d81f6a0c52"
+down_revision = "5b1e8c3f7a21"
 branch_labels = None
 depends_on = None
 

@@ -1,11 +1,14 @@
 """Calls: matchmaking, rooms, signaling, recovery, call history, ratings, skills, records of matches and streaks."""
 
-from models import CallSession, LearnerSkill, PairingRecord, SessionRating
+from models import CallSession, Invitation, LearnerSkill, PairingRecord, SessionRating
 
 TAGS = ("calls",)
 EVENTS = (
     "find_partner",
     "cancel_search",
+    "invite_partner",
+    "answer_invitation",
+    "cancel_invitation",
     "app_state",
     "join_room",
     "webrtc_offer",
@@ -18,6 +21,8 @@ EVENTS = (
     "resting",
     "match_found",
     "partner_cancelled",
+    "invitation",
+    "invitation_over",
     "peer_joined",
     "peer_reconnecting",
     "peer_reconnected",
@@ -26,5 +31,5 @@ EVENTS = (
     "resync",
     "error",
 )
-MODELS = (CallSession, SessionRating, LearnerSkill, PairingRecord)
-JOBS = ("sessions.end_stale", "calls.check_pairing")
+MODELS = (CallSession, Invitation, SessionRating, LearnerSkill, PairingRecord)
+JOBS = ("sessions.end_stale", "calls.check_pairing", "invitations.announce_end", "invitations.expire")

@@ -19,6 +19,7 @@ import errors
 from adapters.database import Database
 from models import (
     AgeBand,
+    CallOrigin,
     CallSession,
     EndedBy,
     EnglishLevel,
@@ -60,8 +61,9 @@ _START = sa.text(f"""
     WITH both_users AS MATERIALIZED (
         SELECT * FROM users WHERE id IN (:user_a_id, :user_b_id) ORDER BY id FOR SHARE
     )
-    INSERT INTO call_sessions (id, room_id, user_a_id, user_b_id, topic, level, waited_ms)
-    SELECT :id, :room_id, :user_a_id, :user_b_id, :topic, :level, CAST(:waited_ms AS integer)
+    INSERT INTO call_sessions (id, room_id, user_a_id, user_b_id, topic, level, waited_ms, origin)
+    SELECT :id, :room_id, :user_a_id, :user_b_id, :topic, :level, CAST(:waited_ms AS integer),
+        CAST(:origin AS call_origin)
     WHERE 2 = (
         SELECT count(*) FROM both_users
         WHERE coalesce(age_band, '{DEFAULT_BAND}') = CAST(:pool AS age_band)
@@ -97,6 +99,25 @@ class CallHistoryService:
         `pool` is that of the queue they were found in; `waited_ms` is how long `user_a` had searched, None where that
         is not known.
         """
+        async with self._database.transaction() as db:
+            return await self.start_within(
+                db, session_id, room_id, user_a_id, user_b_id, topic, level, waited_ms, pool, CallOrigin.SEARCH
+            )
+
+    async def start_within(
+        self,
+        db: AsyncSession,
+        session_id: str,
+        room_id: str,
+        user_a_id: str,
+        user_b_id: str,
+        topic: str | None,
+        level: Level,
+        waited_ms: int | None,
+        pool: AgeBand,
+        origin: CallOrigin,
+    ) -> bool:
+        """Do what `start` does inside the caller's transaction."""
         values = {
             "id": uuid.UUID(session_id),
             "room_id": room_id,
@@ -106,10 +127,10 @@ class CallHistoryService:
             "level": level,
             "waited_ms": waited_ms,
             "pool": pool.value,
+            "origin": origin.value,
         }
-        async with self._database.transaction() as db:
-            written = await db.execute(_START, {**values, **self._gates.condition_parameters})
-            return written.first() is not None
+        written = await db.execute(_START, {**values, **self._gates.condition_parameters})
+        return written.first() is not None
 
     async def list_forbidden_rooms(self, user_id: str) -> list[str]:
         """List the rooms of a user's open calls whose two learners are of different age bands, or too young."""

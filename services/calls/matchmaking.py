@@ -257,7 +257,7 @@ class MatchmakingService:
 
     async def resume_search(self, socket_id: str, entry: QueueEntry | None) -> PartnerCancelled:
         """Requeue a learner whose match is over at the head of the queue."""
-        if entry is None:  # Redis has lost it
+        if entry is None or entry.get("invitation"):  # Redis has lost it, or there was no search
             return PartnerCancelled(socket_id, None)
         user_id = entry["userId"]
         try:

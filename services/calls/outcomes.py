@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal
 
 from errors import ProductError
@@ -11,6 +12,8 @@ from services.calls.room_state import PartnerLevel, Role
 
 #: Why a call ended.
 LeaveReason = Literal["ended", "disconnected", "timeout", "banned"]
+#: Why an invitation is over.
+OverReason = Literal["accepted", "declined", "cancelled", "expired", "unavailable"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,8 @@ class Match:
     topic: str | None
     waiting: Partner
     seeker: Partner
+    #: The invitation that was accepted, where `waiting` has invited `seeker`.
+    invitation_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +70,26 @@ class PartnerCancelled:
 
     socket_id: str
     then: Searching | Match | SearchRefused | None
+
+
+@dataclass(frozen=True, slots=True)
+class Invited:
+    """An invitation, for sockets of the invitee."""
+
+    socket_ids: tuple[str, ...]
+    invitation_id: str
+    inviter: Partner
+    topic: str | None
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class InvitationEnded:
+    """An invitation that is over, for sockets of both learners."""
+
+    socket_ids: tuple[str, ...]
+    invitation_id: str
+    reason: OverReason
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +149,8 @@ Outcome = (
     | SearchRefused
     | Match
     | PartnerCancelled
+    | Invited
+    | InvitationEnded
     | PeerReconnecting
     | PeerReconnected
     | SocketReplaced

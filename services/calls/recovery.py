@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 
 from services.calls.call_records import CallRecords
+from services.calls.invitation_ends import InvitationEnds
 from services.calls.matchmaking import MatchmakingService
 from services.calls.outcomes import Outcome
 from services.calls.reconciliation import Reconciliation
@@ -38,6 +39,7 @@ class RecoveryService:
         signaling: SignalingService,
         reconciliation: Reconciliation,
         checks: RoomChecks,
+        invitation_ends: InvitationEnds | None = None,
         *,
         rejoin_seconds: float = 3.0,
     ) -> None:
@@ -48,6 +50,7 @@ class RecoveryService:
         self._signaling = signaling
         self._reconciliation = reconciliation
         self._checks = checks
+        self._invitation_ends = invitation_ends
         self._rejoin_seconds = rejoin_seconds
         #: The polls of deadlines are numbered: a Redis without the one it answered last has older data.
         self._reader = secrets.token_hex(4)
@@ -103,6 +106,9 @@ class RecoveryService:
                 both = await self._signaling.expire_room(room_id)
                 await self._rooms.remove_deadline(*entry)
                 return [*both]
+            case ["invite" | "inviter" as kind, invitation_id]:
+                if (ends := self._invitation_ends) is not None:
+                    return await (ends.expire if kind == "invite" else ends.check_inviter)(invitation_id)
             case ["begin", room_id, at_ms]:
                 await self._records.record_connected(room_id, at_ms, is_late=True)
             case ["end", room_id, by, lasted_ms, at_ms]:
@@ -130,6 +136,8 @@ class RecoveryService:
         async for entry in self._rooms.iterate_searches():
             if entry["socket"].startswith(prefix):
                 await self._rooms.leave_queue(entry["userId"], entry["socket"])
+        if self._invitation_ends is not None:
+            await self._invitation_ends.recover_process(process_id)
 
     async def _drop(
         self, participants: list[tuple[str, str]], prefix: str, last_known: timedelta | None
@@ -167,6 +175,8 @@ class RecoveryService:
         await asyncio.gather(*map(self._handle_deadline, await self._rooms.list_deadlines("begin", "end")))
         async for outcome in self._reconciliation.begin(self._get_last_known()):
             yield outcome
+        if self._invitation_ends is not None:
+            await self._invitation_ends.restore_deadlines()
 
     def _note_loss(self) -> None:
         now = asyncio.get_running_loop().time()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from adapters.ports import Bus
 from services.bus_messages import Message
+from services.calls.outcomes import OverReason
 from services.calls.room_state import ClosedRoom, QueueEntry
 
 #: The room is over, or the user's other socket has replaced this one with the join of that number: room, number.
@@ -23,6 +24,8 @@ SEARCH_CHECK: Message[[]] = Message("search_check")
 PAIR_ENDED: Message[[]] = Message("pair_ended")
 #: The match of a socket was ended, because its two learners may not meet: their search, unless Redis has lost it.
 MATCH_REFUSED: Message[[QueueEntry | None]] = Message("match_refused")
+#: An invitation is over, for a socket of one of the two: the invitation, and why.
+INVITATION_ENDED: Message[[str, OverReason]] = Message("invitation_ended")
 
 
 async def close_participants(bus: Bus, closed: ClosedRoom) -> None:

@@ -37,6 +37,8 @@ class QueueEntry(TypedDict):
     since: NotRequired[int]
     #: Whether the position was given at the head of the queue.
     atHead: NotRequired[bool]
+    #: The invitation that was accepted, where there was no search: nothing continues after its match.
+    invitation: NotRequired[str]
 
 
 class Queued(NamedTuple):

@@ -151,6 +151,16 @@ def appointment(
     )
 
 
+def invitation(invitation_id: str, inviter_name: str, expires_at: datetime) -> NotificationTemplate:
+    return NotificationTemplate(
+        NotificationType.SYSTEM,
+        "A partner invites you",
+        f"{inviter_name} invites you to a call.",
+        {"kind": "invitation", "invitationId": invitation_id, "expiresAt": format_instant(expires_at)},
+        f"invitation:{invitation_id}",
+    )
+
+
 def system(title: str, body: str) -> NotificationTemplate:
     return NotificationTemplate(NotificationType.SYSTEM, title, body)
 

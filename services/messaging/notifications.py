@@ -22,7 +22,7 @@ from adapters.jobs import enqueue_each
 from adapters.ports import Bus, Push, PushSender
 from instants import utc_now
 from jobs import emit_notification, push_notification
-from models import DeviceToken, Notification, NotificationType, Role, User
+from models import DeviceToken, Invitation, InvitationState, Notification, NotificationType, Role, User
 from services.calls.user_sockets import UserSocketsService
 from services.identity.user_rows import find_user_by_email, lock_user
 from services.messaging import notification_templates
@@ -42,6 +42,12 @@ _BATCH_USERS = 1000
 async def notify_user(db: AsyncSession, user_id: uuid.UUID, template: NotificationTemplate) -> None:
     """Notify a user inside the caller's transaction, once for each occasion."""
     await _notify(db, col(User.id) == user_id, template)
+
+
+async def mark_occasion_read(db: AsyncSession, user_id: uuid.UUID, occasion: str) -> None:
+    """Mark what a user was notified of for an occasion as read, inside the caller's transaction."""
+    mine = col(Notification.user_id) == user_id, col(Notification.occasion) == occasion, ~col(Notification.read)
+    await db.execute(sa.update(Notification).where(*mine).values(read=True, read_at=sa.func.now()))
 
 
 async def notify_admins(db: AsyncSession, template: NotificationTemplate) -> None:
@@ -214,6 +220,8 @@ class NotificationsService:
             return
         lifetime = self._match_lifetime if row.type is NotificationType.MATCH_FOUND else _PUSH_LIFETIME
         left = row.created_at + lifetime - utc_now()
+        if row.data is not None and row.data.get("kind") == "invitation":
+            left = await self._read_time_left(uuid.UUID(row.data["invitationId"]))
         if left < timedelta(seconds=1):
             return
         data = {**(row.data or {}), "type": str(row.type), "notificationId": str(row.id)}
@@ -230,6 +238,14 @@ class NotificationsService:
                 )
         if outcome == "refused":
             log.warning("push_refused notification_id=%s user_id=%s device_id=%s", row.id, row.user_id, token.device_id)
+
+    async def _read_time_left(self, invitation_id: uuid.UUID) -> timedelta:
+        """Read how long an invitation can still be answered; nothing for one that is over, which rings nowhere."""
+        async with self._database.transaction() as db:
+            invitation = await db.get(Invitation, invitation_id)
+        if invitation is None or invitation.state is not InvitationState.OPEN:
+            return timedelta()
+        return invitation.expires_at - utc_now()
 
 
 async def _count_unread(db: AsyncSession, mine: sa.ColumnElement[bool]) -> int:

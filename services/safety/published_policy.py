@@ -5,9 +5,10 @@ It is read once, from settings and files, so that it is available while PostgreS
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
+from pairing_settings import POOL_KINDS, PoolKind
 from services.operations.retention_schedule import RetentionRule, build_schedule
 from services.safety.policies import Policy, load_all
 from settings import Settings
@@ -15,8 +16,6 @@ from settings import Settings
 #: Addresses of the documents' pages.
 ADDRESSES = {"terms": "/terms", "rules": "/safety", "privacy": "/privacy"}
 CONTACT_ADDRESS = "/contact"
-#: How learners meet: `random` pairs strangers by level and topic.
-WAYS_TO_MEET: tuple[Literal["random"], ...] = ("random",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +26,14 @@ class PublishedPolicy:
     minor_pools: bool
     contact_email: str | None
     contact_address: str | None
-    ways_to_meet: tuple[Literal["random"], ...]
+    #: The pools that are open, by platform.
+    pairing: Mapping[str, tuple[PoolKind, ...]]
     retention: list[RetentionRule]
+
+    @property
+    def ways_to_meet(self) -> list[PoolKind]:
+        """List the pools that are open on any platform."""
+        return [kind for kind in POOL_KINDS if any(kind in pools for pools in self.pairing.values())]
 
 
 def read_policy(settings: Settings) -> PublishedPolicy:
@@ -39,7 +44,7 @@ def read_policy(settings: Settings) -> PublishedPolicy:
         minor_pools=settings.minor_pools == "on",
         contact_email=settings.contact_email,
         contact_address=settings.contact_address,
-        ways_to_meet=WAYS_TO_MEET,
+        pairing=settings.pairing,
         retention=build_schedule(settings),
     )
 

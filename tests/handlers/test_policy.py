@@ -20,7 +20,11 @@ async def test_policy_names_documents_ages_and_retention(api: httpx.AsyncClient)
         ("rules", "/safety"),
         ("privacy", "/privacy"),
     ]
-    assert (policy["minimumAge"], policy["minorPools"], policy["waysToMeet"]) == (18, "off", ["random"])
+    assert (policy["minimumAge"], policy["minorPools"], policy["waysToMeet"]) == (
+        *(18, "off"),
+        ["anyone", "partners", "course"],
+    )
+    assert policy["pairing"] == dict.fromkeys(["ios", "android", "web"], policy["waysToMeet"])
     assert policy["contact"] == {"email": None, "address": None, "url": "http://localhost:5503/contact"}
     kept = {each["name"]: each["days"] for each in policy["retention"]}
     assert (kept["calls"], kept["reports"], kept["audit"], kept["notifications"]) == (365, 365, 730, 90)

@@ -10,6 +10,12 @@ export interface components {
         RoomId: string;
         /**
          * Format: uuid
+         * @description Id of an invitation.
+         * @example 6f0d2b7c-51a9-4e0e-9f63-8a4c2d1b7e95
+         */
+        InvitationId: string;
+        /**
+         * Format: uuid
          * @description Id of the call in `GET /sessions`.
          * @example 52a0e5f6-3c5b-4c53-8f5e-6f0f4bb1f3c7
          */
@@ -75,6 +81,21 @@ export interface components {
             /** @description Who may be met: `anyone`, as when absent, `partners`, or with `course:` and its id the learners of a course. */
             among?: string;
         };
+        /** @description The partner to call, and about what. */
+        InvitePartner: {
+            userId: components["schemas"]["UserId"];
+            topic?: components["schemas"]["Topic"];
+        };
+        /** @description The answer to an invitation. */
+        AnswerInvitation: {
+            invitationId: components["schemas"]["InvitationId"];
+            /** @description Whether to begin the call; false declines. */
+            isAccepted: boolean;
+        };
+        /** @description The invitation that the event is about. */
+        InvitationReference: {
+            invitationId: components["schemas"]["InvitationId"];
+        };
         /** @description The room that the event is about. */
         RoomReference: {
             roomId: components["schemas"]["RoomId"];
@@ -118,6 +139,11 @@ export interface components {
          *     - `terms_required`: consent to the current documents first, with `POST /users/me/consents`.
          *     - `profile_incomplete`: choose a username and an English level first.
          *     - `already_searching`, `already_in_room`: a device of the account searches, or is in a call.
+         *     - `already_inviting`: another invitation of the account is open; cancel it first.
+         *     - `pool_closed`: this platform does not offer meeting these learners; `waysToMeet` of `GET /policy` has what it offers.
+         *     - `not_found`: there is no such partner or invitation.
+         *     - `invitation_over`: the invitation was answered, cancelled or has expired.
+         *     - `partner_unavailable`: the inviter cannot be met any more; the invitation is over.
          *     - `not_searching`: there is no search or match to cancel.
          *     - `not_in_room`: the account is not in that room, or the call has ended.
          *     - `peer_not_ready`: the partner has not joined yet; wait for `peer_joined`.
@@ -125,11 +151,11 @@ export interface components {
          *     - `room_closed`: the call has ended.
          *     - `text_refused`: the topic has a word that is not allowed; the message names the field.
          *     - `bad_payload`: the event does not match this contract; the message says where.
-         *     - `rate_limited`: too many events; the event was not processed.
+         *     - `rate_limited`: too many events, or invitations; the event was not processed.
          *     - `unavailable`: a service is unavailable; send the event again shortly.
          *     - `internal`: an error of the server.
          */
-        ErrorCode: "banned" | "pairing_on_hold" | "resting" | "account_suspended" | "email_unverified" | "age_required" | "too_young" | "terms_required" | "profile_incomplete" | "already_searching" | "already_in_room" | "not_searching" | "not_in_room" | "peer_not_ready" | "bad_role" | "room_closed" | "text_refused" | "bad_payload" | "rate_limited" | "unavailable" | "internal" | (string & {});
+        ErrorCode: "banned" | "pairing_on_hold" | "resting" | "account_suspended" | "email_unverified" | "age_required" | "too_young" | "terms_required" | "profile_incomplete" | "already_searching" | "already_in_room" | "already_inviting" | "pool_closed" | "not_found" | "invitation_over" | "partner_unavailable" | "not_searching" | "not_in_room" | "peer_not_ready" | "bad_role" | "room_closed" | "text_refused" | "bad_payload" | "rate_limited" | "unavailable" | "internal" | (string & {});
         /** @description Why an event was refused. */
         EventError: {
             code: components["schemas"]["ErrorCode"];
@@ -155,6 +181,18 @@ export interface components {
         };
         /** @description The answer to an event. */
         Ack: components["schemas"]["AckSuccess"] | components["schemas"]["AckFailure"];
+        /** @description The invitation is open, or the partner's own was accepted. */
+        InvitationAckSuccess: {
+            /**
+             * @description Whether the event was processed.
+             * @constant
+             */
+            ok: true;
+            invitationId: components["schemas"]["InvitationId"];
+            expiresAt: components["schemas"]["InvitationExpiry"];
+        };
+        /** @description The answer to `invite_partner`. */
+        InvitationAck: components["schemas"]["InvitationAckSuccess"] | components["schemas"]["AckFailure"];
         /** @description New TURN credentials. */
         IceAckSuccess: {
             /**
@@ -167,6 +205,29 @@ export interface components {
         };
         /** @description The answer to `refresh_ice`. */
         IceAck: components["schemas"]["IceAckSuccess"] | components["schemas"]["AckFailure"];
+        /**
+         * Format: date-time
+         * @description When the invitation ends unless it is answered, RFC 3339, UTC.
+         */
+        InvitationExpiry: string;
+        /** @description A partner's invitation to a call. */
+        Invitation: {
+            invitationId: components["schemas"]["InvitationId"];
+            partner: components["schemas"]["Partner"];
+            /** @description What the partner would talk about; null where they did not say. */
+            topic: string | null;
+            expiresAt: components["schemas"]["InvitationExpiry"];
+        };
+        /**
+         * @description Why an invitation is over: it was `accepted` on another device, `declined`, `cancelled` by the inviter, has `expired`,
+         *     or the two cannot meet any more (`unavailable`), as after a disconnect of the inviter.
+         */
+        InvitationOverReason: "accepted" | "declined" | "cancelled" | "expired" | "unavailable" | (string & {});
+        /** @description The end of an invitation. */
+        InvitationOver: {
+            invitationId: components["schemas"]["InvitationId"];
+            reason: components["schemas"]["InvitationOverReason"];
+        };
         /** @description A search that waits in the queue. */
         Searching: {
             /** @description The median of `waitSeconds`. */
@@ -213,7 +274,7 @@ export interface components {
             /** @description Base64 of HMAC-SHA1 of the username. */
             credential?: string;
         };
-        /** @description A match of two searches. */
+        /** @description A match of two searches, or of an invitation that was accepted. */
         MatchFound: {
             roomId: components["schemas"]["RoomId"];
             sessionId: components["schemas"]["SessionId"];
@@ -224,6 +285,8 @@ export interface components {
             isLevelWidened: boolean;
             /** @description For the `RTCPeerConnection`. */
             iceServers: components["schemas"]["IceServer"][];
+            /** @description The invitation that was accepted; null for a match of two searches. */
+            invitationId: components["schemas"]["InvitationId"] | null;
         };
         /**
          * @description The caller makes the offer, the receiver answers. The first to join is the caller.
@@ -295,6 +358,7 @@ export interface components {
     pathItems: never;
 }
 export type RoomId = components['schemas']['RoomId'];
+export type InvitationId = components['schemas']['InvitationId'];
 export type SessionId = components['schemas']['SessionId'];
 export type UserId = components['schemas']['UserId'];
 export type NotificationId = components['schemas']['NotificationId'];
@@ -307,6 +371,9 @@ export type IceCandidateInput = components['schemas']['IceCandidateInput'];
 export type NoPayload = components['schemas']['NoPayload'];
 export type NoPayloadInput = components['schemas']['NoPayloadInput'];
 export type FindPartner = components['schemas']['FindPartner'];
+export type InvitePartner = components['schemas']['InvitePartner'];
+export type AnswerInvitation = components['schemas']['AnswerInvitation'];
+export type InvitationReference = components['schemas']['InvitationReference'];
 export type RoomReference = components['schemas']['RoomReference'];
 export type SequenceNumber = components['schemas']['SequenceNumber'];
 export type AppState = components['schemas']['AppState'];
@@ -318,8 +385,14 @@ export type EventError = components['schemas']['EventError'];
 export type AckSuccess = components['schemas']['AckSuccess'];
 export type AckFailure = components['schemas']['AckFailure'];
 export type Ack = components['schemas']['Ack'];
+export type InvitationAckSuccess = components['schemas']['InvitationAckSuccess'];
+export type InvitationAck = components['schemas']['InvitationAck'];
 export type IceAckSuccess = components['schemas']['IceAckSuccess'];
 export type IceAck = components['schemas']['IceAck'];
+export type InvitationExpiry = components['schemas']['InvitationExpiry'];
+export type Invitation = components['schemas']['Invitation'];
+export type InvitationOverReason = components['schemas']['InvitationOverReason'];
+export type InvitationOver = components['schemas']['InvitationOver'];
 export type Searching = components['schemas']['Searching'];
 export type WaitEstimate = components['schemas']['WaitEstimate'];
 export type Resting = components['schemas']['Resting'];
@@ -365,6 +438,29 @@ export interface ClientEvents {
    * account's devices, while it can be joined.
    */
   app_state: (payload: AppState, ack: (answer: Ack) => void) => void;
+  /**
+   * Invite a partner to a call
+   *
+   * The ack has the id of the invitation and when it expires. Repeated for the same partner while it is open, it returns the
+   * same one. Where that partner's own invitation is open, it is accepted and `match_found` follows. `not_found` is every
+   * account that is not a partner. An account has one invitation of its own open; three to one partner in ten minutes
+   * and 20 an hour in all are allowed, then the code is `rate_limited`.
+   */
+  invite_partner: (payload: InvitePartner, ack: (answer: InvitationAck) => void) => void;
+  /**
+   * Accept or decline an invitation
+   *
+   * After an acceptance `match_found` follows, and a search of either learner has ended. In a call it is refused with
+   * `already_in_room`, and the invitation stays open: end the call and accept again. `invitation_over` is an invitation that
+   * was answered, cancelled or has expired; `partner_unavailable` is an inviter who cannot be met any more.
+   */
+  answer_invitation: (payload: AnswerInvitation, ack: (answer: Ack) => void) => void;
+  /**
+   * Cancel an invitation of one's own
+   *
+   * `invitation_over` where the partner was quicker: after an acceptance `match_found` has arrived or follows.
+   */
+  cancel_invitation: (payload: InvitationReference, ack: (answer: Ack) => void) => void;
   /**
    * Join the room of a match, or rejoin it
    *
@@ -436,9 +532,23 @@ export interface ServerEvents {
    * The match is over; the partner refused, left or did not join in time
    *
    * The search is requeued at the head; `searching`, or the next `match_found`, follows. A learner who did not join in
-   * time receives this event too, and their search has ended.
+   * time receives this event too, and their search has ended. After the match of an invitation no search follows.
    */
   partner_cancelled: (payload: NoPayload) => void;
+  /**
+   * A partner invites to a call
+   *
+   * Answer with `answer_invitation`. It may arrive again, and after the `invitation_over` or `match_found` of the same
+   * invitation; ignore it then.
+   */
+  invitation: (payload: Invitation) => void;
+  /**
+   * An invitation cannot be answered any more
+   *
+   * To the devices of both; at an acceptance to those that do not receive `match_found`. It may arrive for an invitation
+   * that the device does not know.
+   */
+  invitation_over: (payload: InvitationOver) => void;
   /**
    * A participant, the receiver of the event included, joined the room
    *

@@ -2555,8 +2555,9 @@ export interface components {
              */
             minorPools: "off" | "on";
             contact: components["schemas"]["PolicyContact"];
-            /** @description How learners meet. */
+            /** @description How learners meet, on any platform. */
             waysToMeet: components["schemas"]["WayToMeet"][];
+            pairing: components["schemas"]["PairingPlatforms"];
             /** @description How long data is kept. */
             retention: components["schemas"]["RetentionRule"][];
         };
@@ -2601,8 +2602,20 @@ export interface components {
              */
             url: string;
         };
-        /** @description `random` pairs strangers by level and topic. */
+        /**
+         * @description `anyone`: a search by level and topic; `partners`: learners who both want to stay in touch; `course`: learners who are
+         *     enrolled in the same course. Each is a value of `among` of `find_partner`.
+         */
         WayToMeet: string;
+        /** @description How learners meet on each platform, which is that of the login. */
+        PairingPlatforms: {
+            /** @description How its learners meet; a search among others is refused with `pool_closed`. */
+            ios: components["schemas"]["WayToMeet"][];
+            /** @description How its learners meet; a search among others is refused with `pool_closed`. */
+            android: components["schemas"]["WayToMeet"][];
+            /** @description How its learners meet; a search among others is refused with `pool_closed`. */
+            web: components["schemas"]["WayToMeet"][];
+        };
         /** @description How long one kind of data is kept. */
         RetentionRule: {
             /**
@@ -6474,6 +6487,7 @@ export type Policy = components['schemas']['Policy'];
 export type PolicyDocument = components['schemas']['PolicyDocument'];
 export type PolicyContact = components['schemas']['PolicyContact'];
 export type WayToMeet = components['schemas']['WayToMeet'];
+export type PairingPlatforms = components['schemas']['PairingPlatforms'];
 export type RetentionRule = components['schemas']['RetentionRule'];
 export type Readiness = components['schemas']['Readiness'];
 export type ReadinessChecks = components['schemas']['ReadinessChecks'];

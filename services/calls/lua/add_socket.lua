@@ -1,10 +1,11 @@
 -- Add a socket of a user, and remove the oldest ones where there are more than the limit.
--- KEYS[1] user:{match}:{id}:sockets   ARGV socket, now (ms), limit, seconds to keep
--- returns the sockets that were removed
+-- KEYS[1] user:{match}:{id}:sockets   KEYS[2] {match}:invited:{id}   ARGV socket, now (ms), limit, seconds to keep
+-- returns '1' where the user may have an open invitation, else '0', and the sockets that were removed
+-- An invitation is noted before its sockets are listed: they include this one, or it is known here.
 redis.call('ZADD', KEYS[1], ARGV[2], ARGV[1])
 redis.call('EXPIRE', KEYS[1], ARGV[4])
 local excess = redis.call('ZCARD', KEYS[1]) - tonumber(ARGV[3])
-local replaced = {}
+local replaced = {tostring(redis.call('EXISTS', KEYS[2]))}
 if excess <= 0 then
   return replaced
 end

@@ -48,6 +48,23 @@ abstract final class ClientEvents {
   /// A socket starts in the foreground. In the background a match is also pushed to the
   /// account's devices, while it can be joined.
   static ClientEvent<void> appState(AppState payload) => ClientEvent('app_state', payload, _nothing);
+  /// Invite a partner to a call
+  ///
+  /// The ack has the id of the invitation and when it expires. Repeated for the same partner while it is open, it returns the
+  /// same one. Where that partner's own invitation is open, it is accepted and `match_found` follows. `not_found` is every
+  /// account that is not a partner. An account has one invitation of its own open; three to one partner in ten minutes
+  /// and 20 an hour in all are allowed, then the code is `rate_limited`.
+  static ClientEvent<InvitationAckSuccess> invitePartner(InvitePartner payload) => ClientEvent('invite_partner', payload, InvitationAckSuccess.fromJson);
+  /// Accept or decline an invitation
+  ///
+  /// After an acceptance `match_found` follows, and a search of either learner has ended. In a call it is refused with
+  /// `already_in_room`, and the invitation stays open: end the call and accept again. `invitation_over` is an invitation that
+  /// was answered, cancelled or has expired; `partner_unavailable` is an inviter who cannot be met any more.
+  static ClientEvent<void> answerInvitation(AnswerInvitation payload) => ClientEvent('answer_invitation', payload, _nothing);
+  /// Cancel an invitation of one's own
+  ///
+  /// `invitation_over` where the partner was quicker: after an acceptance `match_found` has arrived or follows.
+  static ClientEvent<void> cancelInvitation(InvitationReference payload) => ClientEvent('cancel_invitation', payload, _nothing);
   /// Join the room of a match, or rejoin it
   ///
   /// The user's other socket in the room, if any, receives `session_replaced`. If the partner is away,
@@ -98,8 +115,18 @@ abstract final class ServerEvents {
   /// The match is over; the partner refused, left or did not join in time
   ///
   /// The search is requeued at the head; `searching`, or the next `match_found`, follows. A learner who did not join in
-  /// time receives this event too, and their search has ended.
+  /// time receives this event too, and their search has ended. After the match of an invitation no search follows.
   static const partnerCancelled = ServerEvent<NoPayload>('partner_cancelled', NoPayload.fromJson);
+  /// A partner invites to a call
+  ///
+  /// Answer with `answer_invitation`. It may arrive again, and after the `invitation_over` or `match_found` of the same
+  /// invitation; ignore it then.
+  static const invitation = ServerEvent<Invitation>('invitation', Invitation.fromJson);
+  /// An invitation cannot be answered any more
+  ///
+  /// To the devices of both; at an acceptance to those that do not receive `match_found`. It may arrive for an invitation
+  /// that the device does not know.
+  static const invitationOver = ServerEvent<InvitationOver>('invitation_over', InvitationOver.fromJson);
   /// A participant, the receiver of the event included, joined the room
   ///
   /// When both have joined, the caller sends `webrtc_offer`. In a call, after the server has lost data, a later
@@ -232,6 +259,60 @@ final class FindPartner implements Payload {
       };
 }
 
+/// The partner to call, and about what.
+final class InvitePartner implements Payload {
+  const InvitePartner({required this.userId, this.topic});
+
+  InvitePartner.fromJson(Map<String, dynamic> json)
+      : userId = json['userId'] as String,
+        topic = json['topic'] as String?;
+
+  final String userId;
+
+  final String? topic;
+
+  @override
+  Map<String, dynamic> toJson() => {
+        'userId': userId,
+        if (topic != null) 'topic': topic,
+      };
+}
+
+/// The answer to an invitation.
+final class AnswerInvitation implements Payload {
+  const AnswerInvitation({required this.invitationId, required this.isAccepted});
+
+  AnswerInvitation.fromJson(Map<String, dynamic> json)
+      : invitationId = json['invitationId'] as String,
+        isAccepted = json['isAccepted'] as bool;
+
+  final String invitationId;
+
+  /// Whether to begin the call; false declines.
+  final bool isAccepted;
+
+  @override
+  Map<String, dynamic> toJson() => {
+        'invitationId': invitationId,
+        'isAccepted': isAccepted,
+      };
+}
+
+/// The invitation that the event is about.
+final class InvitationReference implements Payload {
+  const InvitationReference({required this.invitationId});
+
+  InvitationReference.fromJson(Map<String, dynamic> json)
+      : invitationId = json['invitationId'] as String;
+
+  final String invitationId;
+
+  @override
+  Map<String, dynamic> toJson() => {
+        'invitationId': invitationId,
+      };
+}
+
 /// The room that the event is about.
 final class RoomReference implements Payload {
   const RoomReference({required this.roomId});
@@ -336,6 +417,11 @@ final class LocalCandidate implements Payload {
 /// - `terms_required`: consent to the current documents first, with `POST /users/me/consents`.
 /// - `profile_incomplete`: choose a username and an English level first.
 /// - `already_searching`, `already_in_room`: a device of the account searches, or is in a call.
+/// - `already_inviting`: another invitation of the account is open; cancel it first.
+/// - `pool_closed`: this platform does not offer meeting these learners; `waysToMeet` of `GET /policy` has what it offers.
+/// - `not_found`: there is no such partner or invitation.
+/// - `invitation_over`: the invitation was answered, cancelled or has expired.
+/// - `partner_unavailable`: the inviter cannot be met any more; the invitation is over.
 /// - `not_searching`: there is no search or match to cancel.
 /// - `not_in_room`: the account is not in that room, or the call has ended.
 /// - `peer_not_ready`: the partner has not joined yet; wait for `peer_joined`.
@@ -343,7 +429,7 @@ final class LocalCandidate implements Payload {
 /// - `room_closed`: the call has ended.
 /// - `text_refused`: the topic has a word that is not allowed; the message names the field.
 /// - `bad_payload`: the event does not match this contract; the message says where.
-/// - `rate_limited`: too many events; the event was not processed.
+/// - `rate_limited`: too many events, or invitations; the event was not processed.
 /// - `unavailable`: a service is unavailable; send the event again shortly.
 /// - `internal`: an error of the server.
 extension type const ErrorCode(String value) implements String {
@@ -358,6 +444,11 @@ extension type const ErrorCode(String value) implements String {
   static const profileIncomplete = ErrorCode('profile_incomplete');
   static const alreadySearching = ErrorCode('already_searching');
   static const alreadyInRoom = ErrorCode('already_in_room');
+  static const alreadyInviting = ErrorCode('already_inviting');
+  static const poolClosed = ErrorCode('pool_closed');
+  static const notFound = ErrorCode('not_found');
+  static const invitationOver = ErrorCode('invitation_over');
+  static const partnerUnavailable = ErrorCode('partner_unavailable');
   static const notSearching = ErrorCode('not_searching');
   static const notInRoom = ErrorCode('not_in_room');
   static const peerNotReady = ErrorCode('peer_not_ready');
@@ -390,6 +481,25 @@ final class EventError implements Payload {
       };
 }
 
+/// The invitation is open, or the partner's own was accepted.
+final class InvitationAckSuccess implements Payload {
+  const InvitationAckSuccess({required this.invitationId, required this.expiresAt});
+
+  InvitationAckSuccess.fromJson(Map<String, dynamic> json)
+      : invitationId = json['invitationId'] as String,
+        expiresAt = json['expiresAt'] as String;
+
+  final String invitationId;
+
+  final String expiresAt;
+
+  @override
+  Map<String, dynamic> toJson() => {
+        'invitationId': invitationId,
+        'expiresAt': expiresAt,
+      };
+}
+
 /// New TURN credentials.
 final class IceAckSuccess implements Payload {
   const IceAckSuccess({required this.iceServers});
@@ -403,6 +513,63 @@ final class IceAckSuccess implements Payload {
   @override
   Map<String, dynamic> toJson() => {
         'iceServers': iceServers.map((each) => each.toJson()).toList(),
+      };
+}
+
+/// A partner's invitation to a call.
+final class Invitation implements Payload {
+  const Invitation({required this.invitationId, required this.partner, required this.topic, required this.expiresAt});
+
+  Invitation.fromJson(Map<String, dynamic> json)
+      : invitationId = json['invitationId'] as String,
+        partner = Partner.fromJson(json['partner'] as Map<String, dynamic>),
+        topic = json['topic'] as String?,
+        expiresAt = json['expiresAt'] as String;
+
+  final String invitationId;
+
+  final Partner partner;
+
+  /// What the partner would talk about; null where they did not say.
+  final String? topic;
+
+  final String expiresAt;
+
+  @override
+  Map<String, dynamic> toJson() => {
+        'invitationId': invitationId,
+        'partner': partner.toJson(),
+        'topic': topic,
+        'expiresAt': expiresAt,
+      };
+}
+
+/// Why an invitation is over: it was `accepted` on another device, `declined`, `cancelled` by the inviter, has `expired`,
+/// or the two cannot meet any more (`unavailable`), as after a disconnect of the inviter.
+extension type const InvitationOverReason(String value) implements String {
+  static const accepted = InvitationOverReason('accepted');
+  static const declined = InvitationOverReason('declined');
+  static const cancelled = InvitationOverReason('cancelled');
+  static const expired = InvitationOverReason('expired');
+  static const unavailable = InvitationOverReason('unavailable');
+}
+
+/// The end of an invitation.
+final class InvitationOver implements Payload {
+  const InvitationOver({required this.invitationId, required this.reason});
+
+  InvitationOver.fromJson(Map<String, dynamic> json)
+      : invitationId = json['invitationId'] as String,
+        reason = InvitationOverReason(json['reason'] as String);
+
+  final String invitationId;
+
+  final InvitationOverReason reason;
+
+  @override
+  Map<String, dynamic> toJson() => {
+        'invitationId': invitationId,
+        'reason': reason,
       };
 }
 
@@ -528,9 +695,9 @@ final class IceServer implements Payload {
       };
 }
 
-/// A match of two searches.
+/// A match of two searches, or of an invitation that was accepted.
 final class MatchFound implements Payload {
-  const MatchFound({required this.roomId, required this.sessionId, required this.partner, required this.topic, required this.isLevelWidened, required this.iceServers});
+  const MatchFound({required this.roomId, required this.sessionId, required this.partner, required this.topic, required this.isLevelWidened, required this.iceServers, required this.invitationId});
 
   MatchFound.fromJson(Map<String, dynamic> json)
       : roomId = json['roomId'] as String,
@@ -538,7 +705,8 @@ final class MatchFound implements Payload {
         partner = Partner.fromJson(json['partner'] as Map<String, dynamic>),
         topic = json['topic'] as String?,
         isLevelWidened = json['isLevelWidened'] as bool,
-        iceServers = [for (final each in json['iceServers'] as List<dynamic>) IceServer.fromJson(each as Map<String, dynamic>)];
+        iceServers = [for (final each in json['iceServers'] as List<dynamic>) IceServer.fromJson(each as Map<String, dynamic>)],
+        invitationId = json['invitationId'] as String?;
 
   final String roomId;
 
@@ -555,6 +723,9 @@ final class MatchFound implements Payload {
   /// For the `RTCPeerConnection`.
   final List<IceServer> iceServers;
 
+  /// The invitation that was accepted; null for a match of two searches.
+  final String? invitationId;
+
   @override
   Map<String, dynamic> toJson() => {
         'roomId': roomId,
@@ -563,6 +734,7 @@ final class MatchFound implements Payload {
         'topic': topic,
         'isLevelWidened': isLevelWidened,
         'iceServers': iceServers.map((each) => each.toJson()).toList(),
+        'invitationId': invitationId,
       };
 }
 
