@@ -147,14 +147,6 @@ async def check_pairing(run: Run, *, user_id: str) -> None:
     await run.services.pairing_checks.check_user(user_id)
 
 
-# --- People -------------------------------------------------------------------------------------------------------
-
-
-@job("appointments.remind", schedule="* * * * *")
-async def remind_of_appointments(run: Run) -> None:
-    done = await run.services.appointment_reminders.run()
-    if any(done):
-        log.info("appointments_reminded count=%d cancelled=%d moved=%d", *done)
 @job("invitations.announce_end", max_attempts=_RETRY_ATTEMPTS)
 async def announce_invitation_end(
     run: Run, *, invitation_id: str, inviter_id: str, invitee_id: str, reason: OverReason
@@ -166,6 +158,16 @@ async def announce_invitation_end(
 async def expire_invitations(run: Run) -> None:
     if expired := await run.services.invitation_ends.expire_overdue():
         log.info("invitations_expired count=%d", expired)
+
+
+# --- People -------------------------------------------------------------------------------------------------------
+
+
+@job("appointments.remind", schedule="* * * * *")
+async def remind_of_appointments(run: Run) -> None:
+    done = await run.services.appointment_reminders.run()
+    if any(done):
+        log.info("appointments_reminded count=%d cancelled=%d moved=%d", *done)
 
 
 # --- Safety -------------------------------------------------------------------------------------------------------

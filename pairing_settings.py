@@ -54,5 +54,3 @@ class PairingSettings(BaseSettings):
     pairing: Pairing = Field(default_factory=lambda: dict.fromkeys(PLATFORMS, POOL_KINDS))
     #: How long an invitation can be answered.
     invitation_expiry: Annotated[Duration, between("5s", "5m")] = timedelta(seconds=45)
-    #: How long invitations that have ended are kept.
-    prune_invitations_after: Duration = Field(timedelta(days=30), ge=timedelta(days=1))

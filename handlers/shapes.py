@@ -17,6 +17,7 @@ from models import (
     Dispute,
     EmailChange,
     Enrollment,
+    Invitation,
     Lesson,
     LessonProgress,
     LinkedIdentity,
@@ -732,6 +733,7 @@ def data_export(export: DataExport) -> rest.DataExport:
             {"userId": str(row.wished_id), "askedAt": format_instant(row.created_at)} for row in export.partner_wishes
         ],
         "appointments": [_exported_appointment(row, export.me.id) for row in export.appointments],
+        "invitations": [_exported_invitation(row, export.me.id) for row in export.invitations],
         "orders": [order(row) for row in export.orders],
         "refunds": [refund(row) for row in export.refunds],
         "disputes": [_exported_dispute(row) for row in export.disputes],
@@ -809,6 +811,20 @@ def _exported_appointment(row: Appointment, user_id: uuid.UUID) -> rest.Exported
         "state": row.state.value,
         "createdAt": format_instant(row.created_at),
         "answeredAt": format_instant(row.answered_at),
+    }
+
+
+def _exported_invitation(row: Invitation, user_id: uuid.UUID) -> rest.ExportedInvitation:
+    is_inviter = row.inviter_id == user_id
+    return {
+        "id": str(row.id),
+        "partnerId": str(row.invitee_id if is_inviter else row.inviter_id),
+        "isInviter": is_inviter,
+        "topic": row.topic,
+        "state": row.state.value,
+        "createdAt": format_instant(row.created_at),
+        "expiresAt": format_instant(row.expires_at),
+        "endedAt": format_instant(row.answered_at),
     }
 
 

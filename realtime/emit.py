@@ -30,7 +30,12 @@ def match_found(match: Match, partner: Partner, ice_servers: list[events.IceServ
         {
             "roomId": match.room_id,
             "sessionId": match.session_id,
-            "partner": _partner(partner),
+            "partner": {
+                "userId": partner.user_id,
+                "displayName": partner.display_name,
+                "avatarUrl": partner.avatar_url,
+                "level": partner.level,
+            },
             "topic": match.topic,
             "iceServers": ice_servers,
             "invitationId": match.invitation_id,
@@ -38,21 +43,17 @@ def match_found(match: Match, partner: Partner, ice_servers: list[events.IceServ
     )
 
 
-def _partner(partner: Partner) -> events.Partner:
-    return {
-        "userId": partner.user_id,
-        "displayName": partner.display_name,
-        "avatarUrl": partner.avatar_url,
-        "level": partner.level,
-    }
-
-
 def invitation(invited: Invited) -> Event[events.Invitation]:
     return Event(
         "invitation",
         {
             "invitationId": invited.invitation_id,
-            "partner": _partner(invited.inviter),
+            "partner": {
+                "userId": invited.inviter.user_id,
+                "displayName": invited.inviter.display_name,
+                "avatarUrl": invited.inviter.avatar_url,
+                "level": invited.inviter.level,
+            },
             "topic": invited.topic,
             "expiresAt": format_instant(invited.expires_at),
         },

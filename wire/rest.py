@@ -563,6 +563,17 @@ class ExportedPartnerWish(TypedDict):
     askedAt: Time
 
 
+class ExportedInvitation(TypedDict):
+    id: str
+    partnerId: UserId
+    isInviter: bool
+    topic: str | None
+    state: Literal["open", "accepted", "declined", "cancelled", "expired"]
+    createdAt: Time
+    expiresAt: Time
+    endedAt: NullableTime | None
+
+
 class ExportedBlock(TypedDict):
     userId: UserId
     blockedAt: Time
@@ -1690,6 +1701,7 @@ class DataExport(TypedDict):
     blocks: list[ExportedBlock]
     partnerWishes: list[ExportedPartnerWish]
     appointments: list[ExportedAppointment]
+    invitations: list[ExportedInvitation]
     orders: list[Order]
     refunds: list[Refund]
     disputes: list[ExportedDispute]

@@ -75,7 +75,7 @@ _COLUMNS = (
 )
 
 
-def _build(row: sa.Row[Any]) -> InvitationRow:
+def _build(row: Any) -> InvitationRow:
     found_id, inviter_id, invitee_id, socket_id, topic, state, expires_at, left = row
     open_for = left if left is not None and left > timedelta() else None
     return InvitationRow(str(found_id), str(inviter_id), str(invitee_id), socket_id, topic, state, expires_at, open_for)

@@ -22,6 +22,7 @@ from models import (
     Block,
     EmailChange,
     EmailCode,
+    Invitation,
     LessonProgress,
     Notification,
     Profile,
@@ -29,6 +30,7 @@ from models import (
     Report,
     Sanction,
 )
+from services.calls.invitation_rows import end_between
 from services.identity.address_claims import forget_mailed
 from services.identity.identity_grants import IdentityGrantsService
 from services.identity.login_methods import remove_login_methods
@@ -132,6 +134,9 @@ async def _delete_rows(db: AsyncSession, user_id: uuid.UUID) -> None:
     await db.execute(sa.delete(Block).where(sa.or_(col(Block.blocker_id) == user_id, col(Block.blocked_id) == user_id)))
     await delete_wishes(db, user_id)
     await delete_of_user(db, user_id)
+    await end_between(db, user_id)
+    of_user = sa.or_(col(Invitation.inviter_id) == user_id, col(Invitation.invitee_id) == user_id)
+    await db.execute(sa.delete(Invitation).where(of_user))
     # Reports stay, to be reviewed without the words and the traits of their reporter. Locked in the order in which
     # they are locked where they are weighed.
     mine = sa.select(col(Report.id)).where(col(Report.reporter_id) == user_id).order_by(col(Report.id))

@@ -21,6 +21,7 @@ from models import (
     Dispute,
     EmailChange,
     Enrollment,
+    Invitation,
     LessonProgress,
     LinkedIdentity,
     Notification,
@@ -56,6 +57,7 @@ class DataExport:
     blocks: list[Block]
     partner_wishes: list[PartnerWish]
     appointments: list[Appointment]
+    invitations: list[Invitation]
     orders: list[Order]
     refunds: list[Refund]
     disputes: list[Dispute]
@@ -99,6 +101,11 @@ class DataExportService:
                 # Those that the user has asked; who has asked the user is not theirs to know.
                 partner_wishes=await read(PartnerWish, col(PartnerWish.user_id) == me, col(PartnerWish.created_at)),
                 appointments=await read(Appointment, is_of(me), col(Appointment.starts_at), col(Appointment.id)),
+                invitations=await read(
+                    Invitation,
+                    sa.or_(col(Invitation.inviter_id) == me, col(Invitation.invitee_id) == me),
+                    col(Invitation.created_at),
+                ),
                 orders=await read(Order, col(Order.user_id) == me, col(Order.created_at)),
                 refunds=await read(Refund, col(Refund.order_id).in_(of_own_order), col(Refund.created_at)),
                 disputes=await read(Dispute, col(Dispute.order_id).in_(of_own_order), col(Dispute.created_at)),

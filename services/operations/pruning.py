@@ -1,6 +1,7 @@
 """Deletion of rows that are no longer needed.
 
-Those are read notifications, tokens and codes of mails, spent tokens, age refusals and provider events.
+Those are read notifications, tokens and codes of mails, spent tokens, age refusals, appointments, invitations
+and provider events.
 
 In bounded batches, each found by an index. Never deleted: achievements, whose row keeps one from being granted twice;
 unhandled events; refresh tokens, because a rotated one reveals a theft (`LoginsService.delete_expired` deletes expired
@@ -18,6 +19,8 @@ from instants import utc_now
 
 #: Rows of one transaction.
 BATCH_ROWS = 1000
+#: How long an appointment is kept after its beginning, so that its note can be reported; an invitation after its end.
+APPOINTMENT_LIFETIME = INVITATION_LIFETIME = timedelta(days=30)
 
 # Literals, not parameters: the planner must see that they imply the predicates of the partial indexes.
 # Occasions other than those of achievements name what happens within days of the row: a match, a payment's one change
@@ -51,6 +54,8 @@ class PruningService:
             ("barred_identifiers", "until < :before", "until", timedelta()),
             ("email_codes", _TOKENS, "expires_at", timedelta()),
             ("email_changes", "undo_until < :before", "undo_until", timedelta()),
+            ("appointments", "starts_at < :before", "starts_at", APPOINTMENT_LIFETIME),
+            ("invitations", "answered_at < :before", "answered_at", INVITATION_LIFETIME),
             ("webhook_events", _EVENTS, "handled_at", webhook_events_after),
         )
 

@@ -1,4 +1,4 @@
-"""Erasure of what the retention schedule no longer keeps: calls, texts of reports and sanctions, audit detail.
+"""Erasure of what the retention schedule no longer keeps: calls, wishes, texts of reports and sanctions, audit detail.
 
 In bounded batches, each one transaction that an index finds: a batch that is cut off leaves nothing half done, and the
 next run goes on. Several job workers may run it at once. `retention_schedule.py` has the schedule, `pruning.py` the
@@ -30,6 +30,17 @@ _DELETE_CALLS = """
         DELETE FROM session_ratings USING old WHERE session_id = old.id
     )
     DELETE FROM call_sessions USING old WHERE call_sessions.id = old.id
+"""
+# Unanswered: a partnership has the other's wish too.
+_DELETE_WISHES = """
+    DELETE FROM partner_wishes WHERE (user_id, wished_id) IN (
+        SELECT user_id, wished_id FROM partner_wishes AS wish
+        WHERE created_at < :before AND NOT EXISTS (
+            SELECT FROM partner_wishes AS answer
+            WHERE answer.user_id = wish.wished_id AND answer.wished_id = wish.user_id
+        )
+        ORDER BY created_at LIMIT :rows FOR UPDATE SKIP LOCKED
+    )
 """
 # Decided: the audit log has each decision about a report, the latest of which counts.
 _ERASE_REPORTS = """
@@ -83,6 +94,8 @@ class RetentionService:
             "reports": await self._repeat(_ERASE_REPORTS, now - self._reports),
             "sanctions": await self._repeat(_ERASE_SANCTIONS, now - self._sanctions),
             "call_sessions": await self._repeat(_DELETE_CALLS, now - self._calls),
+            # As long as the calls from which they come.
+            "partner_wishes": await self._repeat(_DELETE_WISHES, now - self._calls),
             "audit_log": await self._erase_audit_detail(now - self._audit_detail),
         }
 

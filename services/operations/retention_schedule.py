@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import NamedTuple
 
 from services.identity.email_changes import UNDO_LIFETIME
+from services.operations.pruning import APPOINTMENT_LIFETIME, INVITATION_LIFETIME
 from services.safety.ages import REFUSAL_LIFETIME
 from settings import Settings
 
@@ -33,7 +34,7 @@ def build_schedule(settings: Settings) -> list[RetentionRule]:
     return [
         RetentionRule(
             "account",
-            "Account, profile, blocks, progress",
+            "Account, profile, blocks, partners, progress",
             None,
             "Until you delete your account.",
         ),
@@ -55,6 +56,24 @@ def build_schedule(settings: Settings) -> list[RetentionRule]:
             calls,
             "From the beginning of the call, then deleted; your totals stay. A call with a report is kept until the"
             " report's texts are deleted.",
+        ),
+        RetentionRule(
+            "partner_wishes",
+            "Wishes for a partnership that the other learner has not asked for",
+            calls,
+            "From the wish. A partnership ends when one of the two ends it or deletes the account.",
+        ),
+        RetentionRule(
+            "appointments",
+            "Appointments with partners, and their notes",
+            _days(APPOINTMENT_LIFETIME),
+            "From the time of the appointment, or until one of the two deletes the account.",
+        ),
+        RetentionRule(
+            "invitations",
+            "Invitations of partners to calls, and their topics",
+            _days(INVITATION_LIFETIME),
+            "From the end of the invitation, or until one of the two deletes the account.",
         ),
         RetentionRule(
             "reports",

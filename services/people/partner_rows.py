@@ -15,6 +15,7 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from models import Block, CallSession, EnglishLevel, PartnerWish, Profile, Report, User
+from services.calls import invitation_rows
 from services.calls.call_history import FORMER_LEARNER
 from services.people.appointment_rows import cancel_of_pair
 from services.safety.gates import DEFAULT_BAND, Gates
@@ -113,7 +114,7 @@ def build_card(profile: Profile, avatar_url: str | None) -> PartnerCard:
 
 
 async def end_partnership(db: AsyncSession, user_id: uuid.UUID, other_id: uuid.UUID) -> None:
-    """End a partnership of one of two learners, or take back a wish, and cancel their appointments.
+    """End a partnership of one of two learners, or take back a wish, and their appointments and invitations.
 
     In the caller's transaction, which has locked the pair. The other's wish ends with the partnership: a new one needs
     both again. Before it is answered it stays, for its end would show that it was seen.
@@ -128,6 +129,7 @@ async def end_partnership(db: AsyncSession, user_id: uuid.UUID, other_id: uuid.U
             sa.delete(PartnerWish).where(col(PartnerWish.user_id) == other_id, col(PartnerWish.wished_id) == user_id)
         )
     await cancel_of_pair(db, user_id, other_id)
+    await invitation_rows.end_between(db, user_id, other_id)
 
 
 async def delete_wishes(db: AsyncSession, user_id: uuid.UUID) -> None:

@@ -27,6 +27,7 @@ from models import (
     SanctionKind,
     User,
 )
+from services.calls.invitation_rows import end_between
 from services.identity.logins import LoginsService
 from services.identity.user_rows import lock_active_user, lock_user
 from services.messaging import notification_templates, notifications
@@ -101,6 +102,8 @@ class SanctionsService:
         await _restrict(db, actor_id, user, order)
         if order.kind is SanctionKind.BAN:
             await cancel_of_user(db, user.id)
+        if order.kind is not SanctionKind.WARNING:
+            await end_between(db, user.id)
         sanction = await _add_row(db, actor_id, user, order)
         details: dict[str, object] = {"sanction": str(sanction.id), "ground": order.ground.value}
         if order.days is not None:

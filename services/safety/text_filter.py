@@ -15,7 +15,7 @@ from services.safety.word_matcher import WordMatcher, read_words
 #: Short texts whose result is kept: learners search for the same topics.
 KEPT_RESULTS, KEPT_LENGTH = 4096, 64
 #: Fields that are filtered, by their names in the contract, where `x-text-filter` marks them.
-FIELDS = ("username", "displayName", "bio", "nativeLanguage", "topic")
+FIELDS = ("username", "displayName", "bio", "nativeLanguage", "topic", "note")
 #: Letters of a language's or a country's code (BCP 47).
 LANGUAGE_CODE_LENGTH = 3
 #: Those by which an account could pretend to be the operator's.

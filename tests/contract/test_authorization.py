@@ -30,6 +30,7 @@ from testing.databases import query
 from testing.gates import consent_to_all
 from testing.lessons import MISSING_ID
 from testing.payments import add_course, completed, deliver
+from testing.people import in_days, make_partners, propose
 from testing.pictures import picture, upload
 from testing.polling import eventually
 from testing.raw_websockets import dial_bare
@@ -134,6 +135,19 @@ LEARNERS: dict[str, Case] = {
     "rateCall": Case(201, 404, body={"stars": 4}),
     "createReport": Case(201, 404, body={"reportedId": "{userId}", "reason": "spam"}),
     "listReports": Case(200),
+    "listPartners": Case(200),
+    "askPartner": Case(204, 404),
+    # The same for learners who were never asked.
+    "removePartner": Case(204, 204),
+    "listAppointments": Case(200),
+    "proposeAppointment": Case(
+        201,
+        404,
+        body={"partnerId": "{partnerId}", "localTime": "{localTime}", "timezone": "UTC", "durationMinutes": 30},
+    ),
+    "cancelAppointment": Case(204, 404),
+    "acceptAppointment": Case(200, 404),
+    "declineAppointment": Case(200, 404),
     "listMySanctions": Case(200),
     "acknowledgeWarning": Case(204, 404),
     "appealMySanction": Case(201, 404, body={"text": "It was not me."}),
@@ -255,6 +269,8 @@ class Roles:
         """Call an operation with the ids filled in; those of staff name the moderator."""
         if operation_id in ("listStaffLogins", "endStaffLogin"):
             ids = {**ids, "userId": ids["staffId"]}
+        if operation_id in ("askPartner", "removePartner"):  # the learner of the other operations is blocked
+            ids = {**ids, "userId": ids["partnerId"]}
         operation, case = OPERATIONS[operation_id], SECURED[operation_id]
         body = {
             name: value.format(**ids) if isinstance(value, str) else value for name, value in (case.body or {}).items()
@@ -306,8 +322,16 @@ async def make_roles(container: Container, asgi: Any) -> AsyncIterator[Roles]:
             id=bob.id,
         )
         await consent_to_all(ada)
+        partner = await register(await clients.enter_async_context(client(asgi)))
+        await add_call(container, ada, partner)
+        await make_partners(ada, partner)
+        await consent_to_all(partner)
+        proposed = await propose(partner, ada, in_days(2))
         ids = {
             "userId": bob.id,
+            "partnerId": partner.id,
+            "localTime": in_days(3),
+            "appointmentId": proposed.json()["id"],
             "document": "terms",
             "version": container.policies["terms"].version,
             "notificationId": notification["id"],

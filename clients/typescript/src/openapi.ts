@@ -3674,6 +3674,8 @@ export interface components {
             partnerWishes: components["schemas"]["ExportedPartnerWish"][];
             /** @description Appointments that the user has proposed, or that were proposed to the user. */
             appointments: components["schemas"]["ExportedAppointment"][];
+            /** @description Invitations to calls that the user has sent or received, and that are not pruned yet. */
+            invitations: components["schemas"]["ExportedInvitation"][];
             /** @description Orders of the user, also unpaid ones. */
             orders: components["schemas"]["Order"][];
             /** @description Refunds of these orders. */
@@ -3877,6 +3879,38 @@ export interface components {
             createdAt: components["schemas"]["Time"];
             /** @description When it was accepted or declined; null before. */
             answeredAt: components["schemas"]["NullableTime"];
+        };
+        /** @description An invitation of a partner to a call. */
+        ExportedInvitation: {
+            /**
+             * Format: uuid
+             * @description Id of the invitation.
+             * @example 6f0d2b7c-51a9-4e0e-9f63-8a4c2d1b7e95
+             */
+            id: string;
+            /**
+             * @description Id of the partner.
+             * @example 9d3f6c1a-2b7e-4a55-8c1d-5e8a7b9c0d12
+             */
+            partnerId: components["schemas"]["UserId"];
+            /**
+             * @description Whether the user has sent it.
+             * @example true
+             */
+            isInviter: boolean;
+            /**
+             * @description What the inviter would talk about; null without a topic.
+             * @example travel
+             */
+            topic: string | null;
+            /** @description How it ended; `open` before. Known values: `open`, `accepted`, `declined`, `cancelled`, `expired`. */
+            state: string;
+            /** @description When it was sent. */
+            createdAt: components["schemas"]["Time"];
+            /** @description Until when it could be answered. */
+            expiresAt: components["schemas"]["Time"];
+            /** @description When it ended; null before. */
+            endedAt: components["schemas"]["NullableTime"];
         };
         /** @description A learner whom the user has blocked. */
         ExportedBlock: {
@@ -6612,6 +6646,7 @@ export type ExportedCall = components['schemas']['ExportedCall'];
 export type ExportedRating = components['schemas']['ExportedRating'];
 export type ExportedPartnerWish = components['schemas']['ExportedPartnerWish'];
 export type ExportedAppointment = components['schemas']['ExportedAppointment'];
+export type ExportedInvitation = components['schemas']['ExportedInvitation'];
 export type ExportedBlock = components['schemas']['ExportedBlock'];
 export type Stars = components['schemas']['Stars'];
 export type Rating = components['schemas']['Rating'];
