@@ -23,4 +23,5 @@ async def get_call(services: Container, identity: Identity, session_id: str) -> 
 
 
 async def rate_call(services: Container, identity: Identity, session_id: str, body: rest.Rating) -> rest.Call:
-    return shapes.call(await services.call_history.rate(identity.user_id, session_id, body["stars"]))
+    stars, pace = body["stars"], body.get("pace")
+    return shapes.call(await services.call_history.rate(identity.user_id, session_id, stars, pace))

@@ -56,6 +56,8 @@ async def emit_outcome(services: Container, emit_to: EmitTo, outcome: Outcome | 
         case SearchExpired(socket_id):
             await emit_if_reachable(emit_to, socket_id, emit.search_expired())
         case SearchRefused(socket_id, error):
+            if isinstance(error, errors.Resting):
+                await emit_if_reachable(emit_to, socket_id, emit.resting(error.until))
             code = cast("events.ErrorCode", error.code)
             await emit_if_reachable(emit_to, socket_id, emit.error(code, error.detail))
             # Apps of earlier releases know this event as the end of a search.

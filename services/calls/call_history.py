@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -16,8 +17,21 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 import errors
 from adapters.database import Database
-from models import AgeBand, CallOrigin, CallSession, EndedBy, EnglishLevel, Level, Profile, SessionRating, User
-from services.calls import streaks
+from models import (
+    AgeBand,
+    CallOrigin,
+    CallSession,
+    EndedBy,
+    EnglishLevel,
+    FeedbackPace,
+    Level,
+    MatchOutcome,
+    Profile,
+    SessionRating,
+    User,
+)
+from services.calls import feedback, match_outcomes, streaks
+from services.calls.pairing_records import Consequence
 from services.calls.room_state import CallState
 from services.calls.rooms import ROOM_SECONDS
 from services.pagination import Page, read_page, seek
@@ -65,6 +79,9 @@ class CallHistoryService:
         self._database = database
         self._gates = gates
         self._picture_hide_weight = picture_hide_weight
+        #: How learners kept the matches that this process has ended, and the warnings and rests that followed.
+        self.outcomes: Counter[MatchOutcome] = Counter()
+        self.consequences: Counter[Consequence] = Counter()
 
     async def start(
         self,
@@ -152,12 +169,18 @@ class CallHistoryService:
             await db.exec(statement)
 
     async def end(
-        self, room_id: str, *, ended_by: str, duration: timedelta | None = None, elapsed: timedelta = timedelta()
+        self,
+        room_id: str,
+        *,
+        ended_by: str,
+        duration: timedelta | None = None,
+        elapsed: timedelta = timedelta(),
+        outcomes: str = "",
     ) -> bool:
         """End a call for good and count it for both; `ended_by` is a user's id, `timeout` or `error`.
 
         It ended `elapsed` ago; `duration` is how long both were there, where its row does not say when they came.
-        Returns whether it was still open: a second end changes nothing.
+        `outcomes` are those of `CallEnd`. Returns whether it was still open: a second end changes nothing.
         """
         if ended_by in (EndedBy.TIMEOUT, EndedBy.ERROR):
             by: EndedBy | sa.ColumnElement[EndedBy] = EndedBy(ended_by)
@@ -166,7 +189,7 @@ class CallHistoryService:
                 (col(CallSession.user_a_id) == uuid.UUID(ended_by), sa.cast(EndedBy.USER_A, CallSession.ended_by.type)),  # type: ignore[union-attr]
                 else_=sa.cast(EndedBy.USER_B, CallSession.ended_by.type),  # type: ignore[union-attr]
             )
-        return await self._end(by, col(CallSession.room_id) == room_id, duration, elapsed) > 0
+        return await self._end(by, col(CallSession.room_id) == room_id, duration, elapsed, outcomes) > 0
 
     async def list_open_calls(self) -> list[CallState]:
         """List the calls that have not ended and may still have a room."""
@@ -200,6 +223,7 @@ class CallHistoryService:
         which: sa.ColumnElement[bool],
         duration: timedelta | None = None,
         elapsed: timedelta = timedelta(),
+        outcomes: str = "",
     ) -> int:
         now = sa.func.now() - elapsed
         connected: sa.SQLColumnExpression[datetime | None] = col(CallSession.connected_at)
@@ -212,21 +236,29 @@ class CallHistoryService:
         ended = sa.func.greatest(sa.func.least(now, latest), began, type_=sa.DateTime(timezone=True))
         # Whole seconds; 0 for a match that never became a call.
         seconds = sa.func.coalesce(sa.cast(sa.func.floor(sa.extract("epoch", ended - connected)), sa.Integer), 0)
+        one, other = match_outcomes.read_letters(outcomes)
+        values = {"connected_at": connected, "ended_at": ended, "ended_by": by, "duration_seconds": seconds}
         statement = (
             sa.update(CallSession)
             .where(which, col(CallSession.ended_at).is_(None))
-            .values(connected_at=connected, ended_at=ended, ended_by=by, duration_seconds=seconds)
+            .values(**values, user_a_outcome=one, user_b_outcome=other)
             .returning(CallSession)
         )
+        followed: list[Consequence] = []
         async with self._database.transaction() as db:
             calls = (await db.execute(statement)).scalars().all()
             for call in calls:
+                # Before the profiles: the order in which a report locks.
+                followed += await match_outcomes.count(db, call)
                 if call.connected_at is not None:
                     await streaks.count_call(db, call)
-            return len(calls)
+            kept = [each for call in calls for each in (call.user_a_outcome, call.user_b_outcome) if each is not None]
+        self.outcomes.update(kept)
+        self.consequences.update(followed)
+        return len(calls)
 
-    async def rate(self, user_id: str, session_id: str, stars: int) -> Call:
-        """Rate the partner of a call; raise NotFound, CallNotEnded or AlreadyRated."""
+    async def rate(self, user_id: str, session_id: str, stars: int, pace: str | None = None) -> Call:
+        """Rate the partner of a call, with feedback about its pace; raise NotFound, CallNotEnded or AlreadyRated."""
         me = uuid.UUID(user_id)
         try:
             async with self._database.transaction() as db:
@@ -238,8 +270,10 @@ class CallHistoryService:
                 rating = SessionRating(
                     session_id=call.session.id, rater_id=me, rated_id=call.partner_id, stars=int(stars)
                 )
+                rating.pace = FeedbackPace(pace) if pace else None
                 db.add(rating)
                 await db.flush()
+                await feedback.count_pace(db, call.session, rating)
                 return replace(call, my_rating=rating.stars)
         except IntegrityError:
             raise errors.AlreadyRated() from None

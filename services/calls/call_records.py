@@ -39,7 +39,8 @@ class CallRecords:
         try:
             elapsed = await self._rooms.elapsed_since(end.at_ms) if is_late else timedelta()
             duration = timedelta(milliseconds=int(end.lasted_ms)) if end.lasted_ms != "-1" else None
-            await self._history.end(end.room_id, ended_by=end.by, duration=duration, elapsed=elapsed)
-            await self._rooms.remove_deadline("end", *end)
+            outcomes = end.outcomes or await self._rooms.read_outcomes(end.room_id)
+            await self._history.end(end.room_id, ended_by=end.by, duration=duration, elapsed=elapsed, outcomes=outcomes)
+            await self._rooms.remove_end(end)
         except Exception as error:
             log.warning("call_end_deferred room_id=%s error=%r", end.room_id, error)

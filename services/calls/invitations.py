@@ -341,7 +341,7 @@ class InvitationsService:
         if closed is not None and keeps_end:
             await self._records.record_end(closed.end)
         elif closed is not None:
-            await self._rooms.remove_deadline("end", *closed.end)
+            await self._rooms.remove_end(closed.end)
         for each in searches:
             await self._rooms.requeue(each.entry)
             # Their web process compares it with what has changed meanwhile.
@@ -370,4 +370,6 @@ class InvitationsService:
         return found
 
     async def _read_seeker(self, user_id: str, socket_id: str) -> Seeker:
-        return await read_seeker(self._database, self._gates, user_id, socket_id, self._picture_hide_weight)
+        return await read_seeker(
+            self._database, self._gates, user_id, socket_id, self._picture_hide_weight, may_rest=True
+        )

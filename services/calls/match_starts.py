@@ -73,5 +73,5 @@ class MatchStarts:
         closed = await self._rooms.close(room_id, user_id, by="error")
         if closed is None:
             return False
-        await self._rooms.remove_deadline("end", *closed.end)
+        await self._rooms.remove_end(closed.end)
         return True

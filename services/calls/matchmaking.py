@@ -20,7 +20,7 @@ from services.calls.fit import list_accepted_levels
 from services.calls.match_starts import MatchStarts
 from services.calls.outcomes import Match, Outcome, PartnerCancelled, SearchExpired, Searching, SearchRefused
 from services.calls.own_searches import OwnSearches
-from services.calls.pools import ANYONE, Pools, allow_pair
+from services.calls.pools import ANYONE, PARTNERS, Pools, allow_pair
 from services.calls.room_messages import SEARCH_OVER, SEARCH_WAITS, close_participants
 from services.calls.room_state import ClosedRoom, Queued, QueueEntry
 from services.calls.rooms import Rooms
@@ -43,6 +43,7 @@ PAIRING_REFUSED = (
     errors.AccountSuspended,
     errors.PoolClosed,
     errors.NotEnrolled,
+    errors.Resting,
 )
 
 
@@ -144,7 +145,7 @@ class MatchmakingService:
         is_retry = retried is not None
         while True:
             # Again after a match that was refused: this learner may be the one who may not meet the other any more.
-            seeker = await self._read_seeker(user_id, socket_id)
+            seeker = await self._read_seeker(user_id, socket_id, wishes)
             pool = await self._pools.choose(user_id, seeker.pool, wishes.among, wishes.platform)
             if retried is not None and self._own.get(socket_id) is not retried:
                 raise errors.NotSearching()
@@ -220,7 +221,7 @@ class MatchmakingService:
             await SEARCH_OVER.send_if_there(self._bus, entry["socket"])
             return None
         room_id = await self._rooms.get_room_id(user_id)
-        closed = await self._rooms.close(room_id, user_id, condition="unjoined") if room_id else None
+        closed = await self._rooms.close(room_id, user_id, condition="unjoined", why="left") if room_id else None
         if closed is None:
             if room_id is None and self._own.pop(socket_id) is not None:
                 return None  # Redis has lost it, and it is not to be restored
@@ -246,7 +247,7 @@ class MatchmakingService:
 
     async def expire_match(self, room_id: str) -> list[PartnerCancelled]:
         """End a match that did not become a call in time; the search of a learner who had joined continues."""
-        closed = await self._rooms.close(room_id, None, condition="unjoined", by="timeout")
+        closed = await self._rooms.close(room_id, None, condition="unjoined", by="timeout", why="unjoined")
         if closed is None:
             return []
         await close_participants(self._bus, closed)
@@ -335,5 +336,8 @@ class MatchmakingService:
         entry = self._own.get(socket_id)
         return None if entry is None else await self.restore_search(entry, is_final=True)
 
-    async def _read_seeker(self, user_id: str, socket_id: str) -> Seeker:
-        return await read_seeker(self._database, self._gates, user_id, socket_id, self._picture_hide_weight)
+    async def _read_seeker(self, user_id: str, socket_id: str, wishes: Wishes) -> Seeker:
+        may_rest = wishes.among == PARTNERS
+        return await read_seeker(
+            self._database, self._gates, user_id, socket_id, self._picture_hide_weight, may_rest=may_rest
+        )

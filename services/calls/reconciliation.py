@@ -107,7 +107,7 @@ class Reconciliation:
                 closed = await self._rooms.close(call.room_id, None, by=EndedBy.ERROR)
                 if closed is not None:
                     log.warning("ended_room_removed room_id=%s", call.room_id)
-                    await self._rooms.remove_deadline("end", *closed.end)
+                    await self._rooms.remove_end(closed.end)
 
     async def _remove_surplus_searches(self) -> None:
         """Remove the searches of sockets of this web process that do not search."""

@@ -40,6 +40,10 @@ class RoomReader:
         )
         return timedelta(milliseconds=max(0, int(at_ms) - await self._read_clock())) if at_ms else timedelta()
 
+    async def read_outcomes(self, room_id: str) -> str:
+        """Read the outcomes of a closed room that its row does not have yet; empty where there are none."""
+        return str(await self._pipeline.execute("GET", f"{{match}}:outcomes:{room_id}", idempotent=True) or "")
+
     async def read_poll(self, reader: str) -> int:
         """Read the number of a reader's last poll of the deadlines, 0 where Redis does not know it."""
         return int(await self._pipeline.execute("GET", f"poll:{{match}}:{reader}", idempotent=True) or 0)

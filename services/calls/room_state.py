@@ -148,16 +148,22 @@ class ParticipantRecord(NamedTuple):
     queue_entry: QueueEntry | None
 
 
+#: Of a match in which there is nothing to count.
+NO_OUTCOMES = "--"
+
+
 class CallEnd(NamedTuple):
     """The end of a call that its row is still to record, as `{match}:due` has it: by whom, after how long, and when.
 
-    `lasted_ms` is -1 where it never was a call; `at_ms` is by Redis's clock.
+    `lasted_ms` is -1 where it never was a call; `at_ms` is by Redis's clock. `outcomes` are those of `user_a` and
+    `user_b`, a letter each; empty where only Redis has them.
     """
 
     room_id: str
     by: str
     lasted_ms: str
     at_ms: str
+    outcomes: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,10 +14,11 @@
     {match}:room:{roomId}:users     its two participants
     {match}:room:{roomId}:meta      createdAt topic level sessionId userAId userBId caller announced connected, and of
                                     each socket:{userId} joins:{userId} first:{userId} heard:{userId} away:{userId}
-                                    log:{userId}; until: when both were last known to be there (ms), where one
-                                    of them was lost since; and chosen, where a join has chosen the caller
-                                    and not both clients have been informed since
+                                    log:{userId}; troubled, where a line of the call was poor;
+                                    until: when both were last known to be there (ms), where one of them was lost
+                                    since; and chosen, where a join has chosen the caller and not both clients have been informed since
     {match}:room:{roomId}:signals:{userId}  signals that the peer of a participant did not get yet
+    {match}:outcomes:{roomId}       how its two participants kept their match, until the row of the call has it
     {match}:due                     deadlines, scored by their time (ms): search:{userId} join:{roomId}
                                     begin:{roomId}:{ms} grace:{roomId}:{userId} room:{roomId}
                                     end:{roomId}:{by}:{lasted ms, -1 for no call}:{ms}
@@ -45,6 +46,7 @@ import errors
 from adapters.redis_pipeline import RedisPipeline
 from services.calls.fit import FitWeights
 from services.calls.room_state import (
+    NO_OUTCOMES,
     CallEnd,
     CallState,
     ClosedRoom,
@@ -68,6 +70,7 @@ _IDEMPOTENT_SCRIPTS = {
     "discard_signals",
     "take_deadlines",
     "restore_room",
+    "note_trouble",
 }
 LUA_DIRECTORY = Path(__file__).parent / "lua"
 
@@ -186,24 +189,39 @@ class Rooms(SearchQueue):
         return None
 
     async def close(
-        self, room_id: str, user_id: str | None, *, condition: str = "", by: str | None = None
+        self,
+        room_id: str,
+        user_id: str | None,
+        *,
+        condition: str = "",
+        by: str | None = None,
+        why: Literal["left", "unjoined", ""] = "",
     ) -> ClosedRoom | None:
         """Close a room for a participant; None where it is gone, not theirs, or the condition does not hold.
 
         `condition`: `unjoined`, while it is no call; `away`, when the participant's grace is over; `socket:{id}`, while
         they are there with that socket. `by` is what the call's row will say ended it: the participant, when None.
+        `why`: `left`, the participant ended it themselves; `unjoined`, the time to join is over. Any other end is
+        nobody's fault.
         """
         answer = await self._run(
-            "close_room", _room_keys(room_id), user_id or "", room_id, condition, by or user_id or ""
+            "close_room",
+            _room_keys(room_id),
+            user_id or "",
+            room_id,
+            condition,
+            by or user_id or "",
+            why,
+            self._join_ms,
         )
         if answer[0] == "not_in_room":
             return None
-        lasted, at, announced, ago, *fields = answer
+        lasted, at, announced, ago, outcomes, *fields = answer
         one, other = (
             ParticipantRecord(user, socket_id, orjson.loads(entry) if entry else None)
             for user, socket_id, entry in (fields[:3], fields[3:])
         )
-        end = CallEnd(room_id, by or user_id or "", lasted, at)
+        end = CallEnd(room_id, by or user_id or "", lasted, at, outcomes)
         return ClosedRoom(room_id, lasted != "-1", bool(announced), (one, other), end, ago != "0")
 
     async def end_lost_room(self, room_id: str, user_id: str, peer_id: str) -> CallEnd | None:
@@ -236,6 +254,16 @@ class Rooms(SearchQueue):
         keys = ["{match}:due", f"poll:{{match}}:{reader}"]
         entries = await self._run("take_deadlines", keys, DEADLINE_BATCH_SIZE, DEADLINE_LEASE_MS, number, answered)
         return None if entries is None else [entry.split(":") for entry in entries]
+
+    async def note_trouble(self, room_id: str) -> None:
+        """Note that the line of a call is poor, so that neither participant has a bad outcome of it."""
+        await self._run("note_trouble", [f"{{match}}:room:{room_id}:meta"])
+
+    async def remove_end(self, end: CallEnd) -> None:
+        """Remove the deadline of an end that the row of its call has, or that it is not to have."""
+        await self.remove_deadline("end", end.room_id, end.by, end.lasted_ms, end.at_ms)
+        if end.outcomes != NO_OUTCOMES:
+            await self._pipeline.execute("DEL", f"{{match}}:outcomes:{end.room_id}", idempotent=True)
 
     async def remove_deadline(self, *entry: str) -> None:
         await self._pipeline.execute("ZREM", "{match}:due", ":".join(entry), idempotent=True)

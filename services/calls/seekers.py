@@ -7,16 +7,15 @@ from typing import NamedTuple
 
 import errors
 from adapters.database import Database
-from models import AgeBand, Level
-from services.calls.fit import INITIAL_SIGMA, LEVEL_MU, Features, serialize_features
+from models import AgeBand, EnglishLevel, Level
+from services.calls.fit import Features, serialize_features
 from services.calls.outcomes import Partner
+from services.calls.pairing_records import HALF_LIFE
 from services.calls.pools import ANYONE, Pool, read_among
-from services.calls.room_state import QueueEntry
+from services.calls.room_state import PartnerLevel, QueueEntry
+from services.calls.skills import DEFAULT_MU, INITIAL_SIGMA, Skill, prior
 from services.safety.gates import Gates, Standing
 from services.safety.hidden_pictures import DEFAULT_MINIMUM_WEIGHT, shown_avatar_sql
-
-#: `mu` of a learner who has not declared a level.
-DEFAULT_MU = 25.0
 
 
 class Wishes(NamedTuple):
@@ -38,16 +37,16 @@ class Wishes(NamedTuple):
 class Seeker(NamedTuple):
     """A learner who searches; `avoided` are the users whom they must not meet.
 
-    `mu`, `sigma` and `points` are those of their skill and their record of matches, `met` is how often they have met
-    others in the last 7 days.
+    `mu`, `sigma` and `points` are those of their skill and of their record of matches by now, `met` is how often they
+    have met others in the last 7 days.
     """
 
     profile: Partner
     avoided: list[str]
     pool: AgeBand
     mu: float = DEFAULT_MU
-    points: float = 0.0
     sigma: float = INITIAL_SIGMA
+    points: float = 0.0
     native_language: str | None = None
     goal: str | None = None
     met: dict[str, int] = {}  # noqa: RUF012 - never changed
@@ -61,6 +60,10 @@ _SELECT_SEEKER = """
     SELECT u.is_banned OR u.deleted_at IS NOT NULL, coalesce(u.suspended_until > now(), false),
         CASE WHEN u.pairing_held_until > now() THEN
             to_char(u.pairing_held_until AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') END,
+        CASE WHEN r.resting_until > now() THEN
+            to_char(r.resting_until AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') END,
+        s.mu, s.sigma, coalesce(r.points * power(0.5, extract(epoch FROM greatest(now() - r.points_at, interval '0'))
+            / {half_life_seconds})::double precision, 0),
         u.is_verified, u.age_band, u.accepted_versions,
         p.username, p.display_name, {avatar}, p.english_level, p.native_language, p.learning_goal,
         array_to_string(ARRAY(
@@ -79,12 +82,41 @@ _SELECT_SEEKER = """
         UNION SELECT reported_id FROM reports WHERE reporter_id = u.id
         UNION SELECT reporter_id FROM reports WHERE reported_id = u.id
     ), ' ')
-    FROM users u JOIN profiles p ON p.user_id = u.id WHERE u.id = $1"""
+    FROM users u JOIN profiles p ON p.user_id = u.id
+        LEFT JOIN learner_skills s ON s.user_id = u.id LEFT JOIN pairing_records r ON r.user_id = u.id
+    WHERE u.id = $1"""
+
+
+class _Row(NamedTuple):
+    """What `_SELECT_SEEKER` answers; times as text, of RFC 3339."""
+
+    is_banned: bool
+    is_suspended: bool
+    held_until: str | None
+    rests_until: str | None
+    mu: float | None
+    sigma: float | None
+    points: float
+    is_verified: bool
+    age_band: str | None
+    accepted_versions: dict[str, str]
+    username: str | None
+    display_name: str | None
+    avatar_url: str | None
+    level: PartnerLevel | None
+    native_language: str | None
+    goal: str | None
+    met: str
+    avoided: str
 
 
 @cache
 def _make_query(picture_hide_weight: float) -> str:
-    return _SELECT_SEEKER.format(avatar=shown_avatar_sql("p", picture_hide_weight), met_limit=_MET_LIMIT)
+    return _SELECT_SEEKER.format(
+        avatar=shown_avatar_sql("p", picture_hide_weight),
+        met_limit=_MET_LIMIT,
+        half_life_seconds=HALF_LIFE.total_seconds(),
+    )
 
 
 async def read_seeker(
@@ -93,35 +125,40 @@ async def read_seeker(
     user_id: str,
     socket_id: str,
     picture_hide_weight: float = DEFAULT_MINIMUM_WEIGHT,
+    *,
+    may_rest: bool = False,
 ) -> Seeker:
     """Read a searching user, and the users to avoid: blocks and reports count both ways.
 
-    Raises Banned, AccountSuspended, PairingOnHold, a GateClosed, or ProfileIncomplete.
+    `may_rest`: whether the search is one that a rest does not refuse, because it meets no strangers. Raises Banned,
+    AccountSuspended, PairingOnHold, Resting, a GateClosed, or ProfileIncomplete.
     """
     found = await database.fetch_one(_make_query(picture_hide_weight), user_id)
     if found is None:
         raise errors.Banned("This account no longer exists.")
-    is_banned, is_suspended, held_until, is_verified, age_band, accepted_versions, *shown, avoided = found
-    username, display_name, avatar_url, level, native_language, goal, met = shown
-    if is_banned:
+    row = _Row(*found)
+    if row.is_banned:
         raise errors.Banned()
-    if is_suspended:
+    if row.is_suspended:
         raise errors.AccountSuspended()
-    if held_until is not None:
-        raise errors.PairingOnHold.until(held_until)
-    standing = Standing(is_verified, AgeBand(age_band) if age_band else None, accepted_versions)
+    if row.held_until is not None:
+        raise errors.PairingOnHold.until(row.held_until)
+    standing = Standing(row.is_verified, AgeBand(row.age_band) if row.age_band else None, row.accepted_versions)
     gates.require_all(standing)
-    if username is None or level is None:
+    if row.username is None or row.level is None:
         raise errors.ProfileIncomplete()
-    profile = Partner(user_id, display_name or username, avatar_url, level, socket_id)
-    times_met = (each.split(":") for each in met.split())
+    if row.rests_until is not None and not may_rest:
+        raise errors.Resting(row.rests_until)
+    skill = prior(EnglishLevel(row.level)) if row.mu is None or row.sigma is None else Skill(row.mu, row.sigma)
+    times_met = (each.split(":") for each in row.met.split())
     return Seeker(
-        profile,
-        avoided.split(),
+        Partner(user_id, row.display_name or row.username, row.avatar_url, row.level, socket_id),
+        row.avoided.split(),
         standing.pool,
-        mu=LEVEL_MU[level],
-        native_language=native_language,
-        goal=goal,
+        *skill,
+        points=row.points,
+        native_language=row.native_language,
+        goal=row.goal,
         met={other: int(count) for other, count in times_met},
     )
 

@@ -232,26 +232,27 @@ class SignalingService:
             raise errors.RoomClosed()
         return participant
 
+    async def refresh_ice(self, socket_id: str, room_id: str) -> None:
+        """Note that a participant restarts ICE, because the line is poor; raise NotInRoom or RoomClosed."""
+        self.check_room(socket_id, room_id)
+        await self._rooms.note_trouble(room_id)
+
     # --- Leaving ------------------------------------------------------------------------------------
 
     async def end_call(self, user_id: str, socket_id: str, room_id: str) -> PeerLeft | PartnerCancelled | None:
         """Hang up; raise NotInRoom, or RoomClosed where the partner was quicker."""
         participant = self._get_participant(socket_id, room_id)
-        closed = await self._rooms.close(room_id, user_id)
+        closed = await self._rooms.close(room_id, user_id, why="left")
         if closed is None and participant is not None:
             closed = await self._close_lost_room(socket_id, participant)
-            if closed is None:
-                raise errors.RoomClosed()
         if closed is None:
-            raise errors.NotInRoom()
+            raise errors.NotInRoom() if participant is None else errors.RoomClosed()
         return await self._finish_leave(user_id, closed, "ended")
 
     async def _close_lost_room(self, socket_id: str, participant: Participant) -> ClosedRoom | None:
         """Close a room that Redis has lost, before it is restored; None where Redis has not lost it."""
-        if participant.closed:
-            return None
-        user_id, peer_id = participant.user_id, participant.peer_id
-        end = await self._rooms.end_lost_room(participant.room_id, user_id, peer_id)
+        user_id, peer_id, room_id = participant.user_id, participant.peer_id, participant.room_id
+        end = None if participant.closed else await self._rooms.end_lost_room(room_id, user_id, peer_id)
         if end is None:
             return None
         peer_socket_id = "" if participant.is_peer_away else participant.peer_socket_id or ""
@@ -278,8 +279,7 @@ class SignalingService:
             if final_reason:
                 closed = await self._rooms.close(room_id, user_id, condition=f"socket:{socket_id}")
                 return await self._finish_leave(user_id, closed, final_reason) if closed else None
-            in_room = participant is not None and participant.room_id == room_id
-            saved_state = participant.serialize() if participant is not None and in_room else b""
+            saved_state = participant.serialize() if participant is not None and participant.room_id == room_id else b""
             return await self.drop(user_id, room_id, socket_id, saved_state)
         except Exception:
             if participant is not None:

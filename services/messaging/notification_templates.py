@@ -98,13 +98,26 @@ def match_found(partner_name: str, room_id: str, session_id: str) -> Notificatio
     )
 
 
-def invitation(invitation_id: str, inviter_name: str, expires_at: datetime) -> NotificationTemplate:
+def pairing_warning(call_id: uuid.UUID) -> NotificationTemplate:
     return NotificationTemplate(
         NotificationType.SYSTEM,
-        "A partner invites you",
-        f"{inviter_name} invites you to a call.",
-        {"kind": "invitation", "invitationId": invitation_id, "expiresAt": format_instant(expires_at)},
-        f"invitation:{invitation_id}",
+        "Please keep your matches",
+        "You have declined, not joined or left within a minute several matches in a short time, and partners waited for"
+        " you in vain. If it goes on, you cannot meet new partners for some minutes. Calls that a poor connection ends"
+        " do not count.",
+        {"kind": "pairing_warning"},
+        f"pairing_warning:{call_id}",
+    )
+
+
+def pairing_rest(call_id: uuid.UUID, until: datetime) -> NotificationTemplate:
+    return NotificationTemplate(
+        NotificationType.SYSTEM,
+        "A short rest",
+        "You can meet new partners again in some minutes: several matches were declined, not joined or left within a"
+        " minute. You can still meet the partners you know.",
+        {"kind": "pairing_rest", "until": format_instant(until)},
+        f"pairing_rest:{call_id}",
     )
 
 
@@ -135,6 +148,16 @@ def appointment(
         body.format(name=partner_name, when=when),
         {"kind": "appointment", "appointmentId": str(row.id), "userId": str(partner_id)},
         appointment_occasion(row.id, news, detail),
+    )
+
+
+def invitation(invitation_id: str, inviter_name: str, expires_at: datetime) -> NotificationTemplate:
+    return NotificationTemplate(
+        NotificationType.SYSTEM,
+        "A partner invites you",
+        f"{inviter_name} invites you to a call.",
+        {"kind": "invitation", "invitationId": invitation_id, "expiresAt": format_instant(expires_at)},
+        f"invitation:{invitation_id}",
     )
 
 

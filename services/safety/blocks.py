@@ -12,6 +12,7 @@ from sqlmodel import col, select
 import errors
 from adapters.database import Database
 from models import Block, Profile
+from services.calls import match_outcomes
 from services.pagination import Page, read_page
 from services.people.partner_rows import end_partnership, lock_pair
 from services.safety.hidden_pictures import DEFAULT_MINIMUM_WEIGHT, shown_avatar
@@ -41,6 +42,7 @@ class BlocksService:
             if other not in users or users[other].deleted_at is not None:
                 raise errors.NotFound()
             await db.execute(insert(Block).values(blocker_id=me, blocked_id=other).on_conflict_do_nothing())
+            await match_outcomes.forgive(db, me, other)
             await end_partnership(db, me, other)
 
     async def unblock(self, user_id: str, other_id: str) -> None:

@@ -22,6 +22,7 @@ from adapters.tokens import Identity
 from instants import utc_now
 from jobs import weigh_reports
 from models import URGENT_REASONS, Block, Report, ReportReason, ReportStatus, SanctionGround, SanctionKind, User
+from services.calls import match_outcomes
 from services.identity.user_rows import lock_user
 from services.messaging import notification_templates, notifications
 from services.operations.audit import AuditService
@@ -131,6 +132,7 @@ class ReportsService:
                 if block and user.deleted_at is None:
                     values = {"blocker_id": reporter, "blocked_id": reported}
                     await db.execute(insert(Block).values(values).on_conflict_do_nothing())
+                await match_outcomes.forgive(db, reporter, reported)
                 await end_partnership(db, reporter, reported)
                 await notifications.notify_staff(db, notification_templates.new_report(report))
                 await self._weigh(db, user, after="report")

@@ -23,7 +23,7 @@ from services.calls.room_checks import RoomChecks
 from services.calls.room_state import CallState, QueueEntry, Waits
 from services.calls.rooms import Rooms
 from services.calls.search_rounds import SearchRounds
-from services.calls.seekers import Seeker
+from services.calls.seekers import Seeker, Wishes
 from services.calls.signaling import SignalingService
 from services.calls.wait_estimates import WaitEstimates
 from services.safety.text_filter import TextFilter
@@ -118,7 +118,7 @@ class Matchmaking(MatchmakingService):
         )
         self._model = model
 
-    async def _read_seeker(self, user_id: str, socket_id: str) -> Seeker:
+    async def _read_seeker(self, user_id: str, socket_id: str, wishes: Wishes) -> Seeker:
         standing = self._model.standings[user_id]
         self._model.gates.require_all(standing)
         profile = Partner(user_id, "Ada", None, "beginner", socket_id)

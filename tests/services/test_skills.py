@@ -13,7 +13,11 @@ from models import EnglishLevel, FeedbackPace
 from services.calls.skills import INITIAL_SIGMA, MAX_DAILY_CHANGE, Skill, bound, prior, update
 
 #: Ranks of rater and rated, where the lower one wins.
-RANKS = {FeedbackPace.EASIER: [1, 2], FeedbackPace.SAME: [1, 1], FeedbackPace.HARDER: [2, 1]}
+RANKS: dict[FeedbackPace, list[float]] = {
+    FeedbackPace.EASIER: [1, 2],
+    FeedbackPace.SAME: [1, 1],
+    FeedbackPace.HARDER: [2, 1],
+}
 SKILLS = st.builds(Skill, st.floats(-20, 70), st.floats(0.5, INITIAL_SIGMA))
 
 

@@ -115,7 +115,10 @@ export class RealtimeClient {
     return read(event, answer);
   }
 
-  /** Search for a partner and wait for the match; aborting the signal cancels the search. */
+  /**
+   * Search for a partner and wait for the match; aborting the signal cancels the search. The code `invitation_accepted`
+   * means that the search has ended with the call of an invitation, which `Invitations` returns.
+   */
   findPartner(search: FindPartner = {}, signal?: AbortSignal): Promise<MatchFound> {
     return this.#match(signal, () => this.send("find_partner", search));
   }
@@ -206,7 +209,12 @@ export class RealtimeClient {
         this.socket.off("match_found", found).off("disconnect", dropped).offAny(ended);
         done();
       };
-      const found = (match: MatchFound) => settle(() => resolve(match));
+      const found = (match: MatchFound) =>
+        settle(() => {
+          // An older server has no invitations.
+          if (!match.invitationId) resolve(match);
+          else reject(new ParlanceError("invitation_accepted", "The search ended with an invitation."));
+        });
       const dropped = () => settle(() => reject(new ParlanceError("disconnected", "The connection was lost.")));
       const ended = (event: string) => {
         if (SEARCH_ENDS.includes(event)) settle(() => reject(new ParlanceError(event, "The search has ended.")));

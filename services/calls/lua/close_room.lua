@@ -2,10 +2,11 @@
 --
 -- KEYS[1] {match}:room:{room}:meta   KEYS[2] {match}:room:{room}:users   KEYS[3] {match}:due
 -- ARGV    user ('' for neither), room, condition: '' | 'unjoined', while it is no call | 'away', while the user is,
---         and their grace is over | 'socket:' and the socket the room must still have for the user; who ended it
+--         and their grace is over | 'socket:' and the socket the room must still have for the user; who ended it;
+--         why: 'left', the user ended it themselves | 'unjoined', its time to join is over | ''; that time (ms)
 -- returns {'not_in_room'} | {for how many ms it was a call, -1 where it was none, when it ended (ms): now, or when its
 --         participants were last known to be there, 1 where `match_found` was about to be emitted, ms since it ended,
---         then for each participant: user id, socket or '' where they had not joined, queue entry or ''}
+--         the outcomes of its two participants, a letter each (services/calls/match_outcomes.py), then for each participant: user id, socket or '' where they had not joined, queue entry or ''}
 --
 -- The same step adds a deadline for ending the call's row: where this process dies before, another one does it.
 
@@ -38,7 +39,30 @@ end
 local ended_ms = math.min(now, tonumber(redis.call('HGET', KEYS[1], 'until') or now))
 local lasted = meta[3] and string.format('%.0f', math.max(0, ended_ms - meta[3])) or '-1'
 local ended = string.format('%.0f', ended_ms)
-local answer = {lasted, ended, redis.call('HEXISTS', KEYS[1], 'announced'), string.format('%.0f', now - ended_ms)}
+local is_announced = redis.call('HEXISTS', KEYS[1], 'announced')
+
+-- How the two kept their match. A drop, a poor line and a failure of ours are nobody's fault: only who says that they
+-- leave, and who is there and does not join, has a bad one.
+local function judge()
+  local letters = {'-', '-'}
+  local mine = meta[1] == me and 1 or 2
+  if tonumber(lasted) >= 60000 then return {'g', 'g'} end
+  if is_announced == 0 or redis.call('HEXISTS', KEYS[1], 'troubled') == 1 then return letters end
+  local age, join_ms = now - (redis.call('HGET', KEYS[1], 'createdAt') or now), tonumber(ARGV[6])
+  local joins = redis.call('HMGET', KEYS[1], 'joins:' .. meta[1], 'joins:' .. meta[2])
+  if ARGV[5] == 'left' and meta[3] then
+    letters[mine] = 'l'
+  elseif ARGV[5] == 'left' then
+    -- Who has joined and waited for the other in vain, for half of the time, has declined nothing.
+    if not joins[mine] or joins[3 - mine] or age < join_ms / 2 then letters[mine] = 'd' end
+  elseif ARGV[5] == 'unjoined' and age < join_ms + 4000 then
+    -- A deadline that is handled late is a sign of an outage, in which nobody could join.
+    for index = 1, 2 do letters[index] = joins[index] and '-' or 'n' end
+  end
+  return letters
+end
+local outcomes = table.concat(judge())
+local answer = {lasted, ended, is_announced, string.format('%.0f', now - ended_ms), outcomes}
 for index = 1, 2 do
   local user = meta[index]
   local entry_json, is_here = entry_of(user)
@@ -48,6 +72,10 @@ for index = 1, 2 do
   if is_here then redis.call('DEL', '{match}:in_room:' .. user) end
   redis.call('ZREM', KEYS[3], 'grace:' .. room .. ':' .. user)
   redis.call('DEL', (string.gsub(KEYS[1], 'meta$', 'signals:' .. user)))
+end
+-- Beside the deadline, whose form older releases know. An end that is written later than that counts for nothing.
+if outcomes ~= '--' then
+  redis.call('SET', (string.gsub(KEYS[1], 'room:(.*):meta$', 'outcomes:%1')), outcomes, 'EX', 7200)
 end
 -- For how long the two meet again only when nobody else waits (seconds).
 local one, other = meta[1], meta[2]

@@ -22,7 +22,8 @@ local peer = meta[1] == me and meta[2] or meta[1]
 local clock = redis.call('TIME')
 local deadline = clock[1] * 1000 + math.floor(clock[2] / 1000) + ARGV[4]
 redis.call('HDEL', KEYS[1], 'socket:' .. me)
-redis.call('HSET', KEYS[1], 'away:' .. me, string.format('%.0f', deadline))
+-- Of a call with a drop neither has a bad outcome: who leaves may do so because of it.
+redis.call('HSET', KEYS[1], 'away:' .. me, string.format('%.0f', deadline), 'troubled', 1)
 if ARGV[6] ~= '' then
   -- Both were there until the first of them was not.
   local known = deadline - ARGV[4] - ARGV[6]

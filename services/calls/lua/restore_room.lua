@@ -42,6 +42,8 @@ elseif redis.call('HEXISTS', KEYS[1], 'connected') == 0 then
     end
   end
 end
+-- Who had joined is lost, and who leaves such a call may do so because of it.
+if was_lost then redis.call('HSET', KEYS[1], 'troubled', 1) end
 if ARGV[8] ~= '' then redis.call('HSETNX', KEYS[1], 'caller', ARGV[8]) end
 if ARGV[9] ~= '' then
   for _, user in ipairs(users) do

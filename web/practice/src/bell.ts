@@ -4,13 +4,19 @@ import { unwrap } from "../../../clients/typescript/src/rest.js";
 import type { Notification } from "../../../clients/typescript/src/openapi.js";
 import type { RealtimeClient } from "../../../clients/typescript/src/realtime.js";
 import { h, pages, place, say, show } from "./dom.ts";
+import { PEOPLE_CHANGED } from "./people.ts";
 import { parlance } from "./session.ts";
 import { sentence, when } from "./words.ts";
 
 type Shown = Notification | Parameters<ServerEvents["notification"]>[0];
 
+function isAboutPeople({ type, data }: Pick<Shown, "type" | "data">): boolean {
+  return type === "system" && ["partner", "appointment"].includes(data?.["kind"] ?? "");
+}
+
 /** The link of a notification; none for a type that is newer than this page. */
 function findTarget({ type, data }: Shown): [href: string, words: string] | undefined {
+  if (isAboutPeople({ type, data })) return ["#/partners", data?.["kind"] === "appointment" ? "See your appointments" : "See your partners"];
   if (type === "payment_success" && data?.["courseId"]) return [`#/courses/${data["courseId"]}`, "Open the course"];
   if (type === "payment_failed" && data?.["courseId"]) return [`#/courses/${data["courseId"]}`, "Go to the course"];
   if (type === "achievement") return ["#/calls", "See your progress"];
@@ -62,6 +68,7 @@ export class Bell {
   #receive(notification: Shown): void {
     this.#count(this.#unread + 1);
     if (this.#list?.isConnected) this.#list.prepend(this.#row(notification));
+    if (isAboutPeople(notification)) dispatchEvent(new Event(PEOPLE_CHANGED));
     // The view of the call shows the match already.
     if (notification.type === "match_found") return;
     // Without navigation, as in a call, no link to another view.

@@ -57,6 +57,38 @@ export function face(name: string, picture: string | null, kind = ""): HTMLEleme
   return h("span", { class: `face ${kind}`, "aria-hidden": "true" }, name.slice(0, 1).toUpperCase(), image);
 }
 
+/** A dialog: what its buttons do, one thing at a time, and the place of an error. */
+export interface Dialog {
+  /** Do something, and close; the dialog stays open where it fails, and shows `explain` of the error. */
+  attempt: (work: () => Promise<unknown>, done: () => unknown) => Promise<void>;
+  close: () => void;
+  problem: HTMLElement;
+}
+
+/** Open a dialog, whose content `fill` makes. The browser keeps the focus inside, closes with Escape, and returns the focus. */
+export function openDialog(title: string, explain: (reason: unknown) => string, fill: (dialog: Dialog) => Child[]): void {
+  const problem = h("p", { role: "alert", class: "problem" });
+  const attempt: Dialog["attempt"] = async (work, done) => {
+    if (element.hasAttribute("aria-busy")) return;
+    element.setAttribute("aria-busy", "true");
+    problem.textContent = "";
+    try {
+      await work();
+      element.close();
+      await done();
+    } catch (reason) {
+      problem.textContent = explain(reason);
+    } finally {
+      element.removeAttribute("aria-busy");
+    }
+  };
+  const heading = h("h2", { id: "dialog-title" }, title);
+  const element = h("dialog", { "aria-labelledby": "dialog-title", class: "card", close: () => element.remove() }, heading);
+  element.append(...fill({ attempt, close: () => element.close(), problem }).filter((child): child is Node | string => Boolean(child)));
+  document.body.append(element);
+  element.showModal();
+}
+
 /** A section that is closed at first; `fill` makes its content when it is opened for the first time. */
 export function disclosure(title: string, fill: () => Child[]): HTMLDetailsElement {
   const section = h("details", { class: "card" }, h("summary", {}, title));
@@ -113,12 +145,15 @@ export interface Field {
   /** Options of a select: values and labels. */
   choices?: [string, string][];
   value?: string;
+  /** A box to tick, whose value is `on`; absent where it is not ticked. */
+  isBox?: boolean;
   /** The error of a value, or an empty text; the browser shows it beside the field. */
   check?: (value: string) => string;
 }
 
-function control({ name, label, hint, attributes = {}, choices, value = "", check }: Field): HTMLElement {
+function control({ name, label, hint, attributes = {}, choices, value = "", isBox, check }: Field): HTMLElement {
   const described: Attributes = { ...attributes, id: name, name, ...(hint && { "aria-describedby": `${name}-hint` }) };
+  if (isBox) return h("div", { class: "check" }, h("input", { ...described, type: "checkbox" }), h("label", { for: name }, label));
   const input = choices
     ? h("select", described, ...choices.map(([each, words]) => h("option", { value: each, selected: each === value }, words)))
     : h("input", { ...described, value });

@@ -1,6 +1,6 @@
 /** Start of the page: login, routes, navigation between the views. */
 import type { AuthorizationTokens } from "../../../clients/typescript/src/openapi.js";
-import { ParlanceError, RealtimeClient } from "../../../clients/typescript/src/index.js";
+import { Invitations, ParlanceError, RealtimeClient } from "../../../clients/typescript/src/index.js";
 import { account, linkReturned } from "./account.ts";
 import { Bell } from "./bell.ts";
 import { notPaid, paid } from "./buying.ts";
@@ -9,8 +9,11 @@ import { h, clearMessages, place, say, show } from "./dom.ts";
 import { firstGate } from "./gates.ts";
 import { history } from "./history.ts";
 import { lesson } from "./lesson.ts";
+import { Banner } from "./invited.ts";
+import { people } from "./people.ts";
 import { profile } from "./profile.ts";
 import { me, parlance } from "./session.ts";
+import { readAmong } from "./search.ts";
 import { Talk } from "./talk.ts";
 import { appealPage, ended, refused, warned } from "./sanctions.ts";
 import { returnFromProvider, takeIntent } from "./providers.ts";
@@ -29,17 +32,16 @@ const SANCTIONS = ["banned", "account_suspended"];
 
 let talk: Talk | undefined;
 let bell: Bell | undefined;
+let banner: Banner | undefined;
 
 /** Loaders by the first part of the address, called with the second: read a view's data, return what shows it. */
 const VIEWS: Record<string, (id: string) => Promise<() => void>> = {
   account: () => account(leave),
-  calls: async () => {
-    const mine = await me();
-    return () => history(mine);
-  },
+  calls: async () => history(await me()),
   courses: (id) => (id ? course(id) : Promise.resolve(courses)),
   lessons: lesson,
   notifications: () => Promise.resolve(() => bell?.show()),
+  partners: () => people((person) => void talk?.invite(person)),
   paid: () => Promise.resolve(paid),
   "not-paid": () => Promise.resolve(notPaid),
   profile: async () => {
@@ -61,11 +63,11 @@ async function route(): Promise<void> {
   try {
     let view = await VIEWS[name]?.(id);
     if (!view) {
-      const mine = await me();
+      const [mine, among] = await Promise.all([me(), readAmong()]);
       // Matchmaking needs what the gates ask for, a username and a level.
       const gate = firstGate(mine, () => void route(), leave);
       name = gate || (mine.username && mine.englishLevel) ? "" : "profile";
-      view = name ? await VIEWS["profile"]?.("") : (gate ?? (() => talk?.idle(mine)));
+      view = name ? await VIEWS["profile"]?.("") : (gate ?? (() => talk?.idle(mine, among)));
     }
     // The learner may have opened another view meanwhile.
     if (asked !== address() || !talk || talk.isBusy) return;
@@ -101,7 +103,10 @@ function navigate(current: string): void {
 async function enter(): Promise<void> {
   localStorage.setItem(KNOWN, "yes");
   const realtime = new RealtimeClient(parlance);
-  talk = new Talk(realtime, () => go(""), endLogin);
+  const invitations = new Invitations(realtime);
+  const started = new Talk(realtime, invitations, go, endLogin);
+  talk = started;
+  banner = new Banner(invitations, (invitation) => started.accept(invitation));
   bell = new Bell(realtime.socket);
   if (await talk.resume()) return;
   // A page that cannot read the warnings shows them the next time.
@@ -112,7 +117,8 @@ function leave(): void {
   clearMessages();
   localStorage.removeItem(KNOWN);
   talk?.close();
-  talk = bell = undefined;
+  banner?.close();
+  talk = bell = banner = undefined;
   place("nav").hidden = true;
   window.history.replaceState(null, "", "/");
   signIn(enter, keptOut);

@@ -15,6 +15,10 @@ const GOALS: [string, string][] = [
   ["travel", "Travel"],
   ["exam", "An exam"],
 ];
+const SHARES: [string, string][] = [
+  ["no", "No"],
+  ["yes", "Yes"],
+];
 const LANGUAGES = ["ar", "bn", "de", "es", "fr", "hi", "id", "it", "ja", "ko", "pl", "pt", "ru", "sw", "tr", "uk", "ur", "vi", "zh"];
 
 function languages(current: string | null): [string, string][] {
@@ -36,6 +40,13 @@ export function profile(me: Me, saved: (me: Me) => void, left: () => void): void
     { name: "englishLevel", label: "My level of English", choices: LEVELS, value: me.englishLevel ?? "beginner" },
     { name: "learningGoal", label: "My goal", choices: GOALS, value: me.learningGoal ?? "" },
     { name: "nativeLanguage", label: "My first language", choices: languages(me.nativeLanguage), value: me.nativeLanguage ?? "" },
+    {
+      name: "sharesPresence",
+      label: "Show partners when I am online",
+      hint: "Partners are learners with whom both of you have asked to talk again. They then see if you are online or in a call; nobody else does.",
+      choices: SHARES,
+      value: me.sharesPresence ? "yes" : "no",
+    },
   ];
   const save = async (values: Record<string, string>) => {
     clearMessages();
@@ -46,6 +57,7 @@ export function profile(me: Me, saved: (me: Me) => void, left: () => void): void
         englishLevel: (values["englishLevel"] || null) as NonNullable<MeUpdate["englishLevel"]> | null,
         learningGoal: (values["learningGoal"] || null) as NonNullable<MeUpdate["learningGoal"]> | null,
         nativeLanguage: values["nativeLanguage"] || null,
+        sharesPresence: values["sharesPresence"] === "yes",
         // Days of a streak follow the learner's time zone.
         timezone: Intl.DateTimeFormat().resolvedOptions().timeZone,
       };

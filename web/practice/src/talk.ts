@@ -1,17 +1,19 @@
-/** Search, call, and rating after the call. */
+/** Search, invitation, call, and what follows a call. */
 import { Call, type EndReason, type Role } from "../../../clients/typescript/src/call.js";
-import type { FindPartner, MatchFound } from "../../../clients/typescript/src/asyncapi.js";
-import { ParlanceError, unwrap } from "../../../clients/typescript/src/rest.js";
+import type { FindPartner, Invitation, MatchFound } from "../../../clients/typescript/src/asyncapi.js";
+import type { Invitations } from "../../../clients/typescript/src/index.js";
+import { ParlanceError } from "../../../clients/typescript/src/rest.js";
 import type { Me } from "../../../clients/typescript/src/openapi.js";
 import type { RealtimeClient } from "../../../clients/typescript/src/realtime.js";
-import { type Field, face, form, h, clearMessages, place, say, show, onLeave } from "./dom.ts";
+import { showAfterwards } from "./afterwards.ts";
+import { type Person, showRinging, showUnanswered } from "./calling.ts";
+import { showConversation } from "./conversation.ts";
+import { clearMessages, place, say, show } from "./dom.ts";
 import { isGate } from "./gates.ts";
 import { figures } from "./history.ts";
-import { follow } from "./meter.ts";
-import { question } from "./questions.ts";
-import { reportButton } from "./report.ts";
-import { parlance } from "./session.ts";
-import { LEVELS, duration, endSentence, sentence } from "./words.ts";
+import { type Among, rest, searchForm } from "./search.ts";
+import { showWaiting, updateWaiting } from "./waiting.ts";
+import { sentence } from "./words.ts";
 
 /** The state of a call that a reloaded page restores; it ends with the window. */
 interface StoredCall {
@@ -20,9 +22,6 @@ interface StoredCall {
   since: number;
 }
 const STORAGE_KEY = "call";
-const minutes = (count: number) => (count === 1 ? "about a minute" : `about ${count} minutes`);
-/** Milliseconds of searching after which the page offers partners of any level. */
-const ANY_LEVEL_OFFER_MS = 20_000;
 
 const ENDINGS: Record<EndReason, string> = {
   left: "You hung up.",
@@ -35,61 +34,106 @@ const ENDINGS: Record<EndReason, string> = {
   replaced: "The call continues in another of your windows.",
 };
 
+/** Codes that end a search, beside those of gates; `search_expired` follows. */
+const SEARCH_REFUSED = ["resting", "pool_closed", "pairing_on_hold"];
 /** Codes of a connection that is closed because its login has ended. */
 const LOGIN_ENDS = ["banned", "account_suspended", "unauthenticated"];
 
 export class Talk {
-  readonly #home: () => void;
+  readonly #go: (path: string) => void;
   readonly #realtime: RealtimeClient;
+  readonly #invitations: Invitations;
   #search: FindPartner | undefined;
+  /** Aborts the invitation that rings. */
+  #inviting: AbortController | undefined;
   #microphone: MediaStream | undefined;
   #call: Call | undefined;
+  /** Until when no strangers can be met, in milliseconds. */
+  #restsUntil = 0;
 
-  /** `home` is called after a call or search, to show the start again; `endLogin` when the server has ended the login. */
-  constructor(realtime: RealtimeClient, home: () => void, endLogin: (reason: ParlanceError) => void) {
-    this.#home = home;
+  /** `go` shows another view, also the start after a call or search; `endLogin` is called when the server has ended the login. */
+  constructor(realtime: RealtimeClient, invitations: Invitations, go: (path: string) => void, endLogin: (reason: ParlanceError) => void) {
+    this.#go = go;
     this.#realtime = realtime;
+    this.#invitations = invitations;
     const { socket } = realtime;
     socket.on("match_found", (match) => void this.#enter(match));
-    socket.on("searching", ({ estimatedWaitSeconds: seconds }) => this.#estimate(seconds));
+    socket.on("searching", (state) => this.#search && updateWaiting(this.#search, state));
+    socket.on("resting", ({ until }) => {
+      this.#restsUntil = Date.parse(until);
+    });
     // A search that its learner may not continue ends with an error, and `search_expired` after it.
-    socket.on("error", ({ code, message }) => isGate(code) && this.#giveUp(sentence(new ParlanceError(code, message))));
+    socket.on("error", ({ code, message }) => (isGate(code) || SEARCH_REFUSED.includes(code)) && this.#giveUp(sentence(new ParlanceError(code, message))));
     socket.on("search_expired", () => this.#giveUp("Nobody was free within five minutes. Try again, perhaps with any level."));
     socket.on("session_replaced", () => this.#giveUp("You have opened Parlance in too many windows, and this one was left out. Load the page again to use it here."));
     // A closed socket leaves the queue, so search again; the client rejoins a call.
     socket.on("connect", () => {
+      if (this.#inviting) clearMessages();
       if (this.#search && !this.#call) void this.#queue(this.#search, { isAgain: true });
     });
     realtime.onClosed = (reason) => (LOGIN_ENDS.includes(reason.code) ? endLogin(reason) : this.#giveUp(sentence(reason)));
     socket.on("disconnect", () => {
-      if (this.#search || this.#call) say("Your connection was lost. Reconnecting …", "alert");
+      if (this.isBusy) say("Your connection was lost. Reconnecting …", "alert");
     });
   }
 
-  /** Whether there is a search or a call, which no other view may replace. */
+  /** Whether there is a search, an invitation or a call, which no other view may replace. */
   get isBusy(): boolean {
-    return Boolean(this.#search || this.#call);
+    return Boolean(this.#search || this.#inviting || this.#call);
   }
 
   close(): void {
-    this.#call = this.#search = undefined;
+    this.#call = this.#search = this.#inviting = undefined;
     sessionStorage.removeItem(STORAGE_KEY);
     this.#realtime.close();
     this.#release();
   }
 
-  idle(me: Me): void {
-    const choices: Field[] = [
-      // Not the learner's own level: learners of different levels would never match.
-      { name: "level", label: "Partner's level", choices: [["all", "Any level"], ...LEVELS], value: "all" },
-      { name: "topic", label: "Topic (optional)", hint: "Learners with the same topic are matched first.", attributes: { maxlength: "60", autocomplete: "off" } },
-    ];
-    const start = form(choices, "Tap to talk", async (values) => {
-      const topic = values["topic"]?.trim();
-      await this.find({ level: (values["level"] ?? "all") as NonNullable<FindPartner["level"]>, ...(topic && { topic }) });
-    });
-    start.querySelector("button")?.classList.add("tap");
-    show(`Hello, ${me.displayName ?? me.username ?? "learner"}`, figures(me), h("div", { class: "card" }, start));
+  /** Show the start: a search among those whom the learner may meet, or the rest from strangers. */
+  idle(me: Me, among: Among[]): void {
+    const find = (search: FindPartner) => this.find(search);
+    const isResting = this.#restsUntil > Date.now();
+    const home = () => this.#go("");
+    // The view before has to be left first: the countdown ends with the view.
+    show(`Hello, ${me.displayName ?? me.username ?? "learner"}`, figures(me));
+    place("main").append(isResting ? rest(this.#restsUntil, among, find, home) : searchForm(among, find));
+  }
+
+  /** Invite a partner, and show the ringing until there is a call or none. */
+  async invite(person: Person): Promise<void> {
+    if (this.isBusy) return;
+    clearMessages();
+    const inviting = new AbortController();
+    this.#inviting = inviting;
+    let end: unknown;
+    try {
+      await this.#listen();
+      showRinging(person, () => inviting.abort());
+      // `match_found` enters the call.
+      await this.#invitations.invite({ userId: person.userId }, { signal: inviting.signal });
+      return;
+    } catch (reason) {
+      end = reason;
+    }
+    // A call, or a logout, was first.
+    if (this.#inviting !== inviting) return;
+    this.#inviting = undefined;
+    this.#release();
+    if (inviting.signal.aborted) return this.#go("partners");
+    if (end instanceof ParlanceError && isGate(end.code)) return this.#backTo("", sentence(end));
+    showUnanswered(person, end, () => void this.invite(person));
+  }
+
+  /** Accept a partner's invitation; throw where that is refused. The call begins with `match_found`. */
+  async accept({ invitationId }: Invitation): Promise<void> {
+    if (this.#call) throw new ParlanceError("in_call", "You are in a call. Hang up first, then accept the invitation.");
+    try {
+      await this.#listen();
+      await this.#invitations.accept(invitationId);
+    } catch (reason) {
+      if (!this.isBusy) this.#release();
+      throw reason;
+    }
   }
 
   async find(search: FindPartner): Promise<void> {
@@ -102,7 +146,7 @@ export class Talk {
       return;
     }
     this.#search = search;
-    this.#waiting();
+    this.#waiting(search);
     if (this.#realtime.socket.connected) await this.#queue(search);
     else this.#realtime.socket.connect();
   }
@@ -148,53 +192,40 @@ export class Talk {
     this.#search = undefined;
     this.#release();
     if (this.#call) return;
-    this.#home();
+    this.#backTo("", why);
+  }
+
+  #backTo(path: string, why: string): void {
+    this.#go(path);
     say(why, "alert");
   }
 
-  #waiting(): void {
-    place("nav").hidden = true;
+  #waiting(search: FindPartner): void {
     const cancel = async () => {
       this.#search = undefined;
       this.#release();
-      this.#home();
+      this.#go("");
       await this.#realtime.send("cancel_search", {}).catch(() => undefined);
     };
-    const wider = h("div", { role: "status" });
-    show(
-      "Looking for a partner",
-      h(
-        "div",
-        { class: "card center" },
-        h("div", { class: "wait", "aria-hidden": "true" }),
-        h("p", { id: "estimate", role: "status" }, "One moment …"),
-        wider,
-        h("p", {}, h("button", { click: () => void cancel() }, "Stop looking")),
-      ),
-    );
-    if ((this.#search?.level ?? "all") === "all") return;
-    const widen = h("button", { class: "primary", click: () => void this.#widen() }, "Look for any level");
-    const offer = setTimeout(() => wider.append(h("p", {}, "Nobody of this level is free yet."), h("p", {}, widen)), ANY_LEVEL_OFFER_MS);
-    onLeave(() => clearTimeout(offer));
+    showWaiting(search, cancel, () => this.#widen());
   }
 
   /** Continue the search with partners of any level. */
   async #widen(): Promise<void> {
-    const search: FindPartner = { ...this.#search, level: "all" };
+    const { strict: _, ...kept } = this.#search ?? {};
+    const search: FindPartner = { ...kept, level: "all" };
     this.#search = search;
-    this.#waiting();
+    this.#waiting(search);
     // If a match came first it remains, and there is no search to cancel.
     await this.#realtime.send("cancel_search", {}).catch(() => undefined);
     if (this.#search === search && !this.#call) await this.#queue(search);
   }
 
-  #estimate(seconds: number): void {
-    const line = document.getElementById("estimate");
-    if (line) line.textContent = `Expected wait: ${seconds < 60 ? `about ${Math.max(1, seconds)} seconds` : minutes(Math.round(seconds / 60))}.`;
-  }
-
   async #enter(match: MatchFound, role?: Role, since = Date.now()): Promise<void> {
     place("nav").hidden = true;
+    this.#inviting = undefined;
+    // Accepting an invitation ends a search.
+    if (match.invitationId) this.#search = undefined;
     const keep = (part: Role | undefined) => sessionStorage.setItem(STORAGE_KEY, JSON.stringify({ match, role: part, since } satisfies StoredCall));
     try {
       const microphone = await this.#listen();
@@ -202,10 +233,10 @@ export class Talk {
       this.#call = call;
       keep(role);
       call.onRole = keep;
-      const leave = this.#talking(call, microphone, since);
+      const leave = showConversation(call, microphone, since, this.#realtime.socket);
       void call.ended.then((ending) => {
         leave();
-        this.#over(call, ending);
+        this.#over(call, ending, Date.now() - since);
       });
       await call.join();
       if (this.#call === call) clearMessages();
@@ -213,132 +244,29 @@ export class Talk {
       sessionStorage.removeItem(STORAGE_KEY);
       this.#call = this.#search = undefined;
       this.#release();
-      this.#home();
+      this.#go("");
       const isOver = reason instanceof ParlanceError && ["not_in_room", "room_closed"].includes(reason.code);
       say(isOver ? "That call is over." : sentence(reason), "alert");
     }
   }
 
-  /** Show the call; the returned function stops its timers and listeners. */
-  #talking(call: Call, microphone: MediaStream, since: number): () => void {
-    const { partner, topic } = call.match;
-    const state = h("p", { role: "status", id: "state" }, "Connecting …");
-    const timer = h("p", { class: "timer", role: "timer", "aria-label": "Time of the call" }, "0:00");
-    const meter = h("meter", { min: "0", max: "1", "aria-label": `How loud ${partner.displayName} is` });
-    const mine = h("meter", { min: "0", max: "1", "aria-label": "How loud you are" });
-    const audio = h("audio", { autoplay: true });
-    const mute = h("button", { "aria-pressed": "false" }, "Mute me");
-    const setMuted = (muted: boolean) => {
-      for (const track of microphone.getTracks()) track.enabled = !muted;
-      mute.setAttribute("aria-pressed", String(muted));
-    };
-    setMuted(false);
-    mute.addEventListener("click", () => setMuted(mute.getAttribute("aria-pressed") !== "true"));
-    const hangUp = h("button", { class: "danger" }, "Hang up");
-    hangUp.addEventListener("click", () => void call.end().catch(() => undefined));
-
-    let stopMeter = () => {};
-    const stopMine = follow(microphone, mine);
-    call.onRemoteStream = (voice) => {
-      stopMeter();
-      stopMeter = follow(voice, meter);
-      audio.srcObject = voice;
-      void audio.play().catch(() => say("Tap anywhere on the page to hear your partner.", "alert"));
-      state.textContent = endSentence(`You are talking with ${partner.displayName}`);
-    };
-    // After a reload the browser may require a tap before it plays audio.
-    const unlock = () => void audio.play().then(clearMessages, () => undefined);
-    const { socket } = this.#realtime;
-    const away = ({ graceSeconds }: { graceSeconds: number }) => {
-      state.textContent = `${partner.displayName}'s connection dropped. Waiting ${graceSeconds} seconds for them …`;
-    };
-    const back = () => {
-      state.textContent = endSentence(`You are talking with ${partner.displayName}`);
-    };
-    const returned = () => clearMessages();
-    socket.on("peer_reconnecting", away).on("peer_reconnected", back).on("connect", returned);
-    const tick = setInterval(() => {
-      timer.textContent = duration((Date.now() - since) / 1000);
-    }, 500);
-    if (audio.paused) document.addEventListener("click", unlock, { once: true });
-
-    const leave = () => {
-      clearInterval(tick);
-      stopMeter();
-      stopMine();
-      audio.srcObject = null;
-      document.removeEventListener("click", unlock);
-      socket.off("peer_reconnecting", away).off("peer_reconnected", back).off("connect", returned);
-    };
-
-    show(
-      partner.displayName,
-      h(
-        "div",
-        { class: "card center" },
-        face(partner.displayName, partner.avatarUrl),
-        partner.level && h("p", { class: "soft" }, `${partner.level} English`),
-        state,
-        timer,
-        h("p", { class: "soft", "aria-hidden": "true" }, "Your partner"),
-        meter,
-        h("p", { class: "soft", "aria-hidden": "true" }, "You"),
-        mine,
-        audio,
-        h("div", { class: "row" }, mute, hangUp, reportButton({ userId: partner.userId, name: partner.displayName, sessionId: call.match.sessionId, hangUp: () => call.end() })),
-      ),
-      h("div", { class: "card" }, h("h2", {}, topic ? `Your topic: ${topic}` : "To begin with"), h("p", {}, question(call.match.roomId))),
-    );
-    return leave;
-  }
-
-  #over(call: Call, ending: EndReason): void {
+  #over(call: Call, ending: EndReason, milliseconds: number): void {
     if (this.#call !== call) return;
     this.#call = undefined;
     sessionStorage.removeItem(STORAGE_KEY);
-    if (ending === "cancelled") {
-      this.#waiting();
+    const { match } = call;
+    if (ending === "cancelled" && !match.invitationId) {
+      // The server continues the search; a page that was loaded again does not know it any more.
+      this.#search ??= { level: "all" };
+      this.#waiting(this.#search);
       say(ENDINGS.cancelled);
       return;
     }
     this.#search = undefined;
     this.#release();
-    if (ending === "replaced") {
-      this.#home();
-      say(ENDINGS.replaced, "alert");
-      return;
-    }
-    this.#afterwards(call.match);
+    if (ending === "cancelled") return showUnanswered(match.partner, new ParlanceError("not_joined", ""), () => void this.invite(match.partner));
+    if (ending === "replaced") return this.#backTo("", ENDINGS.replaced);
+    showAfterwards(match, milliseconds, () => this.#go(""));
     say(ENDINGS[ending] ?? "The call is over.");
-  }
-
-  #afterwards({ partner, sessionId }: MatchFound): void {
-    place("nav").hidden = false;
-    const attempt = async (work: () => Promise<void>) => {
-      clearMessages();
-      await work().catch((reason: unknown) => say(sentence(reason), "alert"));
-    };
-    const rate = (stars: number) =>
-      attempt(async () => {
-        unwrap(await parlance.rest.POST("/sessions/{sessionId}/rate", { params: { path: { sessionId } }, body: { stars } }));
-        rating.replaceChildren(h("p", {}, `You gave ${stars} of 5 stars.`));
-        say("Thank you for rating.");
-      });
-    const rating = h(
-      "fieldset",
-      { class: "stars" },
-      h("legend", {}, `How was it with ${partner.displayName}?`),
-      h("div", { class: "row" }, ...[1, 2, 3, 4, 5].map((stars) => h("button", { type: "button", "aria-label": `${stars} of 5 stars`, click: () => void rate(stars) }, "★"))),
-    );
-    show(
-      "How was your call?",
-      h("div", { class: "card" }, rating, h("button", { class: "primary", click: () => (clearMessages(), this.#home()) }, "Done")),
-      h(
-        "div",
-        { class: "card" },
-        h("p", {}, "Was something wrong?"),
-        reportButton({ userId: partner.userId, name: partner.displayName, sessionId }, `Report or block ${partner.displayName}`),
-      ),
-    );
   }
 }

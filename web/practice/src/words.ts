@@ -28,6 +28,14 @@ const SENTENCES: Record<string, string> = {
   terms_required: "Read and accept the documents first.",
   profile_incomplete: "Choose a username and your level first.",
   already_in_room: "You are in a call in another window. Hang up there first.",
+  already_inviting: "Another invitation of yours is still open. It ends within a minute; then try again.",
+  pool_closed: "This way of meeting others is not offered here any more. Choose another one.",
+  resting: "You can meet new partners again in some minutes.",
+  invitation_over: "This invitation is over already.",
+  partner_unavailable: "Your partner cannot be reached any more. You can invite them yourself later.",
+  too_many_partners: "You have as many partners, or wishes, as an account can have. Remove some partners first.",
+  too_many_appointments: "You have proposed many times to this partner already. Wait for an answer first.",
+  appointment_closed: "This appointment was answered or cancelled meanwhile, or has begun.",
   already_searching: "You are looking for a partner in another window already.",
   already_reported: "You have reported this call already. We are looking at it.",
   already_rated: "You have rated this call already.",
@@ -43,6 +51,7 @@ const SENTENCES: Record<string, string> = {
   internal: "Something went wrong on our side. Try again in a moment.",
   unauthenticated: "You have been signed out. Sign in again.",
   disconnected: "The connection was lost. Check your network, then try again.",
+  timeout: "That took too long. Check your network, then try again.",
 };
 
 const MICROPHONE: Record<string, string> = {
@@ -100,6 +109,18 @@ const moment = new Intl.DateTimeFormat("en", { dateStyle: "medium", timeStyle: "
 
 export function when(time: string): string {
   return moment.format(new Date(time));
+}
+
+const clock = new Intl.DateTimeFormat("en", { timeStyle: "short" });
+
+export function timeOfDay(milliseconds: number): string {
+  return clock.format(new Date(milliseconds));
+}
+
+const list = new Intl.ListFormat("en");
+
+export function listWords(words: string[]): string {
+  return list.format(words);
 }
 
 const date = new Intl.DateTimeFormat("en", { dateStyle: "medium" });
