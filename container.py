@@ -36,6 +36,7 @@ from services.calls.call_history import CallHistoryService
 from services.calls.call_records import CallRecords
 from services.calls.matchmaking import MatchmakingService
 from services.calls.pairing_checks import PairingChecks
+from services.calls.pairing_standings import PairingStandings
 from services.calls.reconciliation import Reconciliation
 from services.calls.recovery import RecoveryService
 from services.calls.room_checks import RoomChecks
@@ -350,6 +351,7 @@ class Container:
         self.profile_scan = ProfileScan(self.database, self.text_filter)
         self.ages = AgesService(self.database, self.audit, self.jobs, self.storage, settings.minimum_age)
         self.consents = ConsentsService(self.database, self.jobs, self.policies)
+        self.pairing_standings = PairingStandings(self.database, self.audit)
 
     def _build_payments(self) -> None:
         settings = self.settings
@@ -438,7 +440,9 @@ class Container:
             self.database, self.call_history, self.reports, self.orders, self.audit
         )
         self.dashboard = DashboardService(self.database, self.redis, self._rooms)
-        self.metrics = MetricsService(self.database, self.redis, self.bus, self._rooms, self.matchmaking, self.webhooks)
+        self.metrics = MetricsService(
+            self.database, self.redis, self.bus, self._rooms, self.matchmaking, self.webhooks, self.call_history
+        )
         self.health = HealthService(self.database, self.redis, self.storage, self.stopping)
 
     @asynccontextmanager

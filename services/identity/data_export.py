@@ -20,10 +20,12 @@ from models import (
     Dispute,
     EmailChange,
     Enrollment,
+    LearnerSkill,
     LessonProgress,
     LinkedIdentity,
     Notification,
     Order,
+    PairingRecord,
     Passkey,
     RefreshToken,
     Refund,
@@ -62,6 +64,8 @@ class DataExport:
     identities: list[LinkedIdentity]
     passkeys: list[Passkey]
     email_changes: list[EmailChange]
+    skill: LearnerSkill | None
+    pairing_record: PairingRecord | None
 
 
 class DataExportService:
@@ -104,6 +108,8 @@ class DataExportService:
                 ),
                 passkeys=await read(Passkey, col(Passkey.user_id) == me, col(Passkey.created_at)),
                 email_changes=await read(EmailChange, col(EmailChange.user_id) == me, col(EmailChange.created_at)),
+                skill=await db.get(LearnerSkill, me),
+                pairing_record=await db.get(PairingRecord, me),
             )
 
 
