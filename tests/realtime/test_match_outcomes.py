@@ -165,7 +165,7 @@ async def test_ban_in_a_call_counts_for_nobody(container: Container, admin: Lear
     ada, bob = pair
     room = await call(*pair)
     answer = await admin.http.patch(f"/admin/users/{ada.learner.id}/ban", json={"reason": "Spam."})
-    assert answer.status_code == 200
+    assert answer.status_code == 204
     assert await read_outcomes(container, room, ada, bob) == [None, None]
 
 
