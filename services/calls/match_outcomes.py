@@ -55,7 +55,7 @@ async def count(db: AsyncSession, call: CallSession) -> list[Consequence]:
     counted = {user_id: outcome for user_id, outcome in sides.items() if outcome is not None}
     assert call.ended_at is not None
     followed = []
-    for row in await _lock_records(db, counted, create=bad):
+    for row in await _lock_records(db, counted, create=[each for each in bad if each in counted]):
         record, consequence = add_outcome(
             _read(row), counted[row.user_id], began_at=call.started_at, ended_at=call.ended_at
         )

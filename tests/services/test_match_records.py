@@ -164,7 +164,7 @@ async def test_turning_away_takes_the_point_back(
 
     async def turn_away() -> None:
         if by == "block":
-            assert (await ada.http.post("/blocks", json={"blockedId": bob.id})).status_code == 204
+            assert (await ada.http.put(f"/users/{bob.id}/block")).status_code == 204
         else:
             body = {"reportedId": bob.id, "reason": "harassment"}
             assert (await ada.http.post("/reports", json=body)).status_code == 201
@@ -183,8 +183,8 @@ async def test_turning_away_takes_the_point_back(
     outcome = "SELECT user_a_outcome FROM call_sessions WHERE room_id = :r"
     assert await value(container, outcome, r=room) is None
     # Again, and by the other side, it takes nothing more.
-    assert (await ada.http.post("/blocks", json={"blockedId": bob.id})).status_code == 204
-    assert (await bob.http.post("/blocks", json={"blockedId": ada.id})).status_code == 204
+    assert (await ada.http.put(f"/users/{bob.id}/block")).status_code == 204
+    assert (await bob.http.put(f"/users/{ada.id}/block")).status_code == 204
     assert (await read_record(container, ada.id)).points == pytest.approx(2, abs=0.05)
 
 
