@@ -37,6 +37,7 @@ from services.calls.call_records import CallRecords
 from services.calls.matchmaking import MatchmakingService
 from services.calls.pairing_checks import PairingChecks
 from services.calls.pairing_standings import PairingStandings
+from services.calls.poor_lines import PoorLines
 from services.calls.reconciliation import Reconciliation
 from services.calls.recovery import RecoveryService
 from services.calls.room_checks import RoomChecks
@@ -412,6 +413,7 @@ class Container:
         )
         self.matchmaking.on_match_in_background(self.notifications.notify_match)
         self.signaling = SignalingService(self.bus, rooms, records, self.matchmaking)
+        self.poor_lines = PoorLines(rooms, self.signaling, self.call_history)
         self.pairing_checks = PairingChecks(self.bus, rooms, records, self.call_history, self.matchmaking)
         checks = RoomChecks(self.bus, rooms, records, self.call_history, self.matchmaking, self.signaling)
         reconciliation = Reconciliation(

@@ -24,7 +24,7 @@ from testing.calls import (
     make_due,
     match,
 )
-from testing.client_internals import abort_connection
+from testing.client_internals import abort_connection, get_transport
 from testing.databases import query, rows
 from testing.polling import eventually
 from testing.servers import Learner, Phone, Server, http_client
@@ -161,6 +161,22 @@ async def test_hang_up_after_an_ice_restart_is_not_early(container: Container, p
     assert await read_outcomes(container, room, *pair) == [None, None]
 
 
+async def test_hang_up_on_a_silent_partner_is_not_early(container: Container, pair: Pair) -> None:
+    """A partner whose line died is noticed some seconds later; who has hung up by then is excused."""
+    ada, bob = pair
+    room = await call(*pair)
+    get_transport(bob.client).pause_reading()
+    assert await ada.send("end_call", room) == {"ok": True}
+    row = await ended_call_row(container, room["roomId"])
+    assert row.user_a_outcome or row.user_b_outcome
+
+    async def is_excused() -> bool:
+        return await read_outcomes(container, room, ada, bob) == [None, None]
+
+    await eventually(is_excused, within=20)
+    assert await read_points(container, ada) == pytest.approx(0, abs=0.001)
+
+
 async def test_ban_in_a_call_counts_for_nobody(container: Container, admin: Learner, pair: Pair) -> None:
     ada, bob = pair
     room = await call(*pair)
@@ -270,7 +286,7 @@ async def find_notification(container: Container, phone: Phone, kind: str) -> di
 
 
 async def test_search_that_continues_is_refused_by_a_rest(container: Container, pair: Pair) -> None:
-    """A learner whose rest began on another device hears of it where the partner cancels."""
+    """A learner whose rest began on another device is informed where the partner cancels."""
     ada, bob = pair
     await begin(ada, bob)
     columns = "user_id, points, rests, resting_until"

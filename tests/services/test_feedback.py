@@ -116,7 +116,7 @@ async def test_declared_level_no_longer_counts(container: Container, make_learne
     assert before is not None and after is not None and abs(after[0] - before[0]) < 1
 
 
-async def test_deleted_account_is_not_rated_anew(container: Container) -> None:
+async def test_deleted_account_gets_no_new_skill(container: Container) -> None:
     ada, bob = await add_users(container, 2)
     await give(container, ada, bob, "same")
     await query(container, "DELETE FROM learner_skills WHERE user_id = :u", u=bob)
