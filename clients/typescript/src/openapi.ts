@@ -3634,6 +3634,7 @@ export interface components {
              */
             deviation: number;
             /**
+             * Format: int32
              * @description Counted feedback, given and received.
              * @example 12
              */
@@ -3655,6 +3656,7 @@ export interface components {
             /** @description The end of the last rest. */
             restingUntil: components["schemas"]["NullableTime"];
             /**
+             * Format: int32
              * @description Rests that are not forgiven yet.
              * @example 0
              */
