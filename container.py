@@ -42,6 +42,8 @@ from services.calls.learners_online import LearnersOnline
 from services.calls.matchmaking import MatchmakingService
 from services.calls.pairing_checks import PairingChecks
 from services.calls.pools import Pools
+from services.calls.pairing_standings import PairingStandings
+from services.calls.poor_lines import PoorLines
 from services.calls.reconciliation import Reconciliation
 from services.calls.recovery import RecoveryService
 from services.calls.room_checks import RoomChecks
@@ -362,6 +364,7 @@ class Container:
         self.profile_scan = ProfileScan(self.database, self.text_filter)
         self.ages = AgesService(self.database, self.audit, self.jobs, self.storage, settings.minimum_age)
         self.consents = ConsentsService(self.database, self.jobs, self.policies)
+        self.pairing_standings = PairingStandings(self.database, self.audit)
 
     def _build_payments(self) -> None:
         settings = self.settings
@@ -450,6 +453,7 @@ class Container:
         self.search_rounds = SearchRounds(self.matchmaking, rooms)
         self.learners_online = LearnersOnline(self.scripts, self.bus.process_id)
         self.signaling = SignalingService(self.bus, rooms, records, self.matchmaking)
+        self.poor_lines = PoorLines(rooms, self.signaling, self.call_history)
         self.pairing_checks = PairingChecks(self.bus, rooms, records, self.call_history, self.matchmaking)
         checks = RoomChecks(self.bus, rooms, records, self.call_history, self.matchmaking, self.signaling)
         reconciliation = Reconciliation(
@@ -480,7 +484,9 @@ class Container:
             self.database, self.call_history, self.reports, self.orders, self.audit
         )
         self.dashboard = DashboardService(self.database, self.redis, self._rooms)
-        self.metrics = MetricsService(self.database, self.redis, self.bus, self._rooms, self.matchmaking, self.webhooks)
+        self.metrics = MetricsService(
+            self.database, self.redis, self.bus, self._rooms, self.matchmaking, self.webhooks, self.call_history
+        )
         self.health = HealthService(self.database, self.redis, self.storage, self.stopping)
 
     @asynccontextmanager

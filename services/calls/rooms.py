@@ -14,9 +14,9 @@
     {match}:room:{roomId}:users     its two participants
     {match}:room:{roomId}:meta      createdAt topic level sessionId userAId userBId caller announced connected, and of
                                     each socket:{userId} joins:{userId} first:{userId} heard:{userId} away:{userId}
-                                    log:{userId}; troubled, where a line of the call was poor;
-                                    until: when both were last known to be there (ms), where one of them was lost
-                                    since; and chosen, where a join has chosen the caller and not both clients have been informed since
+                                    log:{userId}; troubled: a line of the call was poor; until: when both were last
+                                    known to be there (ms), where one was lost since; and chosen, where a join has
+                                    chosen the caller and not both clients have been informed since
     {match}:room:{roomId}:signals:{userId}  signals that the peer of a participant did not get yet
     {match}:outcomes:{roomId}       how its two participants kept their match, until the row of the call has it
     {match}:due                     deadlines, scored by their time (ms): search:{userId} join:{roomId}
