@@ -21,8 +21,8 @@ KEPT = {
     },
     "partner_wishes": {"partner_wishes": "user_id wished_id created_at"},
     "appointments": {
-        "appointments": "id proposer_id partner_id local_time timezone starts_at zone_version duration_minutes note state"
-        " created_at answered_at day_reminded_at soon_reminded_at",
+        "appointments": "id proposer_id partner_id local_time timezone starts_at zone_version duration_minutes note"
+        " state created_at answered_at day_reminded_at soon_reminded_at",
     },
     "consents": {"consents": "id user_id document version action at"},
     "age_refusals": {"age_refusals": "id expires_at"},
