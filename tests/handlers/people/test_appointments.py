@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -175,10 +176,7 @@ async def test_crossing_proposals_are_one_appointment(container: Container, make
         ada, bob = await make_pair(container, make_learner)
         time = in_days(2 + number)
         answers = await send_at_once(
-            [
-                lambda one=one, other=other, time=time: propose(one, other, time)
-                for one, other in [(ada, bob), (bob, ada)] * 3
-            ]
+            [partial(propose, one, other, time) for one, other in [(ada, bob), (bob, ada)] * 3]
         )
         assert count_statuses(answers) == {201: 6}
         assert len({answer.json()["id"] for answer in answers}) == 1
@@ -190,9 +188,7 @@ async def test_many_answers_at_once_are_one(container: Container, make_learner: 
     ada, bob = await make_pair(container, make_learner)
     for _ in range(5):
         path = f"/appointments/{(await made(ada, bob))['id']}"
-        answers = await send_at_once(
-            [lambda path=path, word=word: bob.http.post(f"{path}/{word}") for word in ("accept", "decline") * 4]
-        )
+        answers = await send_at_once([partial(bob.http.post, f"{path}/{word}") for word in ("accept", "decline") * 4])
         statuses = count_statuses(answers)
         assert statuses == {200: 4, 409: 4}, statuses
         assert {answer.json()["code"] for answer in answers if answer.status_code == 409} == {"appointment_closed"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from functools import partial
 
 import pytest
 
@@ -56,10 +57,7 @@ async def test_two_who_ask_at_once_are_notified_once(container: Container, make_
         ada, bob = await make_learner(), await make_learner()
         await add_call(container, ada, bob)
         answers = await send_at_once(
-            [
-                lambda one=one, other=other: one.http.put(f"/partners/{other.id}")
-                for one, other in [(ada, bob), (bob, ada)] * 4
-            ]
+            [partial(one.http.put, f"/partners/{other.id}") for one, other in [(ada, bob), (bob, ada)] * 4]
         )
         assert count_statuses(answers) == {204: 8}
         for learner, other in ((ada, bob), (bob, ada)):

@@ -50,7 +50,7 @@ async def read_everything(learner: Learner, ids: dict[str, str]) -> dict[str, tu
     for operation_id, operation in READS.items():
         with record_statements() as statements:
             answer = await learner.http.request("GET", operation["path"].format_map(ids))
-        body = answer.json() if "json" in answer.headers.get("content-type", "") else answer.content
+        body: Any = answer.json() if "json" in answer.headers.get("content-type", "") else answer.content
         if operation_id == "exportMe":
             assert body.pop("exportedAt")
         headers = {name: value for name, value in answer.headers.items() if name not in CHANGING_HEADERS}

@@ -52,6 +52,10 @@ def accept(starts_at: datetime, accepted_at: datetime) -> Appointment:
     return Appointment(
         proposer_id=uuid.uuid4(),
         partner_id=uuid.uuid4(),
+        local_time=starts_at.replace(tzinfo=None),
+        timezone="UTC",
+        zone_version=time_zones.VERSION,
+        duration_minutes=30,
         starts_at=starts_at,
         state=AppointmentState.ACCEPTED,
         answered_at=accepted_at,
