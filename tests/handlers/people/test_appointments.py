@@ -298,7 +298,7 @@ async def test_appointment_needs_a_partner(container: Container, make_learner: M
 
 @pytest.mark.parametrize("act", ["remove", "block", "be blocked", "report", "ban", "delete"])
 async def test_end_of_the_partnership_cancels(container: Container, make_learner: MakeLearner, act: str) -> None:
-    """The other is notified in the same words, whatever the cause."""
+    """The other is notified in the same words for each cause."""
     ada, bob = await make_pair(container, make_learner)
     proposed, accepted = await made(ada, bob, in_days(2)), await made(bob, ada, in_days(3))
     assert (await ada.http.post(f"/appointments/{accepted['id']}/accept")).status_code == 200

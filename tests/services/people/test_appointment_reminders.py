@@ -146,9 +146,9 @@ async def test_cancel_during_a_reminder_leaves_none_to_be_pushed(own: Container)
     now = rows[0].starts_at - MINUTE
     cancels = [own.appointments.cancel(str(one), str(row.id)) for row in rows]
     await asyncio.gather(own.appointment_reminders.run(now), *cancels)
-    unread = "SELECT count(*) FROM notifications WHERE occasion LIKE '%:soon' AND NOT read"
+    unread = "SELECT count(*) FROM notifications WHERE occasion LIKE '%soon' AND NOT read"
     assert await value(own, unread) == 0
-    assert await value(own, "SELECT count(*) FROM notifications WHERE occasion LIKE '%:cancelled'") == len(rows)
+    assert await value(own, "SELECT count(*) FROM notifications WHERE occasion LIKE '%cancelled'") == len(rows)
     assert await value(own, "SELECT count(*) FROM appointments WHERE state <> 'cancelled'") == 0
 
 
