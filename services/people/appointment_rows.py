@@ -102,7 +102,9 @@ async def delete_of_user(db: AsyncSession, user_id: uuid.UUID) -> None:
 async def _withdraw_notices(db: AsyncSession, appointments: Iterable[Appointment]) -> None:
     """Mark what asks to come or to answer as read, so that it is neither pushed nor emitted any more."""
     changes: tuple[AppointmentChange, ...] = ("proposed", "day", "soon")
-    occasions = [notification_templates.appointment_occasion(each.id, kind) for each in appointments for kind in changes]
+    occasions = [
+        notification_templates.appointment_occasion(each.id, kind) for each in appointments for kind in changes
+    ]
     if not occasions:
         return
     users = {user for each in appointments for user in (each.proposer_id, each.partner_id)}
