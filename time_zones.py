@@ -11,7 +11,7 @@ from functools import cache
 from importlib import resources
 from zoneinfo import ZoneInfo
 
-import tzdata
+import tzdata  # type: ignore[import-untyped]
 
 #: Version of the rules, such as `2026a`; a later one is the greater text.
 VERSION: str = tzdata.IANA_VERSION

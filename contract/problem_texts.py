@@ -219,7 +219,6 @@ TEXTS: dict[str, ProblemText] = {
         " or removed it.",
         "Read the list of pictures again. A new picture that waits is listed with its own address.",
     ),
-    # --- Partners and appointments ---
     "too_many_partners": ProblemText(
         "The user has 200 partners, or has asked 500 learners.",
         "Show the list of partners, so that the user can remove some.",

@@ -22,6 +22,7 @@ from devtools.demo_data.calls import make_blocks, make_calls, make_ratings, make
 from devtools.demo_data.courses import get_free_lesson, make_courses, make_enrollments, make_lessons, make_progress
 from devtools.demo_data.notifications import make_notifications
 from devtools.demo_data.orders import add_refunds, make_orders
+from devtools.demo_data.partners import make_appointments, make_partner_wishes
 from devtools.demo_data.people import EMAIL_DOMAIN, make_people, sort_by_calls
 from devtools.demo_data.reports import ADMIN_NOTES, APPEAL_TEXT, WARNING_FACTS, make_reports
 from instants import utc_now
@@ -93,6 +94,7 @@ class DemoData:
             ratings = make_ratings(rng, calls)
             reports = make_reports(rng, calls)
             blocks = make_blocks(ratings)
+            wishes = make_partner_wishes(people, calls, blocks, reports)
             courses = make_courses(rng, admin)
             orders = make_orders(rng, people, courses)
             enrollments = list(make_enrollments(rng, people, courses, orders))
@@ -103,6 +105,7 @@ class DemoData:
                 [each.profile for each in people],
                 [*calls],
                 [*ratings, *make_skills(people, ratings), *reports, *blocks, *courses],
+                [*wishes, *make_appointments(rng, people, wishes)],
                 [*orders, *lessons],
                 [*enrollments, *progress],
                 [*make_notifications(rng, people, calls, orders, reports, admin)],

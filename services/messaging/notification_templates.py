@@ -16,12 +16,12 @@ from models.payment_alert import AlertKind
 #: The `kind` in the data of a notification about a new partner.
 PARTNER_KIND = "partner"
 #: What happens to an appointment: changes by the two, a new time by new rules of its zone, and the two reminders.
-AppointmentNews: TypeAlias = Literal["proposed", "accepted", "declined", "cancelled", "moved", "day", "soon"]
+AppointmentChange: TypeAlias = Literal["proposed", "accepted", "declined", "cancelled", "moved", "day", "soon"]
 
 _STREAK_WORDS = {3: "Three", 7: "Seven", 30: "Thirty", 100: "A hundred"}
 _CALL_WORDS = {10: "Ten", 50: "Fifty", 100: "A hundred", 500: "Five hundred"}
 #: Title and body.
-_APPOINTMENT_TEXTS: dict[AppointmentNews, tuple[str, str]] = {
+_APPOINTMENT_TEXTS: dict[AppointmentChange, tuple[str, str]] = {
     "proposed": ("{name} proposes a call", "On {when}. Accept or decline it in your list of appointments."),
     "accepted": ("{name} has accepted", "Your call is on {when}."),
     "declined": ("{name} has declined", "Your call on {when} does not take place. You can propose another time."),
@@ -131,23 +131,23 @@ def new_partner(partner_name: str, partner_id: uuid.UUID) -> NotificationTemplat
     )
 
 
-def appointment_occasion(appointment_id: uuid.UUID, news: AppointmentNews, detail: str | None = None) -> str:
-    """Name what a user is notified of once; `detail` tells apart what happens more than once."""
-    return ":".join(filter(None, ("appointment", str(appointment_id), news, detail)))
+def appointment_occasion(appointment_id: uuid.UUID, change: AppointmentChange, detail: str | None = None) -> str:
+    """Name what a user is notified of once; `detail` distinguishes what happens more than once."""
+    return ":".join(filter(None, ("appointment", str(appointment_id), change, detail)))
 
 
 def appointment(
-    row: Appointment, news: AppointmentNews, partner_name: str, when: str, partner_id: uuid.UUID, detail: str | None
+    row: Appointment, change: AppointmentChange, partner_name: str, when: str, partner_id: uuid.UUID, detail: str | None
 ) -> NotificationTemplate:
     """For one of the two; `when` is the beginning as the reader's clock shows it. Without the note: pushes are shown
     on locked screens."""
-    title, body = _APPOINTMENT_TEXTS[news]
+    title, body = _APPOINTMENT_TEXTS[change]
     return NotificationTemplate(
         NotificationType.SYSTEM,
         title.format(name=partner_name),
         body.format(name=partner_name, when=when),
         {"kind": "appointment", "appointmentId": str(row.id), "userId": str(partner_id)},
-        appointment_occasion(row.id, news, detail),
+        appointment_occasion(row.id, change, detail),
     )
 
 

@@ -14,7 +14,7 @@ from instants import utc_now
 from models import Appointment, AppointmentState, Notification, Profile
 from services.calls.call_history import FORMER_LEARNER
 from services.messaging import notification_templates
-from services.messaging.notification_templates import AppointmentNews
+from services.messaging.notification_templates import AppointmentChange
 from services.messaging.notifications import notify_user
 
 OPEN_STATES = (AppointmentState.PROPOSED, AppointmentState.ACCEPTED)
@@ -39,14 +39,14 @@ def other_of(appointment: Appointment, user_id: uuid.UUID) -> uuid.UUID:
 async def notify_of(
     db: AsyncSession,
     appointment: Appointment,
-    news: AppointmentNews,
+    change: AppointmentChange,
     readers: Iterable[uuid.UUID],
     *,
     occasion: str | None = None,
 ) -> None:
     """Notify learners of an appointment of a change, each with the time as their own clock shows it.
 
-    `occasion` tells apart what may happen to one appointment more than once.
+    `occasion` distinguishes what may happen to one appointment more than once.
     """
     both = [appointment.proposer_id, appointment.partner_id]
     columns = (Profile.user_id, Profile.display_name, Profile.username, Profile.timezone)
@@ -57,7 +57,7 @@ async def notify_of(
         name = partner.display_name or partner.username or FORMER_LEARNER
         zone = time_zones.get_zone(profiles[reader].timezone, appointment.timezone)
         when = time_zones.format_local(appointment.starts_at, zone)
-        template = notification_templates.appointment(appointment, news, name, when, partner.user_id, occasion)
+        template = notification_templates.appointment(appointment, change, name, when, partner.user_id, occasion)
         await notify_user(db, reader, template)
 
 
@@ -65,7 +65,7 @@ async def cancel_where(db: AsyncSession, condition: sa.ColumnElement[bool], acto
     """Cancel the open appointments that a condition selects and that have not begun; return how many.
 
     In the caller's transaction. The other of an accepted one is notified, or both without an actor: in the same words
-    whatever the cause, so that they show no block.
+    for each cause, so that they show no block.
     """
     statement = (
         sa.update(Appointment)
@@ -101,8 +101,10 @@ async def delete_of_user(db: AsyncSession, user_id: uuid.UUID) -> None:
 
 async def _withdraw_notices(db: AsyncSession, appointments: Iterable[Appointment]) -> None:
     """Mark what asks to come or to answer as read, so that it is neither pushed nor emitted any more."""
-    news: tuple[AppointmentNews, ...] = ("proposed", "day", "soon")
-    occasions = [notification_templates.appointment_occasion(each.id, kind) for each in appointments for kind in news]
+    changes: tuple[AppointmentChange, ...] = ("proposed", "day", "soon")
+    occasions = [
+        notification_templates.appointment_occasion(each.id, kind) for each in appointments for kind in changes
+    ]
     if not occasions:
         return
     users = {user for each in appointments for user in (each.proposer_id, each.partner_id)}

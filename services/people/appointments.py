@@ -28,7 +28,7 @@ PROPOSAL_PERIOD = timedelta(days=1)
 
 
 class Proposal(TypedDict):
-    """What a learner proposes; `utc_offset` tells the two readings of an ambiguous local time apart."""
+    """What a learner proposes; `utc_offset` chooses between the two readings of a repeated local time."""
 
     partner_id: str
     local_time: str
@@ -211,8 +211,8 @@ async def _answer(
     )
     row: Appointment | None = (await db.execute(statement)).scalars().first()
     if row is not None:
-        news: Any = state.value
-        await appointment_rows.notify_of(db, row, news, [row.proposer_id])
+        change: Any = state.value
+        await appointment_rows.notify_of(db, row, change, [row.proposer_id])
     return row
 
 

@@ -120,6 +120,8 @@ async def test_every_list_shows_something(seeded: tuple[Container, str], sign_in
         "/sessions": ada,
         "/reports/mine": await sign_in(reporter),
         "/users/me/blocks": await sign_in(blocker),
+        "/partners": ada,
+        "/appointments": ada,
         "/admin/reports": admin,
         "/admin/pictures": admin,
         "/courses": ada,

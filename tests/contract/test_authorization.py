@@ -143,7 +143,7 @@ LEARNERS: dict[str, Case] = {
     "proposeAppointment": Case(
         201,
         404,
-        body={"partnerId": "{partnerId}", "localTime": "{localTime}", "timezone": "UTC", "durationMinutes": 30},
+        body={"partnerId": "{partnerId}", "localTime": in_days(3), "timezone": "UTC", "durationMinutes": 30},
     ),
     "cancelAppointment": Case(204, 404),
     "acceptAppointment": Case(200, 404),
@@ -242,7 +242,7 @@ ENROLLED = {
     "getVideoUrl",
 }
 #: Operations that answer the same for a missing row: what it asks for is so.
-IDEMPOTENT = {"unregisterPushDevice"}
+IDEMPOTENT = {"unregisterPushDevice", "removePartner"}
 SECURED = {**LEARNERS, **STAFF, **ADMINS}
 
 
@@ -330,7 +330,6 @@ async def make_roles(container: Container, asgi: Any) -> AsyncIterator[Roles]:
         ids = {
             "userId": bob.id,
             "partnerId": partner.id,
-            "localTime": in_days(3),
             "appointmentId": proposed.json()["id"],
             "document": "terms",
             "version": container.policies["terms"].version,

@@ -50,7 +50,9 @@ def test_import_contracts_hold() -> None:
     assert result.returncode == 0, result.stdout
 
 
-@pytest.mark.parametrize("module", ["digests.py", "errors.py", "instants.py", "settings.py", "spans.py", "texts.py"])
+@pytest.mark.parametrize(
+    "module", ["digests.py", "errors.py", "instants.py", "settings.py", "spans.py", "texts.py", "time_zones.py"]
+)
 def test_shared_modules_import_no_own_module(module: str) -> None:
     assert not imports(ROOT / module) & (PACKAGES | {"settings"})
 

@@ -14,15 +14,15 @@ KEPT = {
         " accepted_versions deleted_at created_at updated_at",
         "profiles": "user_id username display_name avatar_url avatar_held_at avatar_reviewed_at"
         " avatar_review_note bio native_language english_level"
-        " learning_goal country timezone shares_presence total_practice_mins total_sessions streak_days last_session_at"
-        " last_active_at created_at updated_at",
+        " learning_goal country timezone shares_presence total_practice_mins total_sessions streak_days"
+        " last_session_at last_active_at created_at updated_at",
         "blocks": "blocker_id blocked_id created_at",
         "lesson_progress": "id user_id lesson_id completed watch_seconds completed_at updated_at",
     },
     "partner_wishes": {"partner_wishes": "user_id wished_id created_at"},
     "appointments": {
-        "appointments": "id proposer_id partner_id local_time timezone starts_at zone_version duration_minutes note state"
-        " created_at answered_at day_reminded_at soon_reminded_at",
+        "appointments": "id proposer_id partner_id local_time timezone starts_at zone_version duration_minutes note"
+        " state created_at answered_at day_reminded_at soon_reminded_at",
     },
     "invitations": {
         "invitations": "id inviter_id invitee_id inviter_socket topic state room_id created_at expires_at"
