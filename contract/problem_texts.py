@@ -299,6 +299,10 @@ TEXTS: dict[str, ProblemText] = {
         "The account is not paired for at most a day, while the operators check a report that may concern safety.",
         "Show the time in the message. The pause ends then, or earlier after the check; search again afterwards.",
     ),
+    "pool_closed": ProblemText(
+        "`find_partner` named an `among` that this service does not offer.",
+        "Search `among` anyone, or another value that is offered.",
+    ),
     "profile_incomplete": ProblemText(
         "The profile has no username or no English level, which partners are matched by.",
         "Ask for both, send PATCH /users/me, then search again.",

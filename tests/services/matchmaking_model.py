@@ -344,15 +344,15 @@ class Model:
         )
         expected, is_doubtful = await self.expect(user, own, holding=held) if own and is_there else (None, True)
         refused_before = self.counts["pairs refused"]
-        outcome: object = await worker.matchmaking.retry_search(entry)
+        result: object = await worker.matchmaking.retry_search(entry)
         self.counts["retries"] += 1
-        if isinstance(outcome, Match):
+        if isinstance(result, Match):
             self.counts["matches of retries"] += 1
-        if is_there and not isinstance(outcome, SearchRefused):
+        if is_there and not isinstance(result, SearchRefused):
             is_doubtful |= self.counts["pairs refused"] != refused_before
-            self.check_found(user, outcome, expected, is_doubtful=is_doubtful)
-            assert isinstance(outcome, Match) or user in (await self.held()).searching, "a retry lost its search"
-        self.apply(outcome)
+            self.check_found(user, result, expected, is_doubtful=is_doubtful)
+            assert isinstance(result, Match) or user in (await self.held()).searching, "a retry lost its search"
+        self.apply(result)
         await self.handle_checks()
 
     async def wait_long(self) -> None:
