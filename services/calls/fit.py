@@ -56,7 +56,7 @@ class FitWeights:
     other_goal: float = 0.15
     points: float = 0.2
     #: Differences that cost no more than this count as none: then the longest wait decides.
-    slack: float = 0.3
+    slack: float = 0.4
     #: Bonus of each second that the partner has waited.
     wait_bonus: float = 0.02
     #: The misfit that is accepted at once, and what each second of the longer wait adds.

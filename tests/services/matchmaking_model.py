@@ -73,7 +73,7 @@ class Model:
         self.port = port
         # Nothing is due by the clock of a slow machine: `time_passes` decides.
         hour = timedelta(hours=1)
-        self.rooms = Rooms(scripts, join=hour, grace=hour, process_loss_grace=hour, weights=WEIGHTS)
+        self.rooms = Rooms(scripts, search=hour, join=hour, grace=hour, process_loss_grace=hour, weights=WEIGHTS)
         self.gates = Gates(
             Settings(age_gate="on", terms_gate="on", email_gate="on", minimum_age=13, minor_pools="on"), VERSIONS
         )
@@ -156,7 +156,7 @@ class Model:
                     if self.is_reachable(side.socket_id):
                         self.belief[side.socket_id] = found.room_id
             case Searching(socket, median, p90, _):
-                assert 0 < median <= p90 <= 300
+                assert 0 < median <= p90 <= 3600
                 if self.is_reachable(socket):
                     self.belief[socket] = "searching"
             case SearchRefused(socket, _):
@@ -361,7 +361,7 @@ class Model:
             _, entry = self.random.choice(waiting)
             held = (await self.held()).searching.get(entry["userId"])
             if held is not None and held.socket == entry["socket"]:
-                since = held.since - self.random.choice((50, 50, 100, 245)) * 1_000_000
+                since = held.since - self.random.choice((50, 50, 100, 3545)) * 1_000_000
                 key = f"{{match}}:searching:{entry['userId']}"
                 lines = (held.level, held.topic, held.socket, str(since), orjson.dumps(held.entry).decode())
                 await self.scripts.execute("SET", key, "\n".join(lines), "KEEPTTL")
