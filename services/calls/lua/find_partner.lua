@@ -81,25 +81,26 @@ local function place_of(name)
   return place
 end
 
--- Set what a search is compared by, of the text `held` in which the queue entry begins at `at`. It is read byte by byte,
--- which makes no strings: reading it otherwise costs as much as the rest of a find.
-local function set_features(search, held, at)
-  at = at + #search.place.pool + 18
-  if sub(held, at - 9, at - 1) == '","fit":"' then
+-- A search, as a queue entry describes it. Its worker, and the bonus of its wait, are those of one that waits. The features
+-- are read byte by byte, which makes no strings: reading them otherwise costs as much as the rest of a find.
+local function new_search(user, name, topic, entry_json, socket, worker, since)
+  local place, began = place_of(name), tonumber(since)
+  local search = {
+    user = user, place = place, topic = topic, entry_json = entry_json, socket = socket, worker = worker, since = since,
+    bonus = began and (now_us - began) / 1000000 * WAIT_BONUS + (began <= leaving_since and FIRST or 0),
+    skill = SKILL, uncertainty = (BETA + SIGMA) / 2, points = 0, is_strict = false, words_at = 0,
+    topic_key = topic ~= '' and place.key .. ':' .. topic or nil,
+  }
+  local at = #place.pool + 19
+  if sub(entry_json, at - 9, at - 1) == '","fit":"' then
     -- Hundredths of mu, points and sigma, whether it is strict, and two words: '02500 0000 0833 0 de travel'.
-    local a, b, c, d, e, _, f, g, h, i, _, j, k, l, m, _, strict = byte(held, at, at + 16)
+    local a, b, c, d, e, _, f, g, h, i, _, j, k, l, m, _, strict = byte(entry_json, at, at + 16)
     search.skill = (a * 10000 + b * 1000 + c * 100 + d * 10 + e - 533328) / 100
     search.points = (f * 1000 + g * 100 + h * 10 + i - 53328) / 100
     search.uncertainty = (BETA + (j * 1000 + k * 100 + l * 10 + m - 53328) / 100) / 2
     search.is_strict, search.words_at = strict == 49, at + 18
-  else
-    search.skill, search.points, search.uncertainty, search.words_at = SKILL, 0, (BETA + SIGMA) / 2, 0
   end
-end
-
--- The bonus of the wait since a time (µs).
-local function bonus_of(since)
-  return (now_us - since) / 1000000 * WAIT_BONUS + (since <= leaving_since and FIRST or 0)
+  return search
 end
 
 local function pair(one, other)
@@ -132,7 +133,7 @@ local workers, rates, waits = {}, {}, {}
 -- What is written at the end.
 local leaves, joins, drops, deadlines, made = {}, {}, {KEYS[1]}, {KEYS[1]}, {}
 
--- Read the searches of users of whom nothing is known yet. Of each only what others are compared with: most are not met.
+-- Read the searches of users of whom nothing is known yet.
 local function read_searches(users)
   local keys, wanted = {}, {}
   for _, user in ipairs(users) do
@@ -143,28 +144,16 @@ local function read_searches(users)
   end
   if #keys == 0 then return end
   for index, held in ipairs(call('MGET', unpack(keys))) do
-    -- One without a pool is of a release before this one, and in a queue of its own.
-    local at = held and find(held, '\n{"pool":"', 1, true)
-    if at then
-      local level, topic, worker = match(held, '^(%a+)\n([^\n]*)\n([^\n.]*)')
-      local place = place_of(match(held, '^[%w_]+', at + 10) .. ':' .. level)
-      local search = {
-        user = wanted[index], place = place, topic = topic, worker = worker, held = held,
-        skill = 0, points = 0, uncertainty = 0, is_strict = false, words_at = 0, since = 0, bonus = 0,
-        topic_key = topic ~= '' and place.key .. ':' .. topic or nil,
-      }
-      set_features(search, held, at + 1)
-      searches[wanted[index]] = search
+    if held then
+      -- One without a pool is of a release before this one, and in a queue of its own.
+      local level, topic, socket, worker, since, entry_json, pool =
+        match(held, '^(%a+)\n([^\n]*)\n(([^\n.]*)[^\n]*)\n(%d+)\n({"pool":"([%w_]+)".*)')
+      if level then
+        searches[wanted[index]] =
+          new_search(wanted[index], pool .. ':' .. level, topic, entry_json, socket, worker, since)
+      end
     end
   end
-end
-
--- Read the rest of a search: its socket, when it began, and its queue entry.
-local function complete(search)
-  if not search.entry_json then
-    search.socket, search.since, search.entry_json = match(search.held, '^%a+\n[^\n]*\n([^\n]*)\n(%d+)\n(.*)')
-  end
-  return search
 end
 
 local function is_alive(worker)
@@ -236,7 +225,7 @@ end
 
 -- `mine` is the search of the user where it waited until now.
 local function make_room(room, session, partner, me, mine)
-  local other, user = complete(partner).user, me.user
+  local other, user = partner.user, me.user
   take_out(partner)
   if mine then take_out(mine) end
   matched[user] = true
@@ -273,7 +262,7 @@ local function wait(me, position, index)
     end
   end
   me.since, me.worker, me.is_new = string.format('%.0f', since), match(me.socket, '^[^.]*'), true
-  me.bonus, me.at = bonus_of(since), since
+  me.bonus = (now_us - since) / 1000000 * WAIT_BONUS + (since <= leaving_since and FIRST or 0)
   searches[me.user] = me
   for _, queue in ipairs({general, me.topic_key and open_queue(me.topic_key) or nil}) do
     local at = #queue + 1
@@ -291,7 +280,7 @@ for index = 1, COUNT do
   local busy, mine = matched[user] and 'already_in_room', nil
   if is_retry == '1' and not busy then
     read_searches({user})
-    mine = searches[user] and complete(searches[user])
+    mine = searches[user]
     -- A search that has changed, or is of another device, is not the one that is to be tried again.
     if not mine or mine.socket ~= socket or mine.place.name ~= name or mine.topic ~= topic then busy = 'not_searching' end
   elseif not busy then
@@ -303,13 +292,9 @@ for index = 1, COUNT do
   if busy then
     answers[index] = {busy}
   else
-    local place = place_of(name)
-    local me = {
-      user = user, place = place, topic = topic, socket = socket, entry_json = entry_json, held = entry_json,
-      avoided = avoided, met = met, only = only, topic_key = topic ~= '' and place.key .. ':' .. topic or nil,
-    }
-    set_features(me, entry_json, 1)
+    local me = new_search(user, name, topic, entry_json, socket)
     me.began = mine and tonumber(mine.since) or tonumber(position) or now_us
+    me.avoided, me.met, me.only = avoided, met, only
     local partner = partner_of(me)
     if partner then
       answers[index] = make_room(room, session, partner, me, mine)

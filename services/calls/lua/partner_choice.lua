@@ -1,7 +1,6 @@
 -- Part of find_partner.lua: of those who wait, whom a search meets.
 --
--- Of a search that was read, `at` is when it began (µs), once a walk has met it. That of a find has {began, avoided, met,
--- only} too.
+-- The search of a find has, beside what each has, {began (µs), avoided, met, only}.
 
 -- The queue of a key: what Redis has is `stored`; answers what came with these finds.
 local function open_queue(key)
@@ -64,7 +63,6 @@ local function extend(walk)
     if not matched[user] then
       local search = searches[user]
       if search and (queue.key == search.place.key or queue.key == search.topic_key) then
-        search.at, search.bonus = since, bonus_of(since)
         walk[#walk + 1] = search
         return search
       end
@@ -77,14 +75,14 @@ end
 
 -- Put a search that came with these finds, at a position of its queue, into the walks that are beyond it.
 local function join_walks(queue, position, search)
-  local since = search.at
+  local since = tonumber(search.since)
   for _, walk in pairs(walks) do
     for _, way in ipairs(walk.ways) do
       local last = walk[#walk]
-      if way.queue == queue and (position < way.position or last and since < last.at) then
+      if way.queue == queue and (position < way.position or last and since < tonumber(last.since)) then
         way.position = way.position + 1
         local at = #walk + 1
-        while at > 1 and walk[at - 1].at > since do at = at - 1 end
+        while at > 1 and tonumber(walk[at - 1].since) > since do at = at - 1 end
         if since <= way.latest then table.insert(walk, at, search) end
       end
     end
@@ -96,7 +94,7 @@ local function met_before(one, other) return call('GET', pair(one, other)) end
 
 local function words_of(search)
   if search.words_at == 0 then return '-', '-' end
-  return match(search.held, '^([^ ]+) ([^"]+)', search.words_at)
+  return match(search.entry_json, '^([^ ]+) ([^"]+)', search.words_at)
 end
 
 -- The part of a misfit that native languages and goals decide, and how often the two have met in the last days.
@@ -156,7 +154,7 @@ local function look(me, topic, left, is_careful)
         else
           count = count + 1
           misfit = max(0, misfit + misfit_of_words(me, search))
-          local oldest = min(began, search.at)
+          local oldest = min(began, search.since)
           local is_good = oldest <= leaving_since or misfit <= THRESHOLD + GROWTH * (now_us - oldest) / 1000000
           if is_good and misfit - bonus < best_cost then best, best_cost = search, misfit - bonus end
           if misfit - bonus < any_cost then any, any_cost = search, misfit - bonus end
@@ -172,7 +170,7 @@ end
 
 local function fits_level(me, search)
   local distance = me.place.distances[search.place.level]
-  local has_waited = may_widen and min(me.began, complete(search).since) <= near_since
+  local has_waited = may_widen and min(me.began, search.since) <= near_since
   return distance == 0 or distance == 1 and has_waited and not me.is_strict and not search.is_strict
 end
 
@@ -187,7 +185,7 @@ local function oldest_among(me)
       and not find(me.avoided, user, 1, true) and is_alive(search.worker) then
       local known = met_before(me.user, user)
       if not known then
-        if not best or tonumber(complete(search).since) < tonumber(complete(best).since) then best = search end
+        if not best or tonumber(search.since) < tonumber(best.since) then best = search end
       elseif known ~= 'refused' then
         met = met or search
       end
