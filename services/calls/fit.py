@@ -74,7 +74,7 @@ class FitWeights:
 
     @property
     def is_patient(self) -> bool:
-        """Whether a search that found nobody may find somebody later who waits already."""
+        """Whether a search that found nobody may later find one of those who wait already."""
         return self.threshold < _NEVER_SECONDS
 
 
@@ -98,7 +98,7 @@ OLDEST_FIRST = FitWeights(
 def serialize_features(features: Features, *, is_strict: bool) -> str:
     """Serialize features as a queue entry has them.
 
-    Hundredths of mu, points and sigma, as many digits each in all entries, 1 for strict, language and goal, `-` for none.
+    Hundredths of mu, points and sigma, each of a fixed number of digits, 1 for strict, language and goal, `-` for none.
     """
     language = re.match(r"[a-z]{2,8}(?![^_-])", (features.native_language or "").lower())
     mu, points, sigma = (

@@ -153,7 +153,7 @@ class MatchmakingService:
                 if not is_retry:
                     await self._publish_search(outcome.entry)
                 return await self._describe_search(outcome, wishes)
-            is_retry = False  # whatever comes of it, the search is in the queue no more
+            is_retry = False  # the search is in the queue no more
             with spans.span("match", call=room_id, is_root=True, attributes={"parlance.session_id": session_id}):
                 match = await self._starts.start(outcome, room_id, session_id, seeker, knows_wait=not at_head)
             if match is not None:

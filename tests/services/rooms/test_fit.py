@@ -59,7 +59,7 @@ async def began(container: Container, seconds_ago: float) -> int:
 
 
 async def wait(container: Container, rooms: Rooms, entry: QueueEntry, seconds_ago: float = 0.0) -> QueueEntry:
-    """Let a search wait that has begun some time ago, whoever else waits."""
+    """Let a search wait that has begun some time ago, with any others."""
     waiting: QueueEntry = {**entry, "since": await began(container, seconds_ago)}
     await rooms.requeue(waiting)
     return waiting
@@ -193,7 +193,7 @@ async def test_neighbouring_levels_meet_after_a_wait(
     waits: str,
     topic: str,
 ) -> None:
-    """A rare level does not starve: after the wait of either one, whoever is acceptable is met."""
+    """A rare level does not starve: after the wait of either one, anyone acceptable is met."""
     long = FitWeights().neighbour_seconds + 1
     one = await wait(container, rooms, search(levels[0], topic), 0)
     other = search(levels[1], topic)
