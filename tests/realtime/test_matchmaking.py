@@ -289,13 +289,17 @@ async def test_estimated_wait_follows_recent_matches(make_device: MakeDevice, co
 
 async def test_strict_search_accepts_its_level(make_device: MakeDevice, container: Container) -> None:
     device = await make_device()
-    for level, levels in (("beginner", ("beginner",)), ("all", ("beginner", "intermediate", "advanced"))):
+    accepted: dict[Level, tuple[str, ...]] = {
+        "beginner": ("beginner",),
+        "all": ("beginner", "intermediate", "advanced"),
+    }
+    for level, levels in accepted.items():
         found = await container.matchmaking.find_partner(
             device.user_id,
             device.socket,
             level=level,
             topic=None,
-            is_strict=True,  # type: ignore[arg-type]
+            is_strict=True,
         )
         assert isinstance(found, Searching) and found.levels == levels
         (entry,) = (each for each in container.matchmaking.list_queue_entries() if each["socket"] == device.socket)

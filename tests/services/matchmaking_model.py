@@ -12,7 +12,7 @@ from collections import Counter, deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Literal
+from typing import Any, Literal
 
 import orjson
 
@@ -31,7 +31,7 @@ from services.calls.outcomes import (
 )
 from services.calls.pools import ANYONE, PARTNERS, name_queue, read_among
 from services.calls.room_reader import LEVELS
-from services.calls.room_state import QueueEntry
+from services.calls.room_state import Paired, Queued, QueueEntry
 from services.calls.rooms import Rooms
 from services.calls.seekers import Seeker, Wishes, build_entry
 from services.safety.gates import Gates, Standing
@@ -62,6 +62,22 @@ class Held:
     rooms: dict[str, dict[str, str]] = field(default_factory=dict)
 
 
+class WatchedRooms(Rooms):
+    """Rooms that note what the two searches of each pair asked for, as their entries have it."""
+
+    def __init__(self, pipeline: RedisPipeline, wishes: dict[str, tuple[bool, str]], **settings: Any) -> None:
+        super().__init__(pipeline, **settings)
+        self._wishes = wishes
+
+    async def find_partner(self, entry: QueueEntry, *arguments: Any, **options: Any) -> Queued | Paired:
+        found = await super().find_partner(entry, *arguments, **options)
+        if isinstance(found, Paired):
+            for each in (entry, found.partner_entry):
+                wishes = Wishes.of_entry(each)
+                self._wishes[each["userId"]] = wishes.is_strict, wishes.among
+        return found
+
+
 class Model:
     """Users with up to two sockets each, on workers that share one Redis; `random` chooses what happens."""
 
@@ -73,7 +89,11 @@ class Model:
         self.port = port
         # Nothing is due by the clock of a slow machine: `time_passes` decides.
         hour = timedelta(hours=1)
-        self.rooms = Rooms(scripts, search=hour, join=hour, grace=hour, process_loss_grace=hour, weights=WEIGHTS)
+        #: The wishes of both searches of the last pair of each user.
+        self.wishes: dict[str, tuple[bool, str]] = {}
+        self.rooms = WatchedRooms(
+            scripts, self.wishes, search=hour, join=hour, grace=hour, process_loss_grace=hour, weights=WEIGHTS
+        )
         self.gates = Gates(
             Settings(age_gate="on", terms_gate="on", email_gate="on", minimum_age=13, minor_pools="on"), VERSIONS
         )
@@ -104,8 +124,6 @@ class Model:
         self.last_met: dict[str, deque[str]] = {user: deque(maxlen=3) for user in self.users}
         #: The clock of rounds over waiting searches (s).
         self.clock = 0.0
-        #: The wishes of the search of each user, as it was begun.
-        self.wishes: dict[str, tuple[bool, str]] = {}
         #: Users of whom a job is still to check what they do; as in PostgreSQL, nothing loses it.
         self.jobs: list[str] = []
         #: Searches that their web process is still to check or to resume.
@@ -232,17 +250,13 @@ class Model:
             self.change_before_row = self.change_one_of
         # Levels and topics are compared with Redis: after a loss a process may put back an earlier search of a user.
         expected, is_doubtful = await self.expect(user, self.a_search(user, Wishes(level, topic, is_strict, among)))
-        wishes_before, refused_before = self.wishes.get(user), self.counts["pairs refused"]
-        if expected not in ("already_searching", "already_in_room"):
-            self.wishes[user] = is_strict, among
+        refused_before = self.counts["pairs refused"]
         try:
             outcome = await self.find_process(socket).matchmaking.find_partner(
                 user, socket, level=level, topic=topic, is_strict=is_strict, among=among
             )
         except (errors.AlreadySearching, errors.AlreadyInRoom, errors.GateClosed) as refusal:
             assert expected == refusal.code or self.is_changed, (expected, refusal.code)
-            if wishes_before is not None:
-                self.wishes[user] = wishes_before
             return
         finally:
             is_changed, self.is_changed, self.change_before_row = self.is_changed, False, None
