@@ -38,6 +38,15 @@ RESTORE_BATCH_SIZE = 50
 #: Errors of a learner who may not be paired, which end a search.
 PAIRING_REFUSED = (errors.GateClosed, errors.PairingOnHold, errors.AccountSuspended, errors.PoolClosed)
 
+#: Errors after which a search that waited is not in the queue, or not for long: its end comes from elsewhere.
+NOT_CONTINUED = (
+    errors.AlreadySearching,
+    errors.AlreadyInRoom,
+    errors.NotSearching,
+    errors.Banned,
+    errors.ProfileIncomplete,
+)
+
 
 class MatchmakingService:
     def __init__(
@@ -191,7 +200,7 @@ class MatchmakingService:
                 await self._rooms.leave_queue(user_id, socket_id)
                 self._own.pop(socket_id)
                 return SearchRefused(socket_id, error)
-            except errors.NotSearching:
+            except NOT_CONTINUED:
                 return None
             except Exception as error:  # probably an outage: it waits in the queue
                 log.warning("search_not_retried user_id=%s socket_id=%s error=%r", user_id, socket_id, error)
@@ -306,7 +315,7 @@ class MatchmakingService:
         except PAIRING_REFUSED as error:
             self._own.pop(socket_id)
             return SearchRefused(socket_id, error)
-        except (errors.AlreadySearching, errors.AlreadyInRoom, errors.Banned, errors.ProfileIncomplete) as error:
+        except NOT_CONTINUED as error:
             log.info("search_not_restored user_id=%s socket_id=%s code=%s", user_id, socket_id, error.code)
             if is_final and self._own.pop(socket_id) is not None:
                 return SearchExpired(socket_id)

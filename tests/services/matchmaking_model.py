@@ -138,6 +138,8 @@ class Model:
         self.room_numbers: dict[str, int] = {}
         self.counts: Counter[str] = Counter(dict.fromkeys(NEVER, 0))
         self.numbers = 0
+        #: What the last expectation was made of.
+        self.explanation = ""
         #: Whether the find that runs met a change of `change_before_row`.
         self.is_changed = False
 
@@ -269,7 +271,9 @@ class Model:
     def check_found(self, user: str, outcome: object, expected: str | None, *, is_doubtful: bool) -> None:
         found = outcome.waiting.user_id if isinstance(outcome, Match) else None
         self.counts["finds not foreseen"] += is_doubtful
-        assert found == expected or is_doubtful, f"{user} met {found} and should have met {expected}"
+        assert found == expected or is_doubtful, (
+            f"{user} met {found} and should have met {expected}: {self.explanation}"
+        )
 
     def a_search(self, user: str, wishes: Wishes) -> WaitingSearch:
         """The search that a user would begin."""
@@ -320,7 +324,9 @@ class Model:
         if is_settled:
             fits = {other: each for other, each in fits.items() if not recent[other]}
         choose = expectation.choose_partner if among == PARTNERS else expectation.choose
-        return choose(fits), expectation.is_doubtful
+        chosen = choose(fits)
+        self.explanation = f"{expectation}, of {fits}"
+        return chosen, expectation.is_doubtful
 
     def list_met(self, user: str) -> dict[str, int]:
         return dict(Counter(self.last_met[user]))
