@@ -329,7 +329,9 @@ class Model:
         return chosen, expectation.is_doubtful
 
     def list_met(self, user: str) -> dict[str, int]:
-        return dict(Counter(self.last_met[user]))
+        """How often a user has met others, which both of a pair know alike."""
+        times = {other: max(self.last_met[user].count(other), self.last_met[other].count(user)) for other in self.users}
+        return {other: count for other, count in times.items() if count}
 
     # --- Waiting -----------------------------------------------------------------------------------------
 
