@@ -56,7 +56,7 @@ class FitWeights:
     other_goal: float = 0.15
     points: float = 0.2
     #: Differences that cost no more than this count as none: then the longest wait decides.
-    slack: float = 0.2
+    slack: float = 0.4
     #: Bonus of each second that the partner has waited.
     wait_bonus: float = 0.02
     #: The misfit that is accepted at once, and what each second of the longer wait adds.
@@ -74,7 +74,7 @@ class FitWeights:
 
     @property
     def is_patient(self) -> bool:
-        """Whether a search that found nobody may find somebody later who waits already."""
+        """Whether a search that found nobody may later find one of those who wait already."""
         return self.threshold < _NEVER_SECONDS
 
 
@@ -96,10 +96,16 @@ OLDEST_FIRST = FitWeights(
 
 
 def serialize_features(features: Features, *, is_strict: bool) -> str:
-    """Serialize features as a queue entry has them: words with a space between, `-` for none."""
+    """Serialize features as a queue entry has them.
+
+    Hundredths of mu, points and sigma, each of a fixed number of digits, 1 for strict, language and goal, `-` for none.
+    """
     language = re.match(r"[a-z]{2,8}(?![^_-])", (features.native_language or "").lower())
-    words = f"{language[0] if language else '-'} {features.goal or '-'}"
-    return f"{features.mu:.6g} {features.points:.6g} {words} {int(is_strict)} {features.sigma:.6g}"
+    mu, points, sigma = (
+        f"{min(max(0, round(number * 100)), 10**digits - 1):0{digits}}"
+        for number, digits in ((features.mu, 5), (features.points, 4), (features.sigma, 4))
+    )
+    return f"{mu} {points} {sigma} {int(is_strict)} {language[0] if language else '-'} {features.goal or '-'}"
 
 
 def list_accepted_levels(level: Level, *, is_widened: bool) -> list[EnglishLevel]:

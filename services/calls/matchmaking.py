@@ -46,6 +46,15 @@ PAIRING_REFUSED = (
     errors.Resting,
 )
 
+#: Errors after which a search that waited is not in the queue, or not for long: its end comes from elsewhere.
+NOT_CONTINUED = (
+    errors.AlreadySearching,
+    errors.AlreadyInRoom,
+    errors.NotSearching,
+    errors.Banned,
+    errors.ProfileIncomplete,
+)
+
 
 class MatchmakingService:
     def __init__(
@@ -162,7 +171,7 @@ class MatchmakingService:
                 if not is_retry:
                     await self._publish_search(outcome.entry)
                 return await self._describe_search(outcome, wishes)
-            is_retry = False  # whatever comes of it, the search is in the queue no more
+            is_retry = False  # the search is in the queue no more
             with spans.span("match", call=room_id, is_root=True, attributes={"parlance.session_id": session_id}):
                 match = await self._starts.start(
                     *(outcome, room_id, session_id, seeker),
@@ -204,7 +213,7 @@ class MatchmakingService:
                 await self._rooms.leave_queue(user_id, socket_id)
                 self._own.pop(socket_id)
                 return SearchRefused(socket_id, error)
-            except errors.NotSearching:
+            except NOT_CONTINUED:
                 return None
             except Exception as error:  # probably an outage: it waits in the queue
                 log.warning("search_not_retried user_id=%s socket_id=%s error=%r", user_id, socket_id, error)
@@ -319,7 +328,7 @@ class MatchmakingService:
         except PAIRING_REFUSED as error:
             self._own.pop(socket_id)
             return SearchRefused(socket_id, error)
-        except (errors.AlreadySearching, errors.AlreadyInRoom, errors.Banned, errors.ProfileIncomplete) as error:
+        except NOT_CONTINUED as error:
             log.info("search_not_restored user_id=%s socket_id=%s code=%s", user_id, socket_id, error.code)
             if is_final and self._own.pop(socket_id) is not None:
                 return SearchExpired(socket_id)

@@ -1,4 +1,4 @@
-"""Searches of this web process's sockets, as the messages of whoever changes them have it.
+"""Searches of this web process's sockets, kept by the messages of the processes that change them.
 
 They are restored where Redis has lost them, and tried again while they wait.
 """

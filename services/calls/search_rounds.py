@@ -87,9 +87,9 @@ class SearchRounds:
         outcome = await self._matchmaking.retry_search(search.entry)
         if not isinstance(outcome, Searching):
             return outcome
-        is_news = not search.is_widened and len(outcome.levels) > 1 and search.entry["level"] != "all"
-        search.is_widened |= is_news
-        return outcome if is_news else None
+        is_new = not search.is_widened and len(outcome.levels) > 1 and search.entry["level"] != "all"
+        search.is_widened |= is_new
+        return outcome if is_new else None
 
     def _list_steps(self, search: _Schedule, now: float) -> list[float]:
         """List the moments to come at which a search accepts more at once."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import math
 import time
 import uuid
 from collections.abc import Awaitable, Callable
@@ -260,29 +261,60 @@ async def test_match_creates_the_call_row(make_device: MakeDevice, container: Co
 
 
 async def test_estimated_wait_follows_recent_matches(make_device: MakeDevice, container: Container) -> None:
+    """What Redis has of a level counts; where it has nothing, as after a loss, the calls of the last days do."""
     seeker = await make_device()
+    waits = container.matchmaking._estimates
 
-    async def estimated_wait(level: Level) -> int:
-        seconds = (await seeker.waits(level)).estimated_wait_seconds
+    async def estimate(level: Level) -> tuple[int, int]:
+        found = await seeker.waits(level)
         await container.matchmaking.cancel_search(seeker.user_id, seeker.socket)
-        return seconds
+        return found.median_seconds, found.p90_seconds
 
-    assert await estimated_wait("beginner") == UNKNOWN_WAIT_SECONDS
-    minute = int(time.time() // 60)
-    await container.redis.set(f"{{match}}:rate:18_plus:beginner:{minute - 10}", 100)  # long ago
-    assert await estimated_wait("beginner") == UNKNOWN_WAIT_SECONDS
-    await container.redis.set(f"{{match}}:rate:18_plus:beginner:{minute - 3}", 7)
+    await container.redis.delete(*(f"{{match}}:waits:18_plus:{level}" for level in ("beginner", "advanced")))
+    waits._read.clear()
+    past = await waits.read_past("beginner")
+    expected = (UNKNOWN_WAIT_SECONDS, 300) if past is None else tuple(max(1, math.ceil(each)) for each in past)
+    assert await estimate("beginner") == expected
+    await container.redis.set("{match}:waits:18_plus:beginner", f"{math.log(20)} {math.log(90)} 100")
+    assert await estimate("beginner") == (20, 90)
+    await container.redis.set("{match}:waits:18_plus:beginner", f"{math.log(0.1)} {math.log(5000)} 100")
+    assert await estimate("beginner") == (1, 300)
     for _ in range(3):
         ada, bob = await make_device(), await make_device()
         await ada.waits("beginner")
         await bob.meets(ada, "all")
-    assert await estimated_wait("beginner") == 30  # ten matches in five minutes
-    assert await estimated_wait("all") == 100  # three of them matched any level
-    assert await estimated_wait("advanced") == UNKNOWN_WAIT_SECONDS
-    await container.redis.set(f"{{match}}:rate:18_plus:advanced:{minute - 1}", 100_000)
-    assert await estimated_wait("advanced") == 1
-    await container.redis.set(f"{{match}}:rate:18_plus:advanced:{minute - 1}", 1)
-    assert await estimated_wait("advanced") == 300
+    shorter = await container.redis.get("{match}:waits:18_plus:beginner")
+    assert float(str(shorter).split()[1]) < math.log(5000), "three waits of no time shorten it"
+
+
+async def test_strict_search_accepts_its_level(make_device: MakeDevice, container: Container) -> None:
+    device = await make_device()
+    accepted: dict[Level, tuple[str, ...]] = {
+        "beginner": ("beginner",),
+        "all": ("beginner", "intermediate", "advanced"),
+    }
+    for level, levels in accepted.items():
+        found = await container.matchmaking.find_partner(
+            device.user_id,
+            device.socket,
+            level=level,
+            topic=None,
+            is_strict=True,
+        )
+        assert isinstance(found, Searching) and found.levels == levels
+        (entry,) = (each for each in container.matchmaking.list_queue_entries() if each["socket"] == device.socket)
+        assert entry["isStrict"] and entry["fit"].split()[3] == "1"
+        await container.matchmaking.cancel_search(device.user_id, device.socket)
+
+
+async def test_pools_that_are_not_offered_are_refused(make_phone: MakePhone) -> None:
+    phone = await make_phone()
+    for among in ("partners", f"course:{uuid.uuid4()}"):
+        assert (await phone.send("find_partner", {"among": among}))["error"]["code"] == "pool_closed"
+    assert (await phone.send("find_partner", {"among": "others"}))["error"]["code"] == "bad_payload"
+    assert await phone.send("find_partner", {"among": "anyone"}) == {"ok": True}
+    searching = await phone.wait_for("searching")
+    assert searching["learnersOnline"] >= 1 and searching["levels"] == ["beginner", "intermediate", "advanced"]
 
 
 # --- Giving up ------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from collections import Counter, deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Literal
+from typing import Any, Literal
 
 import orjson
 
@@ -31,7 +31,7 @@ from services.calls.outcomes import (
 )
 from services.calls.pools import ANYONE, PARTNERS, Pool, name_queue, read_among
 from services.calls.room_reader import LEVELS
-from services.calls.room_state import QueueEntry
+from services.calls.room_state import Paired, Queued, QueueEntry
 from services.calls.rooms import Rooms
 from services.calls.seekers import Seeker, Wishes, build_entry
 from services.safety.gates import Gates, Standing
@@ -62,6 +62,22 @@ class Held:
     rooms: dict[str, dict[str, str]] = field(default_factory=dict)
 
 
+class WatchedRooms(Rooms):
+    """Rooms that note what the two searches of each pair asked for, as their entries have it."""
+
+    def __init__(self, pipeline: RedisPipeline, wishes: dict[str, tuple[bool, str]], **settings: Any) -> None:
+        super().__init__(pipeline, **settings)
+        self._wishes = wishes
+
+    async def find_partner(self, entry: QueueEntry, *arguments: Any, **options: Any) -> Queued | Paired:
+        found = await super().find_partner(entry, *arguments, **options)
+        if isinstance(found, Paired):
+            for each in (entry, found.partner_entry):
+                wishes = Wishes.of_entry(each)
+                self._wishes[each["userId"]] = wishes.is_strict, wishes.among
+        return found
+
+
 class Model:
     """Users with up to two sockets each, on workers that share one Redis; `random` chooses what happens."""
 
@@ -73,7 +89,11 @@ class Model:
         self.port = port
         # Nothing is due by the clock of a slow machine: `time_passes` decides.
         hour = timedelta(hours=1)
-        self.rooms = Rooms(scripts, join=hour, grace=hour, process_loss_grace=hour, weights=WEIGHTS)
+        #: The wishes of both searches of the last pair of each user.
+        self.wishes: dict[str, tuple[bool, str]] = {}
+        self.rooms = WatchedRooms(
+            scripts, self.wishes, search=hour, join=hour, grace=hour, process_loss_grace=hour, weights=WEIGHTS
+        )
         self.gates = Gates(
             Settings(age_gate="on", terms_gate="on", email_gate="on", minimum_age=13, minor_pools="on"), VERSIONS
         )
@@ -104,8 +124,6 @@ class Model:
         self.last_met: dict[str, deque[str]] = {user: deque(maxlen=3) for user in self.users}
         #: The clock of rounds over waiting searches (s).
         self.clock = 0.0
-        #: The wishes of the search of each user, as it was begun.
-        self.wishes: dict[str, tuple[bool, str]] = {}
         #: Users of whom a job is still to check what they do; as in PostgreSQL, nothing loses it.
         self.jobs: list[str] = []
         #: Searches that their web process is still to check or to resume.
@@ -120,6 +138,8 @@ class Model:
         self.room_numbers: dict[str, int] = {}
         self.counts: Counter[str] = Counter(dict.fromkeys(NEVER, 0))
         self.numbers = 0
+        #: What the last expectation was made of.
+        self.explanation = ""
         #: Whether the find that runs met a change of `change_before_row`.
         self.is_changed = False
 
@@ -156,7 +176,7 @@ class Model:
                     if self.is_reachable(side.socket_id):
                         self.belief[side.socket_id] = found.room_id
             case Searching(socket, median, p90, _):
-                assert 0 < median <= p90 <= 300
+                assert 0 < median <= p90 <= 3600
                 if self.is_reachable(socket):
                     self.belief[socket] = "searching"
             case SearchRefused(socket, _):
@@ -232,17 +252,13 @@ class Model:
             self.change_before_row = self.change_one_of
         # Levels and topics are compared with Redis: after a loss a process may put back an earlier search of a user.
         expected, is_doubtful = await self.expect(user, self.a_search(user, Wishes(level, topic, is_strict, among)))
-        wishes_before, refused_before = self.wishes.get(user), self.counts["pairs refused"]
-        if expected not in ("already_searching", "already_in_room"):
-            self.wishes[user] = is_strict, among
+        refused_before = self.counts["pairs refused"]
         try:
             outcome = await self.find_process(socket).matchmaking.find_partner(
                 user, socket, level=level, topic=topic, is_strict=is_strict, among=among
             )
         except (errors.AlreadySearching, errors.AlreadyInRoom, errors.GateClosed) as refusal:
             assert expected == refusal.code or self.is_changed, (expected, refusal.code)
-            if wishes_before is not None:
-                self.wishes[user] = wishes_before
             return
         finally:
             is_changed, self.is_changed, self.change_before_row = self.is_changed, False, None
@@ -255,7 +271,9 @@ class Model:
     def check_found(self, user: str, outcome: object, expected: str | None, *, is_doubtful: bool) -> None:
         found = outcome.waiting.user_id if isinstance(outcome, Match) else None
         self.counts["finds not foreseen"] += is_doubtful
-        assert found == expected or is_doubtful, f"{user} met {found} and should have met {expected}"
+        assert found == expected or is_doubtful, (
+            f"{user} met {found} and should have met {expected}: {self.explanation}"
+        )
 
     def a_search(self, user: str, wishes: Wishes) -> WaitingSearch:
         """The search that a user would begin."""
@@ -307,10 +325,14 @@ class Model:
         if is_settled:
             fits = {other: each for other, each in fits.items() if not recent[other]}
         choose = expectation.choose_partner if among == PARTNERS else expectation.choose
-        return choose(fits), expectation.is_doubtful
+        chosen = choose(fits)
+        self.explanation = f"{expectation}, of {fits}"
+        return chosen, expectation.is_doubtful
 
     def list_met(self, user: str) -> dict[str, int]:
-        return dict(Counter(self.last_met[user]))
+        """How often a user has met others, which both of a pair know alike."""
+        times = {other: max(self.last_met[user].count(other), self.last_met[other].count(user)) for other in self.users}
+        return {other: count for other, count in times.items() if count}
 
     # --- Waiting -----------------------------------------------------------------------------------------
 
@@ -345,15 +367,15 @@ class Model:
         )
         expected, is_doubtful = await self.expect(user, own, holding=held) if own and is_there else (None, True)
         refused_before = self.counts["pairs refused"]
-        outcome: object = await worker.matchmaking.retry_search(entry)
+        result: object = await worker.matchmaking.retry_search(entry)
         self.counts["retries"] += 1
-        if isinstance(outcome, Match):
+        if isinstance(result, Match):
             self.counts["matches of retries"] += 1
-        if is_there and not isinstance(outcome, SearchRefused):
+        if is_there and not isinstance(result, SearchRefused):
             is_doubtful |= self.counts["pairs refused"] != refused_before
-            self.check_found(user, outcome, expected, is_doubtful=is_doubtful)
-            assert isinstance(outcome, Match) or user in (await self.held()).searching, "a retry lost its search"
-        self.apply(outcome)
+            self.check_found(user, result, expected, is_doubtful=is_doubtful)
+            assert isinstance(result, Match) or user in (await self.held()).searching, "a retry lost its search"
+        self.apply(result)
         await self.handle_checks()
 
     async def wait_long(self) -> None:
@@ -362,7 +384,7 @@ class Model:
             _, entry = self.random.choice(waiting)
             held = (await self.held()).searching.get(entry["userId"])
             if held is not None and held.socket == entry["socket"]:
-                since = held.since - self.random.choice((50, 50, 100, 245)) * 1_000_000
+                since = held.since - self.random.choice((50, 50, 100, 3545)) * 1_000_000
                 key = f"{{match}}:searching:{entry['userId']}"
                 lines = (held.level, held.topic, held.socket, str(since), orjson.dumps(held.entry).decode())
                 await self.scripts.execute("SET", key, "\n".join(lines), "KEEPTTL")

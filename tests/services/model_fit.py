@@ -106,13 +106,13 @@ class Expectation:
     def _misfit(self, other: WaitingSearch) -> float:
         mine, theirs = self.own.entry["fit"].split(), other.entry["fit"].split()
         (mu, points, sigma), (their_mu, their_points, their_sigma) = (
-            tuple(float(each[at]) for at in (0, 1, 5)) for each in (mine, theirs)
+            tuple(int(number) / 100 for number in each[:3]) for each in (mine, theirs)
         )
         cost = self.weights.level_gap * abs(mu - their_mu) / ((BETA + sigma) / 2 + (BETA + their_sigma) / 2)
         cost += self.weights.points * abs(points - their_points) - self.weights.slack
-        if mine[2] == theirs[2] != "-":
+        if mine[4] == theirs[4] != "-":
             cost += self.weights.same_language
-        if mine[3] != theirs[3] and "-" not in (mine[3], theirs[3]):
+        if mine[5] != theirs[5] and "-" not in (mine[5], theirs[5]):
             cost += self.weights.other_goal
         return cost
 
@@ -120,8 +120,8 @@ class Expectation:
         if self.own.level == other.level or "all" in (self.own.level, other.level):
             return True
         if other.level not in NEIGHBOURS[self.own.level] or "1" in (  # type: ignore[index]
-            self.own.entry["fit"].split()[4],
-            other.entry["fit"].split()[4],
+            self.own.entry["fit"].split()[3],
+            other.entry["fit"].split()[3],
         ):
             return False
         waited = (self.now_us - min(self.own.since, other.since)) / 1e6

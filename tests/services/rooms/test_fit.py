@@ -59,7 +59,7 @@ async def began(container: Container, seconds_ago: float) -> int:
 
 
 async def wait(container: Container, rooms: Rooms, entry: QueueEntry, seconds_ago: float = 0.0) -> QueueEntry:
-    """Let a search wait that has begun some time ago, whoever else waits."""
+    """Let a search wait that has begun some time ago, with any others."""
     waiting: QueueEntry = {**entry, "since": await began(container, seconds_ago)}
     await rooms.requeue(waiting)
     return waiting
@@ -193,7 +193,7 @@ async def test_neighbouring_levels_meet_after_a_wait(
     waits: str,
     topic: str,
 ) -> None:
-    """A rare level does not starve: after the wait of either one, whoever is acceptable is met."""
+    """A rare level does not starve: after the wait of either one, anyone acceptable is met."""
     long = FitWeights().neighbour_seconds + 1
     one = await wait(container, rooms, search(levels[0], topic), 0)
     other = search(levels[1], topic)
@@ -344,9 +344,9 @@ async def test_search_of_the_release_before_is_met(container: Container, rooms: 
     old = make_entry("beginner", "food")
     assert "fit" not in old
     await find(rooms, old)
-    found = await find(rooms, {**make_entry("beginner", "food"), "fit": "25 0 de travel 0 8.33333"})
+    found = await find(rooms, {**make_entry("beginner", "food"), "fit": "02500 0000 0833 0 de travel"})
     assert met(found) == old["userId"]
-    new: QueueEntry = {**make_entry("beginner"), "fit": "25 0 - - 1 3"}
+    new: QueueEntry = {**make_entry("beginner"), "fit": "02500 0000 0300 1 - -"}
     await find(rooms, new)
     assert met(await find(rooms, make_entry("beginner"))) == new["userId"]
 
@@ -362,7 +362,7 @@ async def test_release_before_reads_a_search_with_features(container: Container,
         return {level, topic, worker, since, entry_json, pool}"""
     level, topic, worker, since, entry, pool = await container.redis.eval(pattern, 0, kept)
     assert (level, topic, worker, pool) == ("beginner", "food", container.bus.process_id, "18_plus")
-    assert int(since) and orjson.loads(entry)["fit"].split()[2] == "de"
+    assert int(since) and orjson.loads(entry)["fit"].split()[4] == "de"
 
 
 # --- Waits -----------------------------------------------------------------------------------------------
@@ -400,4 +400,4 @@ async def test_seeds_do_not_replace_what_redis_has(rooms: Rooms, search: Search)
 )
 def test_features_are_words(language: str | None, word: str) -> None:
     fields = serialize_features(Features(25, native_language=language), is_strict=True).split(" ")
-    assert fields == ["25", "0", word, "-", "1", "8.33333"]
+    assert fields == ["02500", "0000", "0833", "1", word, "-"]
