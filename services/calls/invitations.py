@@ -253,7 +253,8 @@ class InvitationsService:
     async def _accept(self, row: InvitationRow, invitee: Seeker) -> list[Outcome]:
         """Make the room of an invitation and the row of its call.
 
-        Raises InvitationOver, AlreadyInRoom, or, where it ends with that, PartnerUnavailable.
+        Raises InvitationOver, AlreadyInRoom, Unavailable while the inviter has no connection, or, where it ends with
+        that, PartnerUnavailable.
         """
         inviter = await self._find_inviter(row)
         if inviter is None:
@@ -292,10 +293,15 @@ class InvitationsService:
         return [match, *await self._end_searches(match, searches), *await self._describe_ends(match, ended)]
 
     async def _find_inviter(self, row: InvitationRow) -> Seeker | None:
-        """Return the inviter with a socket: the one that sent the invitation, or else the newest. None without any."""
+        """Return the inviter with a socket: the one that sent the invitation, or else the newest.
+
+        None where the inviter may not meet others. Raises Unavailable while they have no socket: a dropped inviter may be
+        back in a moment, and a Redis that has lost its data gets the sockets again.
+        """
         sockets = await self._invited.list_sockets(row.inviter_id)
         if not sockets:
-            return None
+            await self._invited.await_inviter(row.id)
+            raise errors.Unavailable("Your partner has no connection for now; try again shortly.")
         socket_id = row.inviter_socket if row.inviter_socket in sockets else sockets[-1]
         try:
             return await self._read_seeker(row.inviter_id, socket_id)
