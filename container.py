@@ -35,6 +35,7 @@ from adapters.turn import Turn
 from services.calls.call_history import CallHistoryService
 from services.calls.call_records import CallRecords
 from services.calls.fit import OLDEST_FIRST, FitWeights
+from services.calls.invitation_acceptances import InvitationAcceptances
 from services.calls.invitation_ends import InvitationEnds
 from services.calls.invitations import InvitationsService
 from services.calls.invited_rooms import InvitedRooms
@@ -435,20 +436,21 @@ class Container:
         self.matchmaking.on_match_in_background(self.notifications.notify_match)
         invited = InvitedRooms(self.scripts, join=settings.join_deadline)
         self.invitation_ends = InvitationEnds(self.bus, self.database, invited)
+        hide_weight = settings.picture_hide_weight
+        acceptances = InvitationAcceptances(
+            *(self.bus, self.database, rooms, invited, self.call_history, records),
+            *(self.gates, self.invitation_ends, hide_weight),
+        )
         self.invitations = InvitationsService(
-            self.bus,
             self.database,
             rooms,
             invited,
-            self.call_history,
-            records,
-            self.gates,
             self.text_filter,
             self.pools,
             self.rate_limiter,
             self.invitation_ends,
+            acceptances,
             expiry=settings.invitation_expiry,
-            picture_hide_weight=settings.picture_hide_weight,
         )
         self.search_rounds = SearchRounds(self.matchmaking, rooms)
         self.learners_online = LearnersOnline(self.scripts, self.bus.process_id)

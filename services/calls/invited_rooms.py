@@ -108,7 +108,7 @@ class InvitedRooms:
         """Set the time until which an inviter without a connection has to be back."""
         seconds, microseconds = await self._pipeline.execute("TIME", idempotent=True)
         at_ms = int(seconds) * 1000 + int(microseconds) // 1000 + INVITER_GRACE // timedelta(milliseconds=1)
-        await self._pipeline.execute("ZADD", "{match}:due", at_ms, f"inviter:{invitation_id}", idempotent=True)
+        await self._pipeline.execute("ZADD", "{match}:due", "NX", at_ms, f"inviter:{invitation_id}", idempotent=True)
 
     async def remove_deadline(self, *entry: str) -> None:
         await self._pipeline.execute("ZREM", "{match}:due", ":".join(entry), idempotent=True)

@@ -8,6 +8,7 @@ import inspect
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any, cast, get_args
 
@@ -27,7 +28,7 @@ from realtime import emit
 from realtime.connection import SocketConnection
 from realtime.emit import Event
 from services.calls.learners_online import LearnersOnline
-from services.calls.outcomes import Match, Partner, Searching
+from services.calls.outcomes import Invited, Match, Partner, Searching
 from services.calls.participants import SignalPayload
 from services.identity.logins import Identity
 from settings import Settings
@@ -136,7 +137,7 @@ def test_channel_messages_are_the_events_and_the_ack(document: Document) -> None
     assert all(message == {"$ref": f"#/components/messages/{key}"} for key, message in channel.items())
     assert set(channel) == set(document["components"]["messages"])
     names = {schemas.follow(message, document)["name"] for message in channel.values()}
-    assert names == {*bound.receives, *bound.sends, "ack", "ice_ack"}
+    assert names == {*bound.receives, *bound.sends, "ack", "ice_ack", "invitation_ack"}
 
     used = [
         message["$ref"].rpartition("/")[2]
@@ -175,7 +176,10 @@ def test_client_payloads_refuse_unknown_fields(document: Document) -> None:
         room = {"roomId": IDS[0]} if "lacks 'roomId'" in (validate({}) or "") else {}
         described = {**room, "sdp": "v=0"} if "'sdp'" in (validate(room) or "") else room
         whole = {**described, "candidate": None} if "'candidate'" in (validate(described) or "") else described
-        state = {"isBackground": True} if "'isBackground'" in (validate({}) or "") else {}
+        state: dict[str, object] = {"isBackground": True} if "'isBackground'" in (validate({}) or "") else {}
+        state |= {"userId": IDS[0]} if name == "invite_partner" else {}
+        state |= {"invitationId": IDS[0]} if "_invitation" in name else {}
+        state |= {"isAccepted": True} if name == "answer_invitation" else {}
         assert validate({**whole, **state}) is None and validate({**whole, **state, "unknown": 1}), name
 
 
@@ -230,6 +234,8 @@ def what_is_sent(settings: Settings) -> list[Event[Any]]:
             for topic in (None, "travel")
         ),
         emit.match_found(Match(IDS[2], IDS[3], "all", None, ada, bob), ada, []),
+        emit.invitation(Invited((), IDS[0], ada, None, datetime(2026, 12, 1, tzinfo=UTC))),
+        emit.invitation_over(IDS[0], "declined"),
         emit.partner_cancelled(),
         *(emit.peer_joined(role, IDS[0]) for role in ("caller", "receiver")),
         numbered(emit.webrtc_offer("v=0")),
@@ -277,6 +283,8 @@ class OddServices:
         self.signaling = SimpleNamespace(disconnect=self._disconnect, relay=None, forwarding=forwarding)
         self.user_sockets = SimpleNamespace(add=lambda *_: None, remove=lambda *_: None)
         self.login_revocations = SimpleNamespace(on_ended=lambda listener: None, has_ended=lambda family: False)
+        self.invitation_ends = SimpleNamespace(disconnect=self._end_nothing)
+        self.pools = SimpleNamespace(read_platform=self._end_nothing)
         self.metrics = SimpleNamespace(events=Counter())
         self.learners_online = LearnersOnline(None, "odd")  # type: ignore[arg-type]
         self.background: list[Any] = []
@@ -286,6 +294,9 @@ class OddServices:
 
     async def _find_partner(self, user_id: str, socket: str, **wishes: object) -> Searching:
         return Searching(socket, -1, 0, (EnglishLevel.BEGINNER,))
+
+    async def _end_nothing(self, argument: str) -> str:
+        return ""
 
     async def _disconnect(self, user_id: str, socket: str, *, final_reason: str | None) -> None:
         return None

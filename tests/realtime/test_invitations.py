@@ -416,7 +416,9 @@ async def test_acceptance_without_the_inviter_ends_it(pair: Pair, container: Con
         return not await container.redis.zcard(f"user:{{match}}:{ada.learner.id}:sockets")
 
     await eventually(is_gone, "the socket of the inviter is gone")
-    assert ack_code(await answer(ben, invitation, is_accepted=True)) == "partner_unavailable"
+    assert ack_code(await answer(ben, invitation, is_accepted=True)) == "unavailable"
+    assert await read_state(container, invitation) == "open"
+    assert await make_due(container, f"inviter:{invitation}")
     await check_over(ben, invitation, "unavailable")
 
 

@@ -25,8 +25,7 @@ KEPT = {
         " state created_at answered_at day_reminded_at soon_reminded_at",
     },
     "invitations": {
-        "invitations": "id inviter_id invitee_id inviter_socket topic state room_id created_at expires_at"
-        " answered_at",
+        "invitations": "id inviter_id invitee_id inviter_socket topic state room_id created_at expires_at answered_at",
     },
     "consents": {"consents": "id user_id document version action at"},
     "age_refusals": {"age_refusals": "id expires_at"},
