@@ -555,6 +555,17 @@ class PairingOnHold(SocketError):
         return cls(f"This account is not paired with partners until {end}, or until an earlier check by the operators.")
 
 
+class Resting(SocketError):
+    status = 403
+    code = "resting"
+    title = "This account meets no strangers for some minutes."
+
+    def __init__(self, until: str) -> None:
+        """`until` is the end, a time in RFC 3339."""
+        super().__init__(f"Several matches were declined, not joined or left early: search again after {until}.")
+        self.until = until
+
+
 class ProfileIncomplete(SocketError):
     code = "profile_incomplete"
     title = "Choose a username and an English level before searching for a partner."

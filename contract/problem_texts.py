@@ -299,6 +299,11 @@ TEXTS: dict[str, ProblemText] = {
         "The account is not paired for at most a day, while the operators check a report that may concern safety.",
         "Show the time in the message. The pause ends then, or earlier after the check; search again afterwards.",
     ),
+    "resting": ProblemText(
+        "The learner declined, did not join or left within a minute several matches in a short time, and was warned.",
+        "Show the time in the event `resting`; search again after it. Partners can still be met. Lost connections never"
+        " lead to a rest.",
+    ),
     "profile_incomplete": ProblemText(
         "The profile has no username or no English level, which partners are matched by.",
         "Ask for both, send PATCH /users/me, then search again.",

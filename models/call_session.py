@@ -23,6 +23,22 @@ class EndedBy(enum.StrEnum):
     ERROR = "error"
 
 
+class CallOrigin(enum.StrEnum):
+    """How two learners came to a room."""
+
+    SEARCH = "search"
+    INVITATION = "invitation"
+
+
+class MatchOutcome(enum.StrEnum):
+    """How one learner kept a match: `left_early` is within a minute."""
+
+    GOOD = "good"
+    DECLINED = "declined"
+    NOT_JOINED = "not_joined"
+    LEFT_EARLY = "left_early"
+
+
 class CallSession(SQLModel, table=True):
     __tablename__ = "call_sessions"
     __table_args__ = (
@@ -58,4 +74,12 @@ class CallSession(SQLModel, table=True):
     ended_at: datetime | None = instant(nullable=True)
     duration_seconds: int | None = Field(default=None)
     ended_by: EndedBy | None = Field(default=None, sa_type=native_enum(EndedBy, "ended_by"))
+    origin: CallOrigin = Field(
+        default=CallOrigin.SEARCH,
+        sa_type=native_enum(CallOrigin, "call_origin"),
+        sa_column_kwargs={"server_default": CallOrigin.SEARCH.value},
+    )
+    #: Null where there is nothing to count: a drop, a poor line, an invitation, or a point that was taken back.
+    user_a_outcome: MatchOutcome | None = Field(default=None, sa_type=native_enum(MatchOutcome, "match_outcome"))
+    user_b_outcome: MatchOutcome | None = Field(default=None, sa_type=native_enum(MatchOutcome, "match_outcome"))
     created_at: datetime = instant(default=True)

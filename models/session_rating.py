@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import enum
 import uuid
 from datetime import datetime
 
 import sqlalchemy as sa
 from sqlmodel import Field, SQLModel
 
-from models.columns import instant, primary_key
+from models.columns import instant, native_enum, primary_key
+
+
+class FeedbackPace(enum.StrEnum):
+    """How a partner's English compares with that of the learner who gives the feedback."""
+
+    EASIER = "easier"
+    SAME = "same"
+    HARDER = "harder"
 
 
 class SessionRating(SQLModel, table=True):
@@ -24,4 +33,7 @@ class SessionRating(SQLModel, table=True):
     rater_id: uuid.UUID = Field(foreign_key="users.id", index=True)
     rated_id: uuid.UUID = Field(foreign_key="users.id", index=True)
     stars: int = Field(sa_type=sa.SmallInteger)
+    pace: FeedbackPace | None = Field(default=None, sa_type=native_enum(FeedbackPace, "feedback_pace"))
+    #: Whether the pace has moved the skills of both.
+    is_pace_counted: bool = Field(default=False, sa_column_kwargs={"server_default": sa.false()})
     created_at: datetime = instant(default=True)

@@ -68,6 +68,11 @@ def search_expired() -> Event[events.NoPayload]:
     return Event("search_expired", {})
 
 
+def resting(until: str) -> Event[events.Resting]:
+    """`until` is a time in RFC 3339."""
+    return Event("resting", {"until": until})
+
+
 def peer_reconnecting(grace_seconds: int) -> Event[events.PeerReconnecting]:
     return Event("peer_reconnecting", {"graceSeconds": grace_seconds})
 

@@ -71,6 +71,7 @@ class LocalCandidate(TypedDict):
 ErrorCode: TypeAlias = Literal[
     "banned",
     "pairing_on_hold",
+    "resting",
     "account_suspended",
     "email_unverified",
     "age_required",
@@ -111,6 +112,10 @@ Ack: TypeAlias = AckSuccess | AckFailure
 
 class Searching(TypedDict):
     estimatedWaitSeconds: int
+
+
+class Resting(TypedDict):
+    until: str
 
 
 class Partner(TypedDict):

@@ -550,8 +550,7 @@ class ExportedBlock(TypedDict):
 Stars: TypeAlias = int
 
 
-class Rating(TypedDict):
-    stars: Stars
+FeedbackPace: TypeAlias = Literal["easier", "same", "harder"]
 
 
 ReportReason: TypeAlias = Literal[
@@ -1267,6 +1266,11 @@ class ExportedRating(TypedDict):
     ratedId: UserId
     stars: Stars
     createdAt: Time
+
+
+class Rating(TypedDict):
+    stars: Stars
+    pace: NotRequired[FeedbackPace]
 
 
 class AdminReport(TypedDict):

@@ -1,6 +1,6 @@
-"""Calls: matchmaking, rooms, WebRTC signaling, recovery, call history, ratings and streaks."""
+"""Calls: matchmaking, rooms, signaling, recovery, call history, ratings, skills, records of matches and streaks."""
 
-from models import CallSession, SessionRating
+from models import CallSession, LearnerSkill, PairingRecord, SessionRating
 
 TAGS = ("calls",)
 EVENTS = (
@@ -15,6 +15,7 @@ EVENTS = (
     "refresh_ice",
     "searching",
     "search_expired",
+    "resting",
     "match_found",
     "partner_cancelled",
     "peer_joined",
@@ -25,5 +26,5 @@ EVENTS = (
     "resync",
     "error",
 )
-MODELS = (CallSession, SessionRating)
+MODELS = (CallSession, SessionRating, LearnerSkill, PairingRecord)
 JOBS = ("sessions.end_stale", "calls.check_pairing")

@@ -105,6 +105,8 @@ export interface components {
          *     - `banned`: the account is banned.
          *     - `pairing_on_hold`: the account is not paired for now; the message says until when. Also emitted, without an event of
          *       the client, where it ends a search that waits.
+         *     - `resting`: the learner meets no strangers for some minutes, because of matches that they did not keep; the event
+         *       `resting` has the time. Also emitted, without an event of the client, where a search cannot continue.
          *     - `account_suspended`: the account is suspended; a refused login states until when.
          *     - `email_unverified`: verify the e-mail address first, `POST /auth/resend-verification` sends the mail again.
          *     - `age_required`: set the age first, with `PUT /users/me/age`.
@@ -123,7 +125,7 @@ export interface components {
          *     - `unavailable`: a service is unavailable; send the event again shortly.
          *     - `internal`: an error of the server.
          */
-        ErrorCode: "banned" | "pairing_on_hold" | "account_suspended" | "email_unverified" | "age_required" | "too_young" | "terms_required" | "profile_incomplete" | "already_searching" | "already_in_room" | "not_searching" | "not_in_room" | "peer_not_ready" | "bad_role" | "room_closed" | "text_refused" | "bad_payload" | "rate_limited" | "unavailable" | "internal" | (string & {});
+        ErrorCode: "banned" | "pairing_on_hold" | "resting" | "account_suspended" | "email_unverified" | "age_required" | "too_young" | "terms_required" | "profile_incomplete" | "already_searching" | "already_in_room" | "not_searching" | "not_in_room" | "peer_not_ready" | "bad_role" | "room_closed" | "text_refused" | "bad_payload" | "rate_limited" | "unavailable" | "internal" | (string & {});
         /** @description Why an event was refused. */
         EventError: {
             code: components["schemas"]["ErrorCode"];
@@ -165,6 +167,14 @@ export interface components {
         Searching: {
             /** @description Estimated from the recent matches of this level. */
             estimatedWaitSeconds: number;
+        };
+        /** @description A rest from meeting strangers. */
+        Resting: {
+            /**
+             * Format: date-time
+             * @description When the learner may search again.
+             */
+            until: string;
         };
         /** @description The profile of the partner. */
         Partner: {
@@ -293,6 +303,7 @@ export type Ack = components['schemas']['Ack'];
 export type IceAckSuccess = components['schemas']['IceAckSuccess'];
 export type IceAck = components['schemas']['IceAck'];
 export type Searching = components['schemas']['Searching'];
+export type Resting = components['schemas']['Resting'];
 export type Partner = components['schemas']['Partner'];
 export type IceServer = components['schemas']['IceServer'];
 export type MatchFound = components['schemas']['MatchFound'];
@@ -313,7 +324,8 @@ export interface ClientEvents {
    *
    * The server emits `searching` or, at once, `match_found`. `level` is the level of the conversation, `all` when
    * absent; equal levels match and `all` matches any. A partner with the same `topic` is preferred, then the longest
-   * wait. Only learners of one age band meet. What the account lacks for it is in `missing` of `GET /users/me`; a
+   * wait. Only learners of one age band meet. Who has declined, not joined or left within a minute several matches in a
+   * short time, after a warning, rests for some minutes: `resting` has the time, and the search is refused. What the account lacks for it is in `missing` of `GET /users/me`; a
    * search of an account that loses it meanwhile ends with `error`, which has the code, and `search_expired`.
    */
   find_partner: (payload: FindPartner, ack: (answer: Ack) => void) => void;
@@ -383,6 +395,13 @@ export interface ServerEvents {
    * To search again, send `find_partner`.
    */
   search_expired: (payload: NoPayload) => void;
+  /**
+   * The learner meets no strangers for some minutes
+   *
+   * Comes with the error code `resting`, where `find_partner` is refused or a search cannot continue. Show the time, and
+   * search again after it. Partners can still be met.
+   */
+  resting: (payload: Resting) => void;
   /**
    * A partner was found; join the room
    *

@@ -1090,7 +1090,8 @@ export interface paths {
         put?: never;
         /**
          * Rate the partner after a call
-         * @description Each participant rates a call that connected once, after its end (`call_not_ended` before).
+         * @description Each participant rates a call that connected once, after its end (`call_not_ended` before). With `pace` the
+         *     partners of both are chosen better from then on.
          */
         post: operations["rateCall"];
         delete?: never;
@@ -3683,7 +3684,15 @@ export interface components {
         /** @description A rating of the partner of a call. */
         Rating: {
             stars: components["schemas"]["Stars"];
+            pace?: components["schemas"]["FeedbackPace"];
         };
+        /**
+         * @description How the partner's English compares with the rater's: `easier` to follow or less advanced, the `same`, or `harder`.
+         *     After a call of at least a minute it moves the skill of both, which the matcher compares; once in seven days for
+         *     a partner, and a skill by a bounded amount in a day. Nobody is shown who said what.
+         * @enum {string}
+         */
+        FeedbackPace: "easier" | "same" | "harder";
         /**
          * @description What a learner is reported for. `minor_safety`: a danger to a child, or a learner who seems to be too young;
          *     `threat`: a threat of violence. These two are urgent. Known values: `harassment`, `spam`, `inappropriate`, `hate_speech`, `other`, `minor_safety`, `threat`.
@@ -6278,6 +6287,7 @@ export type ExportedRating = components['schemas']['ExportedRating'];
 export type ExportedBlock = components['schemas']['ExportedBlock'];
 export type Stars = components['schemas']['Stars'];
 export type Rating = components['schemas']['Rating'];
+export type FeedbackPace = components['schemas']['FeedbackPace'];
 export type ReportReason = components['schemas']['ReportReason'];
 export type ReportReasonInput = components['schemas']['ReportReasonInput'];
 export type ReportStatus = components['schemas']['ReportStatus'];

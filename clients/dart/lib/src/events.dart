@@ -31,7 +31,8 @@ abstract final class ClientEvents {
   ///
   /// The server emits `searching` or, at once, `match_found`. `level` is the level of the conversation, `all` when
   /// absent; equal levels match and `all` matches any. A partner with the same `topic` is preferred, then the longest
-  /// wait. Only learners of one age band meet. What the account lacks for it is in `missing` of `GET /users/me`; a
+  /// wait. Only learners of one age band meet. Who has declined, not joined or left within a minute several matches in a
+  /// short time, after a warning, rests for some minutes: `resting` has the time, and the search is refused. What the account lacks for it is in `missing` of `GET /users/me`; a
   /// search of an account that loses it meanwhile ends with `error`, which has the code, and `search_expired`.
   static ClientEvent<void> findPartner(FindPartner payload) => ClientEvent('find_partner', payload, _nothing);
   /// Cancel the search, or refuse the match
@@ -80,6 +81,11 @@ abstract final class ServerEvents {
   ///
   /// To search again, send `find_partner`.
   static const searchExpired = ServerEvent<NoPayload>('search_expired', NoPayload.fromJson);
+  /// The learner meets no strangers for some minutes
+  ///
+  /// Comes with the error code `resting`, where `find_partner` is refused or a search cannot continue. Show the time, and
+  /// search again after it. Partners can still be met.
+  static const resting = ServerEvent<Resting>('resting', Resting.fromJson);
   /// A partner was found; join the room
   ///
   /// Send `join_room` within 20 seconds, or `cancel_search` to refuse the match.
@@ -306,6 +312,8 @@ final class LocalCandidate implements Payload {
 /// - `banned`: the account is banned.
 /// - `pairing_on_hold`: the account is not paired for now; the message says until when. Also emitted, without an event of
 ///   the client, where it ends a search that waits.
+/// - `resting`: the learner meets no strangers for some minutes, because of matches that they did not keep; the event
+///   `resting` has the time. Also emitted, without an event of the client, where a search cannot continue.
 /// - `account_suspended`: the account is suspended; a refused login states until when.
 /// - `email_unverified`: verify the e-mail address first, `POST /auth/resend-verification` sends the mail again.
 /// - `age_required`: set the age first, with `PUT /users/me/age`.
@@ -326,6 +334,7 @@ final class LocalCandidate implements Payload {
 extension type const ErrorCode(String value) implements String {
   static const banned = ErrorCode('banned');
   static const pairingOnHold = ErrorCode('pairing_on_hold');
+  static const resting = ErrorCode('resting');
   static const accountSuspended = ErrorCode('account_suspended');
   static const emailUnverified = ErrorCode('email_unverified');
   static const ageRequired = ErrorCode('age_required');
@@ -395,6 +404,22 @@ final class Searching implements Payload {
   @override
   Map<String, dynamic> toJson() => {
         'estimatedWaitSeconds': estimatedWaitSeconds,
+      };
+}
+
+/// A rest from meeting strangers.
+final class Resting implements Payload {
+  const Resting({required this.until});
+
+  Resting.fromJson(Map<String, dynamic> json)
+      : until = json['until'] as String;
+
+  /// When the learner may search again.
+  final String until;
+
+  @override
+  Map<String, dynamic> toJson() => {
+        'until': until,
       };
 }
 
