@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from bench.pairing.clock import SimulatedClock
 from bench.pairing.knowledge import Knowledge
-from bench.pairing.world import Learner, Search
+from bench.pairing.world import Search
 from services.calls.room_state import Paired, Queued, QueueEntry
 from services.calls.rooms import Rooms
 
 
 class Policy:
     """Oldest first."""
+
+    has_records = False
 
     def __init__(self, clock: SimulatedClock, knowledge: Knowledge) -> None:
         self.knowledge = knowledge
@@ -19,7 +21,7 @@ class Policy:
     async def find(
         self, search: Search, now: int, room_id: str, session_id: str, position: str
     ) -> Queued | Paired:
-        avoided = self.knowledge.of[search.learner.number].avoided
+        avoided = self.knowledge.get(search.learner).avoided
         return await self._rooms.find_partner(
             self._build_entry(search), room_id, session_id, avoided, position=position
         )
@@ -43,12 +45,6 @@ class Policy:
         closed = await self._rooms.close(room_id, ender.learner.user_id if ender else None)
         assert closed is not None, "a room that is gone"
         await self._rooms.remove_deadline("end", *closed.end)
-
-    def note_match(self, waiting: Search, finder: Search, now: int) -> None:
-        pass
-
-    def note_pace(self, rater: Learner, partner: Learner, pace: str, now: int) -> None:
-        pass
 
     def _build_entry(self, search: Search) -> QueueEntry:
         learner = search.learner

@@ -5,20 +5,24 @@ from __future__ import annotations
 import heapq
 import random
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from bench.pairing.clock import EPOCH, RECENT_SECONDS, SimulatedClock
-from bench.pairing.knowledge import Knowledge
+from bench.pairing.clock import RECENT_SECONDS, SimulatedClock
+from bench.pairing.max_weight import Wish, get_worth
 from bench.pairing.policies import Policy
-from bench.pairing.world import MINUTE, SECOND, Act, Conduct, Search, Visit, World
+from bench.pairing.world import MINUTE, SECOND, WAITS_FOR_REST, Act, Conduct, Search, Visit, World
+from models import MatchOutcome
 from services.calls.room_state import Paired
 
 #: How long the product waits for both to join, and how long a search lasts.
 JOIN, SEARCH = 20 * SECOND, 5 * MINUTE
 #: A call that ends earlier is no conversation.
 SHORT = 60 * SECOND
+#: Calls after which what is known of a level is compared with the true one.
+LEARNT = 12
+_OUTCOMES = {Act.LAPSES: MatchOutcome.NOT_JOINED, Act.DECLINES: MatchOutcome.DECLINED}
 
 
 @dataclass(slots=True)
@@ -28,9 +32,8 @@ class Waited:
     queue: str
     waited: int
     is_matched: bool
-    #: What was reported when it began to wait (s); nothing where it was matched at once.
-    median: float | None
-    p90: float | None
+    #: Seconds that half, and nine of ten, were said to wait when it began to; nothing where it was matched at once.
+    reported: tuple[float, float] | None
 
 
 @dataclass(slots=True)
@@ -40,8 +43,8 @@ class Measured:
     searches: int = 0
     skipped_visits: int = 0
     waits: list[Waited] = field(default_factory=list)
-    #: Pairs of which both joined: seconds of talk, difference of true levels, whether they had met within seven days.
-    talks: list[tuple[float, float, bool]] = field(default_factory=list)
+    #: Calls: difference of the true levels, and whether the two had met within seven days.
+    talks: list[tuple[float, bool]] = field(default_factory=list)
     matches: int = 0
     no_shows: int = 0
     #: Seconds that those who did everything right lost in matches that were none, or ended early.
@@ -49,6 +52,13 @@ class Measured:
     finds: int = 0
     retries: int = 0
     is_widened: int = 0
+    #: Searches refused to those who rest.
+    refused: int = 0
+    #: Each search as it was when it began, and what the matches are worth by that.
+    wishes: list[Wish] = field(default_factory=list)
+    worth: int = 0
+    #: Learners with twelve calls: what was known of the level then, and the true one.
+    levels: list[tuple[float, float]] = field(default_factory=list)
 
 
 class Simulation:
@@ -59,6 +69,8 @@ class Simulation:
         self._sequence = 0
         self._busy: set[int] = set()
         self._waiting: dict[str, Search] = {}
+        self._wishes: dict[int, Wish] = {}
+        self._learnt: set[int] = set()
         self._ids = random.Random(world.seed)
         self._now = 0
 
@@ -90,6 +102,14 @@ class Simulation:
 
     async def _begin(self, visit: Visit, number: int) -> None:
         search = self.world.make_search(visit, number)
+        rest = self.knowledge.get_rest(search.learner, self._now)
+        if rest:
+            self.measured.refused += 1
+            if rest <= search.patience and search.random.random() < WAITS_FOR_REST:
+                self._plan(rest, self._begin, visit, number + 1)
+            else:
+                self._busy.discard(visit.learner)
+            return
         search.began = self._now
         self.measured.searches += 1
         self._plan(min(search.patience, SEARCH), self._give_up, search, search.version)
@@ -99,13 +119,34 @@ class Simulation:
         """Find a partner, or wait; `position` as in `Rooms.find_partner`."""
         self._clock.set(self._now)
         self.measured.finds += 1
+        self._keep_wish(search)
         room_id, session_id = self._make_id(), self._make_id()
         outcome = await self._policy.find(search, self._now, room_id, session_id, position)
         if isinstance(outcome, Paired):
             await self._match(search, outcome, room_id)
         else:
             self._waiting[search.learner.user_id] = search
+            if outcome.waits is not None and search.reported is None and not position:
+                search.reported = outcome.waits
             self._plan_retry(search)
+
+    def _keep_wish(self, search: Search) -> None:
+        """Keep what is known of the two sides now, for the comparison with other rules."""
+        learner, known = search.learner, self.knowledge.get(search.learner)
+        self._wishes[learner.number] = wish = Wish(
+            self._now,
+            self._now + min(search.patience, SEARCH),
+            learner.user_id,
+            learner.band,
+            search.level,
+            known.skill.mu,
+            self.knowledge.get_points(learner, self._now),
+            learner.native_language,
+            learner.goal,
+            dict(self.knowledge.read_met(learner, self._now)),
+            frozenset(known.avoided),
+        )
+        self.measured.wishes.append(wish)
 
     def _plan_retry(self, search: Search) -> None:
         after = self._policy.next_retry(search)
@@ -137,9 +178,8 @@ class Simulation:
     def _note_wait(self, search: Search, *, is_matched: bool) -> None:
         if search.matched_at is None:
             search.matched_at = self._now
-            reported = search.facts.get("median"), search.facts.get("p90")
             queue = f"{search.learner.band}:{search.level}"
-            self.measured.waits.append(Waited(queue, self._now - search.began, is_matched, *reported))
+            self.measured.waits.append(Waited(queue, self._now - search.began, is_matched, search.reported))
 
     # --- A match ------------------------------------------------------------------------------------
 
@@ -148,10 +188,10 @@ class Simulation:
         waiting = self._waiting.pop(pair.partner_entry["userId"])
         self.measured.matches += 1
         sides = waiting, finder
+        self.measured.worth += get_worth(*(self._wishes[search.learner.number] for search in sides))
         for search in sides:
             search.version += 1
             self._note_wait(search, is_matched=True)
-        self._policy.note_match(waiting, finder, self._now)
         acts = [search.choose_act() for search in sides]
         self.measured.no_shows += sum(act not in (Act.TALKS, Act.LEAVES_EARLY) for act in acts)
         joiners = [search for search, act in zip(sides, acts, strict=True) if act in (Act.TALKS, Act.LEAVES_EARLY)]
@@ -178,7 +218,7 @@ class Simulation:
         if len(joiners) == 2:
             one, other = (search.learner for search in joiners)
             is_repeat = self.knowledge.note_call(one, other, self._now)
-            self.measured.talks.append((0.0, abs(one.truth - other.truth), is_repeat))
+            self.measured.talks.append((abs(one.truth - other.truth), is_repeat))
 
     async def _fail(
         self, sides: tuple[Search, Search], acts: list[Act], room_id: str, ender: Search | None, matched_at: int
@@ -186,6 +226,7 @@ class Simulation:
         """End a match that has become no call; who would have talked searches on, at the head of the queue."""
         self._clock.set(self._now)
         await self._policy.close(sides, room_id, ender, self._now, is_call=False)
+        self._record(sides, [_OUTCOMES.get(act) for act in acts], matched_at)
         self._plan(RECENT_SECONDS * SECOND, self._part_again, sides)
         for search, act in zip(sides, acts, strict=True):
             if act in (Act.TALKS, Act.LEAVES_EARLY):
@@ -209,14 +250,19 @@ class Simulation:
             lengths.append(length)
         lasted = min(lengths)
         ender = sides[lengths.index(lasted)]
-        self._plan(delay + lasted, self._end, sides, acts, room_id, ender, lasted)
+        self._plan(delay + lasted, self._end, sides, acts, room_id, ender, lasted, self._now)
 
     async def _end(
-        self, sides: tuple[Search, Search], acts: list[Act], room_id: str, ender: Search, lasted: int
+        self, sides: tuple[Search, Search], acts: list[Act], room_id: str, ender: Search, lasted: int, matched_at: int
     ) -> None:
         self._clock.set(self._now)
         is_explicit = acts[sides.index(ender)] is Act.LEAVES_EARLY or lasted >= SHORT
         await self._policy.close(sides, room_id, ender if is_explicit else None, self._now, is_call=True)
+        if lasted >= SHORT:
+            self._record(sides, [MatchOutcome.GOOD, MatchOutcome.GOOD], matched_at)
+        else:
+            early = is_explicit and MatchOutcome.LEFT_EARLY
+            self._record(sides, [early or None if each is ender else None for each in sides], matched_at)
         self._plan(RECENT_SECONDS * SECOND, self._part_again, sides)
         for search, other, act in zip(sides, reversed(sides), acts, strict=True):
             if lasted < SHORT:
@@ -225,10 +271,22 @@ class Simulation:
             else:
                 pace = search.draw_pace(other.learner)
                 if pace is not None:
-                    self._policy.note_pace(search.learner, other.learner, pace, self._now)
+                    self.knowledge.note_pace(search.learner, other.learner, pace, self._now)
             if search.blocks():
                 self.knowledge.block(search.learner, other.learner)
             self._go_on(search, act)
+        for search in sides:
+            known = self.knowledge.get(search.learner)
+            if known.calls == LEARNT and search.learner.number not in self._learnt:
+                self._learnt.add(search.learner.number)
+                self.measured.levels.append((known.skill.mu, search.learner.truth))
+
+    def _record(
+        self, sides: tuple[Search, Search], outcomes: Sequence[MatchOutcome | None], matched_at: int
+    ) -> None:
+        for search, outcome in zip(sides, outcomes, strict=True):
+            if outcome is not None and self._policy.has_records:
+                self.knowledge.note_outcome(search.learner, outcome, matched_at, self._now)
 
     def _go_on(self, search: Search, act: Act) -> None:
         """Search again after a moment, or close the app."""
@@ -247,10 +305,3 @@ class Simulation:
     def _make_id(self) -> str:
         return str(uuid.UUID(int=self._ids.getrandbits(128), version=4))
 
-
-def in_queue_since(at: int) -> int:
-    """The position in the queue of a moment (µs since 1970)."""
-    return EPOCH + at
-
-
-__all__ = ["Knowledge", "Measured", "Simulation", "Waited"]

@@ -11,7 +11,7 @@ import math
 import random
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import accumulate
 from typing import NamedTuple, TypeVar
 
@@ -114,7 +114,8 @@ class Search:
     retries: int = 0
     #: Rises when it ends or is matched, so that what was planned before is void.
     version: int = 0
-    facts: dict[str, float] = field(default_factory=dict)
+    #: Seconds that half, and nine of ten, were said to wait when this one began to.
+    reported: tuple[float, float] | None = None
 
     def choose_act(self) -> Act:
         """Draw what the learner does with a match."""
