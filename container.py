@@ -34,12 +34,15 @@ from adapters.tokens import LEEWAY_SECONDS, AccessTokens
 from adapters.turn import Turn
 from services.calls.call_history import CallHistoryService
 from services.calls.call_records import CallRecords
+from services.calls.fit import OLDEST_FIRST, FitWeights
+from services.calls.learners_online import LearnersOnline
 from services.calls.matchmaking import MatchmakingService
 from services.calls.pairing_checks import PairingChecks
 from services.calls.reconciliation import Reconciliation
 from services.calls.recovery import RecoveryService
 from services.calls.room_checks import RoomChecks
 from services.calls.rooms import LUA_DIRECTORY, Rooms
+from services.calls.search_rounds import SearchRounds
 from services.calls.signaling import SignalingService
 from services.calls.user_sockets import UserSocketsService
 from services.identity.account_deletion import AccountDeletionService
@@ -396,6 +399,7 @@ class Container:
             join=settings.join_deadline,
             grace=settings.reconnect_grace,
             process_loss_grace=settings.process_loss_grace,
+            weights=FitWeights() if settings.matching == "fit" else OLDEST_FIRST,
         )
         records = CallRecords(rooms, self.call_history)
         self.matchmaking = MatchmakingService(
@@ -409,6 +413,8 @@ class Container:
             settings.picture_hide_weight,
         )
         self.matchmaking.on_match_in_background(self.notifications.notify_match)
+        self.search_rounds = SearchRounds(self.matchmaking, rooms)
+        self.learners_online = LearnersOnline(self.scripts, self.bus.process_id)
         self.signaling = SignalingService(self.bus, rooms, records, self.matchmaking)
         self.pairing_checks = PairingChecks(self.bus, rooms, records, self.call_history, self.matchmaking)
         checks = RoomChecks(self.bus, rooms, records, self.call_history, self.matchmaking, self.signaling)

@@ -581,6 +581,12 @@ class AlreadyInRoom(SocketError):
     title = "This account is already in a call."
 
 
+class PoolClosed(SocketError):
+    status = 403
+    code = "pool_closed"
+    title = "Searches among these are not offered; search among anyone."
+
+
 class NotSearching(SocketError):
     code = "not_searching"
     title = "This account is not searching for a partner."

@@ -130,6 +130,8 @@ class Settings(IdentitySettings, BaseSettings):
     mail_directory: Path = Path("./.parlance/mail")
 
     # Matchmaking and calls
+    #: `fit`: the partner who fits best; `oldest`: the one who has waited longest.
+    matching: Literal["fit", "oldest"] = "fit"
     search_expiry: Annotated[Duration, between("1s", "1h")] = timedelta(minutes=5)
     join_deadline: Annotated[Duration, between("1s", "5m")] = timedelta(seconds=20)
     reconnect_grace: Annotated[Duration, between("1s", "5m")] = timedelta(seconds=10)

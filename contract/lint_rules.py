@@ -179,6 +179,7 @@ PLAIN_BOOLEANS = {
     "password": "a way to log in, beside others that are objects and lists",
     "emailCode": "a way to log in, beside others that are objects and lists",
     "hasPassword": "what an account has; no adjective says it",
+    "strict": "a wish, in the imperative as the event that carries it",
     "hasWebFlow": "what a provider has; no adjective says it",
 }
 _SECONDS = re.compile(r"\bseconds\b", re.IGNORECASE)

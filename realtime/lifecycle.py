@@ -21,10 +21,12 @@ async def connect(services: Container, auth: object) -> Identity:
 def connected(services: Container, connection: SocketConnection) -> None:
     """Note that a socket is connected."""
     services.matchmaking.connect(connection.socket_id)
+    services.learners_online.add(connection.user_id, connection.socket_id)
 
 
 async def disconnect(services: Container, connection: SocketConnection) -> None:
     """Note that a socket is gone, and emit it to the partner; after an error it may be called again."""
+    services.learners_online.remove(connection.socket_id)
     final_reason: Literal["banned", "disconnected"] | None = None
     if services.login_revocations.has_ended(connection.family_id):
         final_reason = "banned" if await services.sanctions.is_banned(connection.user_id) else "disconnected"

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from realtime.connection import SocketConnection
 from realtime.outcomes import emit_outcome
+from services.calls.pools import ANYONE
 from wire import events
 
 if TYPE_CHECKING:
@@ -14,7 +15,12 @@ if TYPE_CHECKING:
 
 async def find_partner(services: Container, connection: SocketConnection, body: events.FindPartner) -> None:
     outcome = await services.matchmaking.find_partner(
-        connection.user_id, connection.socket_id, level=body.get("level", "all"), topic=body.get("topic")
+        connection.user_id,
+        connection.socket_id,
+        level=body.get("level", "all"),
+        topic=body.get("topic"),
+        is_strict=body.get("strict", False),
+        among=body.get("among", ANYONE),
     )
     await emit_outcome(services, connection.emit_to, outcome)
 

@@ -40,6 +40,8 @@ class NoPayload(TypedDict):
 class FindPartner(TypedDict):
     level: NotRequired[CallLevel]
     topic: NotRequired[Topic]
+    strict: NotRequired[bool]
+    among: NotRequired[str]
 
 
 class RoomReference(TypedDict):
@@ -78,6 +80,7 @@ ErrorCode: TypeAlias = Literal[
     "too_young",
     "terms_required",
     "profile_incomplete",
+    "pool_closed",
     "already_searching",
     "already_in_room",
     "not_searching",
@@ -110,8 +113,9 @@ class AckFailure(TypedDict):
 Ack: TypeAlias = AckSuccess | AckFailure
 
 
-class Searching(TypedDict):
-    estimatedWaitSeconds: int
+class WaitEstimate(TypedDict):
+    median: int
+    p90: int
 
 
 class Resting(TypedDict):
@@ -136,6 +140,7 @@ class MatchFound(TypedDict):
     sessionId: SessionId
     partner: Partner
     topic: str | None
+    isLevelWidened: bool
     iceServers: list[IceServer]
 
 
@@ -190,3 +195,10 @@ class IceAckSuccess(TypedDict):
 
 
 IceAck: TypeAlias = IceAckSuccess | AckFailure
+
+
+class Searching(TypedDict):
+    estimatedWaitSeconds: int
+    waitSeconds: WaitEstimate
+    learnersOnline: int
+    levels: list[Level]

@@ -136,8 +136,8 @@ class Model:
                 for side in (found.waiting, found.seeker):
                     if self.is_reachable(side.socket_id):
                         self.belief[side.socket_id] = found.room_id
-            case Searching(socket, wait):
-                assert 0 < wait <= 300
+            case Searching(socket, median, p90, _):
+                assert 0 < median <= p90 <= 300
                 if self.is_reachable(socket):
                     self.belief[socket] = "searching"
             case SearchRefused(socket, _):
@@ -486,7 +486,9 @@ class Model:
 
     async def find_before_notice(self) -> None:
         """Search, while Redis has forgotten everything; not beside the user's other device, whose search will go on."""
-        waiting = {socket for worker in self.workers.values() for socket in worker.matchmaking._queue_entries}
+        waiting = {
+            entry["socket"] for worker in self.workers.values() for entry in worker.matchmaking.list_queue_entries()
+        }
         waiting_users = {self.sockets[socket] for socket in waiting if socket in self.sockets}
         free = [each for each, user in self.sockets.items() if each in waiting or user not in waiting_users]
         if free:

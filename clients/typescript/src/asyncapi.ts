@@ -70,6 +70,10 @@ export interface components {
         FindPartner: {
             level?: components["schemas"]["CallLevel"];
             topic?: components["schemas"]["Topic"];
+            /** @description Whether only `level` is accepted, however long the search waits; false when absent. */
+            strict?: boolean;
+            /** @description Who may be met: `anyone`, as when absent, `partners`, or with `course:` and its id the learners of a course. */
+            among?: string;
         };
         /** @description The room that the event is about. */
         RoomReference: {
@@ -113,6 +117,7 @@ export interface components {
          *     - `too_young`: the account may not practise with others.
          *     - `terms_required`: consent to the current documents first, with `POST /users/me/consents`.
          *     - `profile_incomplete`: choose a username and an English level first.
+         *     - `pool_closed`: searches among these are not offered; search among `anyone`.
          *     - `already_searching`, `already_in_room`: a device of the account searches, or is in a call.
          *     - `not_searching`: there is no search or match to cancel.
          *     - `not_in_room`: the account is not in that room, or the call has ended.
@@ -125,7 +130,7 @@ export interface components {
          *     - `unavailable`: a service is unavailable; send the event again shortly.
          *     - `internal`: an error of the server.
          */
-        ErrorCode: "banned" | "pairing_on_hold" | "resting" | "account_suspended" | "email_unverified" | "age_required" | "too_young" | "terms_required" | "profile_incomplete" | "already_searching" | "already_in_room" | "not_searching" | "not_in_room" | "peer_not_ready" | "bad_role" | "room_closed" | "text_refused" | "bad_payload" | "rate_limited" | "unavailable" | "internal" | (string & {});
+        ErrorCode: "banned" | "pairing_on_hold" | "resting" | "account_suspended" | "email_unverified" | "age_required" | "too_young" | "terms_required" | "profile_incomplete" | "pool_closed" | "already_searching" | "already_in_room" | "not_searching" | "not_in_room" | "peer_not_ready" | "bad_role" | "room_closed" | "text_refused" | "bad_payload" | "rate_limited" | "unavailable" | "internal" | (string & {});
         /** @description Why an event was refused. */
         EventError: {
             code: components["schemas"]["ErrorCode"];
@@ -165,8 +170,20 @@ export interface components {
         IceAck: components["schemas"]["IceAckSuccess"] | components["schemas"]["AckFailure"];
         /** @description A search that waits in the queue. */
         Searching: {
-            /** @description Estimated from the recent matches of this level. */
+            /** @description The median of `waitSeconds`. */
             estimatedWaitSeconds: number;
+            waitSeconds: components["schemas"]["WaitEstimate"];
+            /** @description Learners who are connected, of all levels and age bands, as of a moment ago. */
+            learnersOnline: number;
+            /** @description The levels that the search accepts now. */
+            levels: components["schemas"]["Level"][];
+        };
+        /** @description The waits of recent searches of this level, in whole seconds from the beginning of the search to its match. */
+        WaitEstimate: {
+            /** @description Half of the searches waited no longer than this. */
+            median: number;
+            /** @description Nine of ten searches waited no longer than this. */
+            p90: number;
         };
         /** @description A rest from meeting strangers. */
         Resting: {
@@ -204,6 +221,8 @@ export interface components {
             partner: components["schemas"]["Partner"];
             /** @description The topic of one of the two searches; null if neither had one. */
             topic: string | null;
+            /** @description Whether the two searched neighbouring levels, because none of the same level came in time. */
+            isLevelWidened: boolean;
             /** @description For the `RTCPeerConnection`. */
             iceServers: components["schemas"]["IceServer"][];
         };
@@ -303,6 +322,7 @@ export type Ack = components['schemas']['Ack'];
 export type IceAckSuccess = components['schemas']['IceAckSuccess'];
 export type IceAck = components['schemas']['IceAck'];
 export type Searching = components['schemas']['Searching'];
+export type WaitEstimate = components['schemas']['WaitEstimate'];
 export type Resting = components['schemas']['Resting'];
 export type Partner = components['schemas']['Partner'];
 export type IceServer = components['schemas']['IceServer'];
@@ -323,10 +343,14 @@ export interface ClientEvents {
    * Search for a partner
    *
    * The server emits `searching` or, at once, `match_found`. `level` is the level of the conversation, `all` when
-   * absent; equal levels match and `all` matches any. A partner with the same `topic` is preferred, then the longest
-   * wait. Only learners of one age band meet. Who has declined, not joined or left within a minute several matches in a
-   * short time, after a warning, rests for some minutes: `resting` has the time, and the search is refused. What the account lacks for it is in `missing` of `GET /users/me`; a
-   * search of an account that loses it meanwhile ends with `error`, which has the code, and `search_expired`.
+   * absent; equal levels match and `all` matches any. After some time neighbouring levels match too, unless one of the
+   * two searches is `strict`; `searching` is emitted again with the `levels` that it accepts then. A partner with the
+   * same `topic` is preferred, then the best fit: a similar level, a partner who was not met in the last days, another
+   * native language, the same goal. The longer a search waits, the less the fit counts. Only learners of one age band
+   * meet. Who has declined, not joined or left within a minute several matches in a short time, after a warning, rests
+   * for some minutes: `resting` has the time, and the search is refused. What the account lacks for it is in `missing`
+   * of `GET /users/me`; a search of an account that loses it meanwhile ends with `error`, which has the code, and
+   * `search_expired`.
    */
   find_partner: (payload: FindPartner, ack: (answer: Ack) => void) => void;
   /**
@@ -386,7 +410,8 @@ export interface ServerEvents {
   /**
    * The search is in the queue
    *
-   * Follows `find_partner`, and `partner_cancelled` where the search continues.
+   * Follows `find_partner`, and `partner_cancelled` where the search continues. Emitted again when the search accepts
+   * neighbouring levels; `levels` has them.
    */
   searching: (payload: Searching) => void;
   /**

@@ -30,10 +30,14 @@ abstract final class ClientEvents {
   /// Search for a partner
   ///
   /// The server emits `searching` or, at once, `match_found`. `level` is the level of the conversation, `all` when
-  /// absent; equal levels match and `all` matches any. A partner with the same `topic` is preferred, then the longest
-  /// wait. Only learners of one age band meet. Who has declined, not joined or left within a minute several matches in a
-  /// short time, after a warning, rests for some minutes: `resting` has the time, and the search is refused. What the account lacks for it is in `missing` of `GET /users/me`; a
-  /// search of an account that loses it meanwhile ends with `error`, which has the code, and `search_expired`.
+  /// absent; equal levels match and `all` matches any. After some time neighbouring levels match too, unless one of the
+  /// two searches is `strict`; `searching` is emitted again with the `levels` that it accepts then. A partner with the
+  /// same `topic` is preferred, then the best fit: a similar level, a partner who was not met in the last days, another
+  /// native language, the same goal. The longer a search waits, the less the fit counts. Only learners of one age band
+  /// meet. Who has declined, not joined or left within a minute several matches in a short time, after a warning, rests
+  /// for some minutes: `resting` has the time, and the search is refused. What the account lacks for it is in `missing`
+  /// of `GET /users/me`; a search of an account that loses it meanwhile ends with `error`, which has the code, and
+  /// `search_expired`.
   static ClientEvent<void> findPartner(FindPartner payload) => ClientEvent('find_partner', payload, _nothing);
   /// Cancel the search, or refuse the match
   ///
@@ -75,7 +79,8 @@ abstract final class ClientEvents {
 abstract final class ServerEvents {
   /// The search is in the queue
   ///
-  /// Follows `find_partner`, and `partner_cancelled` where the search continues.
+  /// Follows `find_partner`, and `partner_cancelled` where the search continues. Emitted again when the search accepts
+  /// neighbouring levels; `levels` has them.
   static const searching = ServerEvent<Searching>('searching', Searching.fromJson);
   /// The search expired after five minutes without a match
   ///
@@ -200,20 +205,30 @@ final class NoPayload implements Payload {
 
 /// The wishes of a search.
 final class FindPartner implements Payload {
-  const FindPartner({this.level, this.topic});
+  const FindPartner({this.level, this.topic, this.strict, this.among});
 
   FindPartner.fromJson(Map<String, dynamic> json)
       : level = json['level'] == null ? null : CallLevel(json['level'] as String),
-        topic = json['topic'] as String?;
+        topic = json['topic'] as String?,
+        strict = json['strict'] as bool?,
+        among = json['among'] as String?;
 
   final CallLevel? level;
 
   final String? topic;
 
+  /// Whether only `level` is accepted, however long the search waits; false when absent.
+  final bool? strict;
+
+  /// Who may be met: `anyone`, as when absent, `partners`, or with `course:` and its id the learners of a course.
+  final String? among;
+
   @override
   Map<String, dynamic> toJson() => {
         if (level != null) 'level': level,
         if (topic != null) 'topic': topic,
+        if (strict != null) 'strict': strict,
+        if (among != null) 'among': among,
       };
 }
 
@@ -320,6 +335,7 @@ final class LocalCandidate implements Payload {
 /// - `too_young`: the account may not practise with others.
 /// - `terms_required`: consent to the current documents first, with `POST /users/me/consents`.
 /// - `profile_incomplete`: choose a username and an English level first.
+/// - `pool_closed`: searches among these are not offered; search among `anyone`.
 /// - `already_searching`, `already_in_room`: a device of the account searches, or is in a call.
 /// - `not_searching`: there is no search or match to cancel.
 /// - `not_in_room`: the account is not in that room, or the call has ended.
@@ -341,6 +357,7 @@ extension type const ErrorCode(String value) implements String {
   static const tooYoung = ErrorCode('too_young');
   static const termsRequired = ErrorCode('terms_required');
   static const profileIncomplete = ErrorCode('profile_incomplete');
+  static const poolClosed = ErrorCode('pool_closed');
   static const alreadySearching = ErrorCode('already_searching');
   static const alreadyInRoom = ErrorCode('already_in_room');
   static const notSearching = ErrorCode('not_searching');
@@ -393,17 +410,52 @@ final class IceAckSuccess implements Payload {
 
 /// A search that waits in the queue.
 final class Searching implements Payload {
-  const Searching({required this.estimatedWaitSeconds});
+  const Searching({required this.estimatedWaitSeconds, required this.waitSeconds, required this.learnersOnline, required this.levels});
 
   Searching.fromJson(Map<String, dynamic> json)
-      : estimatedWaitSeconds = (json['estimatedWaitSeconds'] as num).toInt();
+      : estimatedWaitSeconds = (json['estimatedWaitSeconds'] as num).toInt(),
+        waitSeconds = WaitEstimate.fromJson(json['waitSeconds'] as Map<String, dynamic>),
+        learnersOnline = (json['learnersOnline'] as num).toInt(),
+        levels = [for (final each in json['levels'] as List<dynamic>) Level(each as String)];
 
-  /// Estimated from the recent matches of this level.
+  /// The median of `waitSeconds`.
   final int estimatedWaitSeconds;
+
+  final WaitEstimate waitSeconds;
+
+  /// Learners who are connected, of all levels and age bands, as of a moment ago.
+  final int learnersOnline;
+
+  /// The levels that the search accepts now.
+  final List<Level> levels;
 
   @override
   Map<String, dynamic> toJson() => {
         'estimatedWaitSeconds': estimatedWaitSeconds,
+        'waitSeconds': waitSeconds.toJson(),
+        'learnersOnline': learnersOnline,
+        'levels': levels,
+      };
+}
+
+/// The waits of recent searches of this level, in whole seconds from the beginning of the search to its match.
+final class WaitEstimate implements Payload {
+  const WaitEstimate({required this.median, required this.p90});
+
+  WaitEstimate.fromJson(Map<String, dynamic> json)
+      : median = (json['median'] as num).toInt(),
+        p90 = (json['p90'] as num).toInt();
+
+  /// Half of the searches waited no longer than this.
+  final int median;
+
+  /// Nine of ten searches waited no longer than this.
+  final int p90;
+
+  @override
+  Map<String, dynamic> toJson() => {
+        'median': median,
+        'p90': p90,
       };
 }
 
@@ -480,13 +532,14 @@ final class IceServer implements Payload {
 
 /// A match of two searches.
 final class MatchFound implements Payload {
-  const MatchFound({required this.roomId, required this.sessionId, required this.partner, required this.topic, required this.iceServers});
+  const MatchFound({required this.roomId, required this.sessionId, required this.partner, required this.topic, required this.isLevelWidened, required this.iceServers});
 
   MatchFound.fromJson(Map<String, dynamic> json)
       : roomId = json['roomId'] as String,
         sessionId = json['sessionId'] as String,
         partner = Partner.fromJson(json['partner'] as Map<String, dynamic>),
         topic = json['topic'] as String?,
+        isLevelWidened = json['isLevelWidened'] as bool,
         iceServers = [for (final each in json['iceServers'] as List<dynamic>) IceServer.fromJson(each as Map<String, dynamic>)];
 
   final String roomId;
@@ -498,6 +551,9 @@ final class MatchFound implements Payload {
   /// The topic of one of the two searches; null if neither had one.
   final String? topic;
 
+  /// Whether the two searched neighbouring levels, because none of the same level came in time.
+  final bool isLevelWidened;
+
   /// For the `RTCPeerConnection`.
   final List<IceServer> iceServers;
 
@@ -507,6 +563,7 @@ final class MatchFound implements Payload {
         'sessionId': sessionId,
         'partner': partner.toJson(),
         'topic': topic,
+        'isLevelWidened': isLevelWidened,
         'iceServers': iceServers.map((each) => each.toJson()).toList(),
       };
 }
