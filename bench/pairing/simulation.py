@@ -149,7 +149,7 @@ class Simulation:
         self.measured.wishes.append(wish)
 
     def _plan_retry(self, search: Search) -> None:
-        after = self._policy.next_retry(search)
+        after = self._policy.next_retry(search, self._now)
         if after is not None:
             self._plan(after, self._retry, search, search.version)
 
@@ -187,6 +187,7 @@ class Simulation:
         self._waiting.pop(finder.learner.user_id, None)
         waiting = self._waiting.pop(pair.partner_entry["userId"])
         self.measured.matches += 1
+        self.measured.is_widened += pair.is_level_widened
         sides = waiting, finder
         self.measured.worth += get_worth(*(self._wishes[search.learner.number] for search in sides))
         for search in sides:
@@ -237,7 +238,6 @@ class Simulation:
                 self._go_on(search, act)
 
     async def _resume(self, search: Search) -> None:
-        search.retries = 0
         self._plan(min(search.patience, SEARCH), self._give_up, search, search.version)
         await self._find(search, "head")
 

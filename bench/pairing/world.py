@@ -111,6 +111,9 @@ class Search:
     began: int = 0
     socket: str = ""
     matched_at: int | None = None
+    #: Since when it is in the queue, whether it was put at its head, and how often it was tried again since.
+    queued_at: int = 0
+    is_at_head: bool = False
     retries: int = 0
     #: Rises when it ends or is matched, so that what was planned before is void.
     version: int = 0

@@ -68,6 +68,8 @@ class FitWeights:
     leaving_seconds: float = 60.0
     #: Wait after which neighbouring levels meet.
     neighbour_seconds: float = 45.0
+    #: Wait after which two who met in the last ten minutes meet again, where nobody else fits.
+    again_seconds: float = 60.0
 
     def serialize(self) -> str:
         return " ".join(f"{value:.10g}" for value in astuple(self))
@@ -92,6 +94,7 @@ OLDEST_FIRST = FitWeights(
     enough=0,
     leaving_seconds=0,
     neighbour_seconds=_NEVER_SECONDS,
+    again_seconds=0,
 )
 
 

@@ -97,8 +97,8 @@ local function look(me, topic, left, is_careful)
           and is_alive(search.socket) then -- a dead process's search is removed by another; or Redis was away
           local known = is_careful and met_before(user, found)
           if known then
-            -- Two whose match was refused a moment ago would be refused again.
-            if known ~= 'refused' then met = met or search end
+            -- Two whose match was refused a moment ago would be refused again; two who met wait for somebody else.
+            if known ~= 'refused' and math.min(began, since) <= again_since then met = met or search end
           else
             count = count + 1
             misfit = math.max(0, misfit + (me.met ~= '' and repeats_of(me, found) or 0))
@@ -144,12 +144,17 @@ local function oldest_among(me)
   return best or met
 end
 
--- How many matches a pool and level had in this minute and the one before.
-local function rate_of(name)
+-- How many matches the queues that fit a search had in this minute and the one before; one of two levels counts twice.
+local function rate_of(place)
+  local name, count = place.name, 0
   if not rates[name] then
-    local rate = '{match}:rate:' .. name .. ':'
-    rates[name] = 0
-    for _, each in ipairs(call('MGET', rate .. minute, rate .. minute - 1)) do rates[name] = rates[name] + (each or 0) end
+    local keys = {}
+    for index, key in ipairs(place.fitting) do
+      local rate = '{match}:rate:' .. string.sub(key, #'{match}:queue:' + 1) .. ':'
+      keys[2 * index - 1], keys[2 * index] = rate .. minute, rate .. minute - 1
+    end
+    for _, each in ipairs(#keys > 0 and call('MGET', unpack(keys)) or {}) do count = count + (each or 0) end
+    rates[name] = count
   end
   return rates[name] + (made[name] or 0)
 end
@@ -164,6 +169,6 @@ local function partner_of(me)
   local other, other_any, count, other_met = look(me, '', left)
   if other then return other end
   any = any or other_any
-  if any then return count + rate_of(me.place.name) < ENOUGH and any or nil end
+  if any then return count + rate_of(me.place) < ENOUGH and any or nil end
   return met or other_met
 end
