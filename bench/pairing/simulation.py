@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import random
 import uuid
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -47,8 +48,8 @@ class Measured:
     talks: list[tuple[float, bool]] = field(default_factory=list)
     matches: int = 0
     no_shows: int = 0
-    #: Seconds that those who did everything right lost in matches that were none, or ended early.
-    lost: float = 0.0
+    #: Seconds that those who did everything right lost in matches that were none, or ended early; by whose doing.
+    lost: defaultdict[Conduct, float] = field(default_factory=lambda: defaultdict(float))
     finds: int = 0
     retries: int = 0
     is_widened: int = 0
@@ -232,7 +233,8 @@ class Simulation:
         for search, act in zip(sides, acts, strict=True):
             if act in (Act.TALKS, Act.LEAVES_EARLY):
                 if act is Act.TALKS and search.learner.conduct is not Conduct.CHRONIC:
-                    self.measured.lost += (self._now - matched_at) / SECOND
+                    other = sides[search is sides[0]]
+                    self.measured.lost[other.learner.conduct] += (self._now - matched_at) / SECOND
                 self._plan(0, self._resume, search)
             else:
                 self._go_on(search, act)
@@ -267,7 +269,7 @@ class Simulation:
         for search, other, act in zip(sides, reversed(sides), acts, strict=True):
             if lasted < SHORT:
                 if is_explicit and other is ender and search.learner.conduct is not Conduct.CHRONIC:
-                    self.measured.lost += lasted / SECOND
+                    self.measured.lost[other.learner.conduct] += lasted / SECOND
             else:
                 pace = search.draw_pace(other.learner)
                 if pace is not None:

@@ -41,7 +41,7 @@ LANGUAGES = ("es", "zh", "pt", "ar", "hi", "ru", "ja", "fr", "tr", "vi", "id", "
 GOALS = {"fluency": 0.4, "business": 0.25, "travel": 0.2, "exam": 0.15}
 #: What a learner notices of a partner's level is off by this much, and a smaller difference is none; a few answer
 #: anything.
-PACE_NOISE, SAME_PACE, CARELESS = 6.0, 3.0, 0.05
+PACE_NOISE, SAME_PACE, CARELESS = 5.0, 3.0, 0.05
 #: A block after a call.
 BLOCKS = 0.01
 

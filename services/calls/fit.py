@@ -50,24 +50,25 @@ class FitWeights:
     #: Cost of a gap of mu as large as beta (25/6) and the mean sigma of the two.
     level_gap: float = 1.0
     #: Cost of each time the two have met in the last 7 days.
-    repeat: float = 1.5
+    repeat: float = 1.2
     #: Cost of the same native language, of different goals, and of each record point of difference.
-    same_language: float = 0.3
-    other_goal: float = 0.15
-    points: float = 0.2
+    same_language: float = 0.03
+    other_goal: float = 0.01
+    points: float = 0.5
     #: Differences that cost no more than this count as none: then the longest wait decides.
-    slack: float = 0.2
+    slack: float = 0.0
     #: Bonus of each second that the partner has waited.
-    wait_bonus: float = 0.02
-    #: The misfit that is accepted at once, and what each second of the longer wait adds.
-    threshold: float = 0.3
-    threshold_growth: float = 0.04
+    wait_bonus: float = 0.001
+    #: The misfit that is accepted at once, and what the square of the longer wait (s) adds: little at first, when better
+    #: partners are still to come, and soon much.
+    threshold: float = 0.1
+    threshold_growth: float = 0.0002
     #: Where fewer searches fit than this, counting those that were matched in the last minute or two, any is accepted.
-    enough: int = 8
+    enough: int = 2
     #: Seconds before the end of a search from which it comes first and accepts any.
-    leaving_seconds: float = 60.0
+    leaving_seconds: float = 237.0
     #: Wait after which neighbouring levels meet.
-    neighbour_seconds: float = 45.0
+    neighbour_seconds: float = 20.0
     #: Wait after which two who met in the last ten minutes meet again, where nobody else fits.
     again_seconds: float = 60.0
 

@@ -103,7 +103,8 @@ local function look(me, topic, left, is_careful)
             count = count + 1
             misfit = math.max(0, misfit + (me.met ~= '' and repeats_of(me, found) or 0))
             local oldest = math.min(began, since)
-            local is_good = oldest <= leaving_since or misfit <= THRESHOLD + GROWTH * (now_us - oldest) / 1000000
+            local waited = (now_us - oldest) / 1000000
+            local is_good = oldest <= leaving_since or misfit <= THRESHOLD + GROWTH * waited * waited
             if is_good and misfit - bonus < best_cost then best, best_cost = search, misfit - bonus end
             if misfit - bonus < any_cost then any, any_cost = search, misfit - bonus end
           end
