@@ -1,9 +1,8 @@
-"""The simulator of bench/pairing, in a small world: it runs, it repeats itself, and the fit is better where it should be."""
+"""The simulator of bench/pairing in a small world: equal seeds are equal runs, and the fit does what it is for."""
 
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -59,7 +58,7 @@ def _make_wish(name: str, mu: float, began: int = 0, ends: int = 300) -> Wish:
 
 
 def test_max_weight_matches_by_the_largest_total() -> None:
-    """Of four, the first and the third would be taken by the least gap alone; the largest total pairs them otherwise."""
+    """The least gap alone would pair the second and the third."""
     wishes = [_make_wish("a", 10), _make_wish("b", 15), _make_wish("c", 17), _make_wish("d", 25)]
     a, b, c, d = wishes
     assert match_all(wishes, 60 * SECOND) == (get_worth(a, b) + get_worth(c, d), 2)

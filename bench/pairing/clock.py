@@ -1,8 +1,8 @@
 """The product's scripts at simulated time: copies that read the clock from a key of Valkey.
 
-Simulated time begins years ahead of Valkey's, so that no key whose time is named expires during a run. Keys that expire
-after a duration would do so by Valkey's clock: the scripts may have only the durations below, and the simulation removes
-what they would.
+Simulated time begins years ahead of Valkey's, so that no key whose time is named expires during a run. Keys that
+expire after a duration would do so by Valkey's clock: the scripts may have only the durations below, and the simulation
+removes what they would.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ class Goal:
 
 
 def _ratio(name: str) -> Callable[[Run, Run], float]:
-    return lambda oldest, fit: fit[name] / oldest[name] if oldest[name] else 1.0
+    return lambda oldest, fit: float(fit[name] / oldest[name]) if oldest[name] else 1.0
 
 
 def _quantile_ratio(name: str, position: int) -> Callable[[Run, Run], float]:
@@ -39,7 +39,7 @@ def _quantile_ratio(name: str, position: int) -> Callable[[Run, Run], float]:
 
 
 def _count_rests_of_others(_: Run, fit: Run) -> float:
-    return sum(count for conduct, count in fit["rests"].items() if conduct != "chronic")
+    return float(sum(count for conduct, count in fit["rests"].items() if conduct != "chronic"))
 
 
 def _miss(which: int, share: float) -> Callable[[Run, Run], float]:

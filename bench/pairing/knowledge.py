@@ -14,7 +14,7 @@ from models import EnglishLevel, FeedbackPace, MatchOutcome
 from services.calls.pairing_records import Consequence, Record, add_outcome, decay
 from services.calls.skills import Skill, bound, prior, update
 
-#: How long a call makes the next one of the same two a repeat, and how long feedback of one about the other counts once.
+#: How long a call makes the next one of the same two a repeat, and feedback of one about the other counts once.
 REPEAT_DAYS = 7
 _MIDNIGHT = datetime(2040, 1, 2, tzinfo=UTC)
 

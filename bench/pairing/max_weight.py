@@ -1,4 +1,4 @@
-"""Max-weight matching every five seconds of the searches that a run had: what a rule that sees all of them would make."""
+"""Max-weight matching, every five seconds, of the searches that a run had."""
 
 from __future__ import annotations
 
@@ -96,12 +96,12 @@ def _match_band(wishes: list[Wish], neighbour: float) -> tuple[int, int]:
 
 
 def _match(waiting: list[Wish], now: int, neighbour: float) -> set[tuple[int, int]]:
-    edges = [
-        (index, other, worth)
-        for other in range(1, len(waiting))
-        for index in range(other)
-        if waiting[index].accepts(waiting[other], now, neighbour) and (worth := get_worth(waiting[index], waiting[other]))
-    ]
+    edges = []
+    for other in range(1, len(waiting)):
+        for one in range(other):
+            worth = get_worth(waiting[one], waiting[other])
+            if worth and waiting[one].accepts(waiting[other], now, neighbour):
+                edges.append((one, other, worth))
     if len(edges) < 2:
         return {edge[:2] for edge in edges}
     graph: rustworkx.PyGraph[None, int] = rustworkx.PyGraph(multigraph=False)

@@ -1,4 +1,4 @@
-"""The product's rules as the simulation calls them: `Rooms` on the copied scripts, and what the services do around it."""
+"""The product's rules as the simulation calls them: `Rooms` on the copied scripts, and what services do around it."""
 
 from __future__ import annotations
 

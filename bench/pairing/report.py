@@ -47,9 +47,13 @@ def list_figures(pairs: Pairs) -> list[figures.Figure]:
         figures.Figure(
             "worth of all matches", "", worth["worth"], worth["best_worth"], "max-weight matching every 5 s", 0.85
         ),
-        figures.Figure("Spearman(known level, true level) after 12 calls", "", min(fit["spearman"] for _, fit in pairs)),
+        figures.Figure(
+            "Spearman(known level, true level) after 12 calls", "", min(fit["spearman"] for _, fit in pairs)
+        ),
         figures.Figure("rests of learners who are not chronic", "", GOALS[7].get_worst(pairs)),
-        figures.Figure("searches within the reported 90% of waits", "%", min(fit["coverage"][1] for _, fit in pairs) * 100),
+        figures.Figure(
+            "searches within the reported 90% of waits", "%", min(fit["coverage"][1] for _, fit in pairs) * 100
+        ),
     ]
 
 
@@ -58,8 +62,8 @@ def write(size: Size, pairs: Pairs) -> list[str]:
     return [
         "# Pairing: oldest first and by fit",
         "",
-        f"`make bench-pairing`: {size.learners:,} simulated learners over {size.days} days, in the same worlds with both"
-        " rules. The product's scripts run on Valkey, at simulated time, and waiting searches are tried again at the"
+        f"`make bench-pairing`: {size.learners:,} simulated learners over {size.days} days, in the same worlds with"
+        " both rules. The product's scripts run on Valkey, at simulated time, and waiting searches are tried again at the"
         " product's intervals. Weights and assumptions were tried with the seed"
         f" {_list(size.training_seeds)}; the results are those of the seeds {_list(size.seeds)}, with which nothing was"
         f" chosen, and the worst of them counts. {size.seconds:.0f} s, {time.strftime('%Y-%m-%d')}.",
@@ -86,16 +90,18 @@ def write(size: Size, pairs: Pairs) -> list[str]:
         "",
         "## Max-weight matching",
         "",
-        f"The searches of the run by fit, with what was known when each began and until it would have been given up, are"
-        " matched every five seconds by the largest total (`rustworkx`). A match is worth"
-        f" {BEST}, less {GAP} a unit of the gap of the known levels, {REPEAT} for each call of the two in seven days (two"
-        f" at most), {SAME_LANGUAGE} for the same first language, {OTHER_GOAL} for another goal and {POINTS} a point by"
+        "The searches of the run by fit, with what was known when each began and until it would have been given up,"
+        " are matched every five seconds by the largest total (`rustworkx`). A match is worth"
+        f" {BEST}, less {GAP} a unit of the gap of the known levels, {REPEAT} for each call of the two in seven days"
+        f" (two at most), {SAME_LANGUAGE} for the same first language, {OTHER_GOAL} for another goal and {POINTS} a point by"
         " which the records differ, and nothing below 0. This rule matches all whom it can every five seconds; it does"
         " not wait for a better partner, which is why the fit may exceed it.",
         "",
         "## Weights",
         "",
-        *figures.table(["weight", "value"], [[f"`{name}`", f"{value:g}"] for name, value in asdict(FitWeights()).items()]),
+        *figures.table(
+            ["weight", "value"], [[f"`{name}`", f"{value:g}"] for name, value in asdict(FitWeights()).items()]
+        ),
         "",
     ]
 
@@ -165,28 +171,29 @@ def _list_assumptions() -> list[str]:
     bands = ", ".join(f"{share:.0%} {band.value}" for band, share in world.BANDS.items())
     return [
         f"- A learner opens the app {world.VISITS_A_DAY:g} times a day on average, at most {world.MOST_VISITS_A_DAY:g};"
-        " rates are log-normal. Duolingo reports that 26% of the learners of a month are there on a day (letter to"
-        f" shareholders, third quarter of 2022). {world.HABIT:.0%} of the visits are near an hour that the learner keeps"
-        " to, the others at hours of `bench/day`, whose curve also gives the hours that are kept to.",
-        f"- From `bench/day`: {OWN_LEVEL:.0%} search their declared level and the others any, {NAMES_TOPIC:.0%} name one of"
-        f" five topics, patience, the length of calls, {SEARCHES_AGAIN:.0%} search again after a call,"
+        " rates are log-normal. These are the visits of `bench/day`; with them about 28% of all come on a day, and Duolingo"
+        f" reports 26% of the learners of a month (letter to shareholders, third quarter of 2022). {world.HABIT:.0%} of the visits are near an hour that the learner"
+        " keeps to, the others at hours of `bench/day`, whose curve also gives the hours that are kept to.",
+        f"- From `bench/day`: {OWN_LEVEL:.0%} search their declared level and the others any, {NAMES_TOPIC:.0%} name"
+        f" one of five topics, patience, the length of calls, {SEARCHES_AGAIN:.0%} search again after a call,"
         f" {RATES:.0%} give feedback.",
         f"- True levels are normal, {world.TRUE_MEAN:g} ± {world.TRUE_SPREAD:g}. The declared level, one of three,"
         " correlates with them by about 0.5: a meta-analysis of 67 studies found 0.47 between self-assessment and tests"
         f" (Li and Zhang, Language Testing 38, 2021), which have errors of their own. {world.SANDBAGGERS:.0%} are far"
         " above the middle, and declare the lowest level. Nobody has a rating when the run begins.",
         f"- Feedback is `same` where the partner seems nearer than {world.SAME_PACE:g}; what seems is off by"
-        f" {world.PACE_NOISE:g} (a deviation), and {world.CARELESS:.0%} answer anything. Two naive listeners agree by 0.76"
-        " on how well a learner can be understood (Saito and others, Studies in Second Language Acquisition 45, 2022):"
+        f" {world.PACE_NOISE:g} (a deviation), and {world.CARELESS:.0%} answer anything. Two naive listeners agree by"
+        " 0.76 on how well a learner can be understood (Saito and others, Studies in Second Language Acquisition 45, 2022):"
         " one's error is then 3.4, and 4.8 where one compares two.",
         f"- Age bands: {bands}. {len(world.LANGUAGES)} first languages with harmonic shares, {len(world.GOALS)} goals.",
         f"- Conduct: {conducts}. A chronic learner lets {world.LETS_LAPSE:.0%} of matches lapse, declines"
         f" {world.DECLINES:.0%}, leaves {world.LEAVES_EARLY:.0%} within a minute, and mostly"
-        f" ({world.SEARCHES_AGAIN_AFTER:.0%}) searches again at once; neither a warning nor a rest changes that. Everybody"
-        f" misses {world.FORGETS:.0%} of matches. A poor line misses {world.LINE_FAILS:.0%} more, half of them without"
-        " that the server sees it, and cuts off one call in twenty. Together one side in twenty does not come. Of those who"
-        f" must rest {world.WAITS_FOR_REST:.0%} wait for its end where they have the patience, and the others leave.",
-        f"- {world.BLOCKS:.0%} of calls end with a block. No shares of conducts or blocks are public: they are assumed.",
+        f" ({world.SEARCHES_AGAIN_AFTER:.0%}) searches again at once; neither a warning nor a rest changes that."
+        f" Everybody misses {world.FORGETS:.0%} of matches. A poor line misses {world.LINE_FAILS:.0%} more, half of them without"
+        " that the server sees it, and cuts off one call in twenty. Together one side in twenty does not come. Of those"
+        f" who must rest {world.WAITS_FOR_REST:.0%} wait for its end where they have the patience, and the others leave.",
+        f"- {world.BLOCKS:.0%} of calls end with a block."
+        " Shares of conducts and blocks are not public: they are assumed.",
     ]
 
 

@@ -283,9 +283,7 @@ class Simulation:
                 self._learnt.add(search.learner.number)
                 self.measured.levels.append((known.skill.mu, search.learner.truth))
 
-    def _record(
-        self, sides: tuple[Search, Search], outcomes: Sequence[MatchOutcome | None], matched_at: int
-    ) -> None:
+    def _record(self, sides: tuple[Search, Search], outcomes: Sequence[MatchOutcome | None], matched_at: int) -> None:
         for search, outcome in zip(sides, outcomes, strict=True):
             if outcome is not None and self._policy.has_records:
                 self.knowledge.note_outcome(search.learner, outcome, matched_at, self._now)
@@ -306,4 +304,3 @@ class Simulation:
 
     def _make_id(self) -> str:
         return str(uuid.UUID(int=self._ids.getrandbits(128), version=4))
-

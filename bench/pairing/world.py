@@ -15,8 +15,19 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import NamedTuple, TypeVar
 
-from bench.day.learners import CALL_SECONDS, LEVELS, NAMES_TOPIC, OWN_LEVEL, RATES, SEARCH_SECONDS, SEARCHES_AGAIN, TOPICS
-from bench.day.report import CURVE
+from bench.day.learners import (
+    CALL_SECONDS,
+    LEVELS,
+    NAMES_TOPIC,
+    OWN_LEVEL,
+    RATES,
+    SEARCH_SECONDS,
+    SEARCHES_AGAIN,
+    TOPICS,
+)
+from bench.day.report import CURVE, VISITS
+from bench.day.report import HOUR as HOUR_SECONDS
+from bench.day.report import LEARNERS as DAY_LEARNERS
 from models import AgeBand, Level
 from services.calls.room_state import PartnerLevel
 
@@ -25,9 +36,10 @@ T = TypeVar("T")
 SECOND = 1_000_000
 MINUTE, HOUR, DAY = 60 * SECOND, 3600 * SECOND, 86400 * SECOND
 
-#: Visits of a learner a day, on average; about a quarter of those of a month come on a day. Most come seldom and a few
-#: often: the rate is log-normal. Half of the visits are near an hour that a learner keeps to.
-VISITS_A_DAY, VISITS_SPREAD, MOST_VISITS_A_DAY = 0.3, 1.0, 6.0
+#: Visits of a learner a day, on average: those of bench/day. Most come seldom and a few often: the rate is log-normal, so
+#: that about a quarter come on a day. Half of the visits are near an hour that a learner keeps to.
+VISITS_A_DAY = VISITS * HOUR_SECONDS * sum(CURVE) / DAY_LEARNERS
+VISITS_SPREAD, MOST_VISITS_A_DAY = 1.0, 6.0
 HABIT, HABIT_HOURS = 0.5, 0.75
 #: True levels, in the units of the skill ratings; and how much of it is in what a learner declares (a correlation).
 TRUE_MEAN, TRUE_SPREAD = 25.0, 6.0

@@ -59,8 +59,8 @@ class FitWeights:
     slack: float = 0.0
     #: Bonus of each second that the partner has waited.
     wait_bonus: float = 0.001
-    #: The misfit that is accepted at once, and what the square of the longer wait (s) adds: little at first, when better
-    #: partners are still to come, and soon much.
+    #: The misfit that is accepted at once, and what the square of the longer wait (s) adds: little at first, when
+    #: better partners are still to come, and soon much.
     threshold: float = 0.1
     threshold_growth: float = 0.0002
     #: Where fewer searches fit than this, counting those that were matched in the last minute or two, any is accepted.

@@ -19,8 +19,8 @@ TAU = 25 / 300
 #: `mu` that a declared level stands for, and that of none.
 LEVEL_MU = {EnglishLevel.BEGINNER: 19.0, EnglishLevel.INTERMEDIATE: 25.0, EnglishLevel.ADVANCED: 31.0}
 DEFAULT_MU = 25.0
-#: How far `mu` may be, at the end of a UTC day, from what it was at its beginning: this, or a part of `sigma` where that
-#: is more. Little is known then, and nothing that would be worth an attack.
+#: How far `mu` may be, at the end of a UTC day, from what it was at its beginning: this, or a part of `sigma` where
+#: that is more, for then little is known, and nothing that would be worth an attack.
 MAX_DAILY_CHANGE, MAX_DAILY_SIGMAS = 2.0, 0.5
 
 #: Score of the one who gives the feedback.
@@ -52,7 +52,8 @@ def bound(before: Skill, after: Skill, day_mu: float) -> Skill:
 
     Of a step that is cut, `sigma` takes the same part: what may not move the mean is no evidence for it either.
     """
-    change = max(MAX_DAILY_CHANGE, MAX_DAILY_SIGMAS * before.sigma)
+    # `sigma` falls in the course of a day: what has moved already stays.
+    change = max(MAX_DAILY_CHANGE, MAX_DAILY_SIGMAS * before.sigma, abs(before.mu - day_mu))
     mu = min(max(after.mu, day_mu - change), day_mu + change)
     step = after.mu - before.mu
     if mu == after.mu or step == 0:
