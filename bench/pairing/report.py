@@ -63,7 +63,8 @@ def write(size: Size, pairs: Pairs) -> list[str]:
         "# Pairing: oldest first and by fit",
         "",
         f"`make bench-pairing`: {size.learners:,} simulated learners over {size.days} days, in the same worlds with"
-        " both rules. The product's scripts run on Valkey, at simulated time, and waiting searches are tried again at the"
+        " both rules. The product's scripts run on Valkey, at simulated time, and waiting searches are tried again"
+        " at the"
         " product's intervals. Weights and assumptions were tried with the seed"
         f" {_list(size.training_seeds)}; the results are those of the seeds {_list(size.seeds)}, with which nothing was"
         f" chosen, and the worst of them counts. {size.seconds:.0f} s, {time.strftime('%Y-%m-%d')}.",
@@ -93,7 +94,8 @@ def write(size: Size, pairs: Pairs) -> list[str]:
         "The searches of the run by fit, with what was known when each began and until it would have been given up,"
         " are matched every five seconds by the largest total (`rustworkx`). A match is worth"
         f" {BEST}, less {GAP} a unit of the gap of the known levels, {REPEAT} for each call of the two in seven days"
-        f" (two at most), {SAME_LANGUAGE} for the same first language, {OTHER_GOAL} for another goal and {POINTS} a point by"
+        f" (two at most), {SAME_LANGUAGE} for the same first language, {OTHER_GOAL} for another goal and {POINTS} a"
+        f" point by"
         " which the records differ, and nothing below 0. This rule matches all whom it can every five seconds; it does"
         " not wait for a better partner, which is why the fit may exceed it.",
         "",
@@ -171,8 +173,10 @@ def _list_assumptions() -> list[str]:
     bands = ", ".join(f"{share:.0%} {band.value}" for band, share in world.BANDS.items())
     return [
         f"- A learner opens the app {world.VISITS_A_DAY:g} times a day on average, at most {world.MOST_VISITS_A_DAY:g};"
-        " rates are log-normal. These are the visits of `bench/day`; with them about 28% of all come on a day, and Duolingo"
-        f" reports 26% of the learners of a month (letter to shareholders, third quarter of 2022). {world.HABIT:.0%} of the visits are near an hour that the learner"
+        " rates are log-normal. These are the visits of `bench/day`; with them about 28% of all come on a day, and"
+        " Duolingo"
+        f" reports 26% of the learners of a month (letter to shareholders, third quarter of 2022)."
+        f" {world.HABIT:.0%} of the visits are near an hour that the learner"
         " keeps to, the others at hours of `bench/day`, whose curve also gives the hours that are kept to.",
         f"- From `bench/day`: {OWN_LEVEL:.0%} search their declared level and the others any, {NAMES_TOPIC:.0%} name"
         f" one of five topics, patience, the length of calls, {SEARCHES_AGAIN:.0%} search again after a call,"
@@ -183,15 +187,18 @@ def _list_assumptions() -> list[str]:
         " above the middle, and declare the lowest level. Nobody has a rating when the run begins.",
         f"- Feedback is `same` where the partner seems nearer than {world.SAME_PACE:g}; what seems is off by"
         f" {world.PACE_NOISE:g} (a deviation), and {world.CARELESS:.0%} answer anything. Two naive listeners agree by"
-        " 0.76 on how well a learner can be understood (Saito and others, Studies in Second Language Acquisition 45, 2022):"
+        " 0.76 on how well a learner can be understood (Saito and others, Studies in Second Language Acquisition"
+        " 45, 2022):"
         " one's error is then 3.4, and 4.8 where one compares two.",
         f"- Age bands: {bands}. {len(world.LANGUAGES)} first languages with harmonic shares, {len(world.GOALS)} goals.",
         f"- Conduct: {conducts}. A chronic learner lets {world.LETS_LAPSE:.0%} of matches lapse, declines"
         f" {world.DECLINES:.0%}, leaves {world.LEAVES_EARLY:.0%} within a minute, and mostly"
         f" ({world.SEARCHES_AGAIN_AFTER:.0%}) searches again at once; neither a warning nor a rest changes that."
-        f" Everybody misses {world.FORGETS:.0%} of matches. A poor line misses {world.LINE_FAILS:.0%} more, half of them without"
+        f" Everybody misses {world.FORGETS:.0%} of matches. A poor line misses {world.LINE_FAILS:.0%} more, half of"
+        f" them without"
         " that the server sees it, and cuts off one call in twenty. Together one side in twenty does not come. Of those"
-        f" who must rest {world.WAITS_FOR_REST:.0%} wait for its end where they have the patience, and the others leave.",
+        f" who must rest {world.WAITS_FOR_REST:.0%} wait for its end where they have the patience, and the others"
+        f" leave.",
         f"- {world.BLOCKS:.0%} of calls end with a block."
         " Shares of conducts and blocks are not public: they are assumed.",
     ]

@@ -36,8 +36,8 @@ T = TypeVar("T")
 SECOND = 1_000_000
 MINUTE, HOUR, DAY = 60 * SECOND, 3600 * SECOND, 86400 * SECOND
 
-#: Visits of a learner a day, on average: those of bench/day. Most come seldom and a few often: the rate is log-normal, so
-#: that about a quarter come on a day. Half of the visits are near an hour that a learner keeps to.
+#: Visits of a learner a day, on average: those of bench/day. Most come seldom and a few often: the rate is log-normal,
+#: so that about a quarter come on a day. Half of the visits are near an hour that a learner keeps to.
 VISITS_A_DAY = VISITS * HOUR_SECONDS * sum(CURVE) / DAY_LEARNERS
 VISITS_SPREAD, MOST_VISITS_A_DAY = 1.0, 6.0
 HABIT, HABIT_HOURS = 0.5, 0.75

@@ -62,11 +62,11 @@ class FitWeights:
     #: The misfit that is accepted at once, and what the square of the longer wait (s) adds: little at first, when
     #: better partners are still to come, and soon much.
     threshold: float = 0.1
-    threshold_growth: float = 0.0002
+    threshold_growth: float = 0.00035
     #: Where fewer searches fit than this, counting those that were matched in the last minute or two, any is accepted.
     enough: int = 2
     #: Seconds before the end of a search from which it comes first and accepts any.
-    leaving_seconds: float = 237.0
+    leaving_seconds: float = 250.0
     #: Wait after which neighbouring levels meet.
     neighbour_seconds: float = 20.0
     #: Wait after which two who met in the last ten minutes meet again, where nobody else fits.
