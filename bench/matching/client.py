@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import sys
 import time
 import uuid
@@ -24,9 +25,16 @@ BARE = Path(__file__).parent / "bare"
 
 
 def make_entry(user: str, since: int, socket: str = "bench.socket") -> dict[str, Any]:
+    """Make an entry of a learner whose features the id decides; a find compares them."""
+    choose = random.Random(user)
+    mu, sigma = choose.randint(1500, 3500), choose.randint(300, 833)
+    points = choose.choice((0, 0, 0, 0, 0, 0, 0, 50, 100, 200))
+    language = choose.choice(("de", "es", "pt", "hi", "ja", "zh", "ar", "tr"))
+    goal = choose.choice(("fluency", "business", "travel", "exam"))
     card = {"displayName": "Ada", "avatarUrl": None, "level": "beginner"}
     return {
         "pool": "18_plus",
+        "fit": f"{mu:05} {points:04} {sigma:04} 0 {language} {goal}",
         "userId": user,
         "socket": socket,
         "level": "all",

@@ -57,9 +57,15 @@ class Queue:
         self._is_list = is_list
         self._redis = redis.Redis(environment["REDIS_HOST"], int(environment["REDIS_PORT"]))
         self.waiting: list[str] = []
-        self._since = int(time.time() * 1000) - 200_000
+        #: Microseconds, as the product counts; those who wait have begun within the last minutes.
+        self._since = self._begin()
+
+    @staticmethod
+    def _begin() -> int:
+        return int(time.time() * 1e6) - 200 * 1_000_000
 
     def empty(self) -> None:
+        self._since = self._begin()
         self._redis.flushall()
         self._redis.set("worker:{match}:bench", "1")
         self._redis.zadd("workers:{match}", {"bench": 2e12})
@@ -71,7 +77,8 @@ class Queue:
             users = [str(uuid.uuid4()) for _ in range(min(5000, count - len(self.waiting)))]
             pipeline = self._redis.pipeline(transaction=False)
             for user in users:
-                self._since += 1
+                # A hundred thousand begin within 100 s.
+                self._since += 1000
                 held = "1"
                 if not self._is_list:
                     entry = make_entry(user, self._since)

@@ -43,8 +43,8 @@ class Features(NamedTuple):
 class FitWeights:
     """Weights of a match, as `find_partner.lua` takes them, in this order.
 
-    The misfit of two is a sum of costs, less `slack` and never below 0. Of those whose misfit is at most the threshold,
-    a search takes the least misfit less the bonus of the partner's wait.
+    The misfit of two is a sum of costs. Of those whose misfit is at most the threshold, a search takes the least misfit
+    less the bonus of the partner's wait, where one up to `slack` counts as none.
     """
 
     #: Cost of a gap of mu as large as beta (25/6) and the mean sigma of the two.
@@ -55,8 +55,8 @@ class FitWeights:
     same_language: float = 0.03
     other_goal: float = 0.01
     points: float = 0.5
-    #: Differences that cost no more than this count as none: then the longest wait decides.
-    slack: float = 0.0
+    #: Of misfits that are no more than this, the longest wait decides: the walk over a long queue ends there.
+    slack: float = 0.1
     #: Bonus of each second that the partner has waited.
     wait_bonus: float = 0.001
     #: The misfit that is accepted at once, and what the square of the longer wait (s) adds: little at first, when
@@ -100,10 +100,16 @@ OLDEST_FIRST = FitWeights(
 
 
 def serialize_features(features: Features, *, is_strict: bool) -> str:
-    """Serialize features as a queue entry has them: words with a space between, `-` for none."""
+    """Serialize features as a queue entry has them.
+
+    Hundredths of mu, points and sigma, as many digits each in all entries, 1 for strict, language and goal, `-` for none.
+    """
     language = re.match(r"[a-z]{2,8}(?![^_-])", (features.native_language or "").lower())
-    words = f"{language[0] if language else '-'} {features.goal or '-'}"
-    return f"{features.mu:.6g} {features.points:.6g} {words} {int(is_strict)} {features.sigma:.6g}"
+    mu, points, sigma = (
+        f"{min(max(0, round(number * 100)), 10**digits - 1):0{digits}}"
+        for number, digits in ((features.mu, 5), (features.points, 4), (features.sigma, 4))
+    )
+    return f"{mu} {points} {sigma} {int(is_strict)} {language[0] if language else '-'} {features.goal or '-'}"
 
 
 def list_accepted_levels(level: Level, *, is_widened: bool) -> list[EnglishLevel]:

@@ -17,15 +17,17 @@
 -- what a script costs: it reads once what several finds look at, writes together what may be written together, and a
 -- search that meets its partner among these finds is never written at all.
 
-local call, concat, find, match = redis.call, table.concat, string.find, string.match
+local call, concat = redis.call, table.concat
+local byte, find, match, sub = string.byte, string.find, string.match, string.sub
+local floor, huge, max, min = math.floor, math.huge, math.max, math.min
 local search_ms, join_ms, room_seconds = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local FIND = 12
 local COUNT = (#ARGV - 4) / FIND
 
 local weights = {}
 for number in string.gmatch(ARGV[4], '%S+') do weights[#weights + 1] = tonumber(number) end
-local LEVEL_GAP, REPEAT, SAME_LANGUAGE, OTHER_GOAL, POINTS, SLACK, WAIT_BONUS, THRESHOLD, GROWTH, ENOUGH, LEAVING, NEIGHBOUR, AGAIN =
-  unpack(weights)
+local LEVEL_GAP, REPEAT, SAME_LANGUAGE, OTHER_GOAL, POINTS, SLACK = unpack(weights)
+local WAIT_BONUS, THRESHOLD, GROWTH, ENOUGH, LEAVING, NEIGHBOUR, AGAIN = unpack(weights, 7)
 -- What those about to leave come first by.
 local FIRST = 1e6
 -- How many of those waiting one search looks at.
@@ -38,16 +40,16 @@ local FITTING = {
 }
 -- Levels that fit after a wait of one of the two.
 local NEAR = {beginner = {'intermediate'}, intermediate = {'beginner', 'advanced'}, advanced = {'intermediate'}}
--- Beta of openskill, and the skill and spread of a search of a release before this one.
-local BETA, SKILL, SPREAD = 25 / 6, 25, 25 / 3
+-- Beta of openskill, and the skill (mu, sigma) of a search of a release before this one.
+local BETA, SKILL, SIGMA = 25 / 6, 25, 25 / 3
 -- The least step of the quantiles of waits, as a part of their logarithms, and for how long they are kept (s).
 local WAIT_STEP, WAITS_KEPT = 0.1, 604800
 
 -- Redis's clock: those of the servers may differ.
 local clock = call('TIME')
 local now_us = clock[1] * 1000000 + clock[2]
-local now = math.floor(now_us / 1000)
-local minute = math.floor(now / 60000)
+local now = floor(now_us / 1000)
+local minute = floor(now / 60000)
 -- Times (ms), written out once; keys expire at a time, which is how Redis writes it down in the end.
 local created, room_until = string.format('%.0f', now), string.format('%.0f', now + (room_seconds + 60) * 1000)
 local join_by, search_by = string.format('%.0f', now + join_ms), string.format('%.0f', now + search_ms)
@@ -67,7 +69,7 @@ local function place_of(name)
   if not place then
     local pool, level = match(name, '^([^:]+):(%a+)$')
     local prefix = '{match}:queue:' .. pool .. ':'
-    place = {name = name, level = level, key = prefix .. level, fitting = {}, near = {}, distances = {}}
+    place = {name = name, pool = pool, level = level, key = prefix .. level, fitting = {}, near = {}, distances = {}}
     place.band = match(pool, '^(.-)_partners$') or match(pool, '^(.-)_course_%x+$') or pool
     -- A search of a later release may have a level that is not known here.
     for index, fitting in ipairs(FITTING[level] or {}) do
@@ -81,20 +83,26 @@ local function place_of(name)
   return place
 end
 
-local function features_of(entry_json)
-  local skill, points, language, goal, strict, spread =
-    match(entry_json, '^{"pool":"[%w_]+","fit":"(%S+) (%S+) (%S+) (%S+) (%d) ?([%d.]*)')
-  return {
-    skill = tonumber(skill) or SKILL, points = tonumber(points) or 0, language = language or '-', goal = goal or '-',
-    is_strict = strict == '1', uncertainty = (BETA + (tonumber(spread) or SPREAD)) / 2,
+-- A search, as a queue entry describes it. Its worker, and the bonus of its wait, are those of one that waits. The features
+-- are read byte by byte, which makes no strings: reading them otherwise costs as much as the rest of a find.
+local function new_search(user, name, topic, entry_json, socket, worker, since)
+  local place, began = place_of(name), tonumber(since)
+  local search = {
+    user = user, place = place, topic = topic, entry_json = entry_json, socket = socket, worker = worker, since = since,
+    bonus = began and (now_us - began) / 1000000 * WAIT_BONUS + (began <= leaving_since and FIRST or 0),
+    skill = SKILL, uncertainty = (BETA + SIGMA) / 2, points = 0, is_strict = false, words_at = 0,
+    topic_key = topic ~= '' and place.key .. ':' .. topic or nil,
   }
-end
-
--- A search, with the key of the queue of its topic. Few fields, for a table of more than eight costs twice as much.
-local function new_search(user, name, topic, entry_json)
-  local place = place_of(name)
-  return {user = user, place = place, topic = topic, entry_json = entry_json, fit = features_of(entry_json),
-    topic_key = topic ~= '' and place.key .. ':' .. topic or nil}
+  local at = #place.pool + 19
+  if sub(entry_json, at - 9, at - 1) == '","fit":"' then
+    -- Hundredths of mu, points and sigma, whether it is strict, and two words: '02500 0000 0833 0 de travel'.
+    local a, b, c, d, e, _, f, g, h, i, _, j, k, l, m, _, strict = byte(entry_json, at, at + 16)
+    search.skill = (a * 10000 + b * 1000 + c * 100 + d * 10 + e - 533328) / 100
+    search.points = (f * 1000 + g * 100 + h * 10 + i - 53328) / 100
+    search.uncertainty = (BETA + (j * 1000 + k * 100 + l * 10 + m - 53328) / 100) / 2
+    search.is_strict, search.words_at = strict == 49, at + 18
+  end
+  return search
 end
 
 local function pair(one, other)
@@ -121,8 +129,8 @@ end
 local matched, searches = {}, {}
 -- Of each queue: who waits in Redis, as far as it was read, and who came with these finds; the oldest first.
 local stored, fresh = {}, {}
--- The queues that a find walks, by the one in which it would wait.
-local walked = {}
+-- What finds walk: those who wait, in the order of their wait, by the queue in which the find would wait.
+local walks = {}
 local workers, rates, waits = {}, {}, {}
 -- What is written at the end.
 local leaves, joins, drops, deadlines, made = {}, {}, {KEYS[1]}, {KEYS[1]}, {}
@@ -140,19 +148,17 @@ local function read_searches(users)
   for index, held in ipairs(call('MGET', unpack(keys))) do
     if held then
       -- One without a pool is of a release before this one, and in a queue of its own.
-      local level, topic, socket, since, entry_json, pool =
-        match(held, '^(%a+)\n([^\n]*)\n([^\n]*)\n(%d+)\n({"pool":"([%w_]+)".*)')
+      local level, topic, socket, worker, since, entry_json, pool =
+        match(held, '^(%a+)\n([^\n]*)\n(([^\n.]*)[^\n]*)\n(%d+)\n({"pool":"([%w_]+)".*)')
       if level then
-        local search = new_search(wanted[index], pool .. ':' .. level, topic, entry_json)
-        search.socket, search.since = socket, since
-        searches[wanted[index]] = search
+        searches[wanted[index]] =
+          new_search(wanted[index], pool .. ':' .. level, topic, entry_json, socket, worker, since)
       end
     end
   end
 end
 
-local function is_alive(socket)
-  local worker = match(socket, '^[^.]*')
+local function is_alive(worker)
   if workers[worker] == nil then workers[worker] = call('EXISTS', 'worker:{match}:' .. worker) == 1 end
   return workers[worker]
 end
@@ -189,18 +195,22 @@ end
 -- Move the quantiles towards covering 50% and 90% of the waits, by Robbins and Monro.
 local function note_wait(search)
   -- One at the head of the queue is older than its search.
-  local known = not find(search.entry_json, '"atHead":true', 1, true) and waits_of(search.place.name)
-  if not known then return end
-  local wait = math.log(math.max(0.1, (now_us - search.since) / 1000000))
-  known.count, known.is_moved = known.count + 1, true
-  local step = math.max(WAIT_STEP, 1 / known.count)
+  local known = waits_of(search.place.name)
+  if not known or find(search.entry_json, '"atHead":true', 1, true) then return end
+  local wait = math.log(max(0.1, (now_us - search.since) / 1000000))
+  known.count, known.is_moved, known.words = known.count + 1, true, nil
+  local step = max(WAIT_STEP, 1 / known.count)
   known.median = known.median + step * (wait > known.median and 0.5 or -0.5)
   known.p90 = known.p90 + step * (wait > known.p90 and 0.9 or -0.1)
 end
 
 local function describe_waits(name)
   local known = waits_of(name)
-  return known and string.format('%.3f %.3f', math.exp(known.median), math.exp(math.max(known.median, known.p90))) or ''
+  if not known then return '' end
+  if not known.words then
+    known.words = string.format('%.3f %.3f', math.exp(known.median), math.exp(max(known.median, known.p90)))
+  end
+  return known.words
 end
 
 -- Take a search out of its queue; one that came with these finds is in none.
@@ -236,29 +246,31 @@ local function make_room(room, session, partner, me, mine)
   call('SET', '{match}:in_room:' .. other, room .. '\n' .. partner.entry_json, 'PXAT', room_until)
   call('SET', '{match}:in_room:' .. user, room .. '\n' .. me.entry_json, 'PXAT', room_until)
   deadlines[#deadlines + 1], deadlines[#deadlines + 2] = join_by, 'join:' .. room
-  local waited = math.max(0, math.floor((now_us - partner.since) / 1000))
-  local own_wait = mine and math.max(0, math.floor((now_us - mine.since) / 1000)) or -1
+  local waited = max(0, floor((now_us - partner.since) / 1000))
+  local own_wait = mine and max(0, floor((now_us - mine.since) / 1000)) or -1
   local is_widened = own.distances[theirs.level] == 1 and 1 or 0
   return {'matched', partner.entry_json, partner.since, level, topic, waited, own_wait, is_widened}
 end
 
 -- Wait among these finds; a search that none of them has matched is written at the end.
-local function wait(me, socket, position, index)
+local function wait(me, position, index)
   -- A microsecond apart: equals would stand by their ids.
   local since = tonumber(position) or now_us + index
-  local general = fresh[me.place.key]
+  local general = open_queue(me.place.key)
   if position == 'head' then
-    for _, queue in ipairs({stored[general.key], general}) do
-      local head = entry_at(queue, queue.first)
-      if head then since = math.min(since, head[2] - 1) end
+    for _, queue in ipairs({stored[me.place.key], general}) do
+      local head = first_of(queue)
+      if head then since = min(since, head[2] - 1) end
     end
   end
-  me.since, me.socket, me.is_new = string.format('%.0f', since), socket, true
+  me.since, me.worker, me.is_new = string.format('%.0f', since), match(me.socket, '^[^.]*'), true
+  me.bonus = (now_us - since) / 1000000 * WAIT_BONUS + (since <= leaving_since and FIRST or 0)
   searches[me.user] = me
-  for _, queue in ipairs({general, me.topic_key and fresh[me.topic_key] or nil}) do
+  for _, queue in ipairs({general, me.topic_key and open_queue(me.topic_key) or nil}) do
     local at = #queue + 1
     while at > queue.first and queue[at - 1][2] > since do at = at - 1 end
     table.insert(queue, at, {me.user, since})
+    join_walks(queue, at, me)
   end
 end
 
@@ -282,16 +294,16 @@ for index = 1, COUNT do
   if busy then
     answers[index] = {busy}
   else
-    local me = new_search(user, name, topic, entry_json)
+    local me = new_search(user, name, topic, entry_json, socket)
     me.began = mine and tonumber(mine.since) or tonumber(position) or now_us
     me.avoided, me.met, me.only = avoided, met, only
     local partner = partner_of(me)
     if partner then
       answers[index] = make_room(room, session, partner, me, mine)
     elseif mine then
-      answers[index] = {'waiting', mine.since, math.max(0, math.floor((now_us - mine.since) / 1000)), describe_waits(name)}
+      answers[index] = {'waiting', mine.since, max(0, floor((now_us - mine.since) / 1000)), describe_waits(name)}
     else
-      wait(me, socket, position, index)
+      wait(me, position, index)
       waiting[index] = me
     end
   end
@@ -324,7 +336,7 @@ for name, known in pairs(waits) do
 end
 
 for index, me in pairs(waiting) do
-  local waited = math.max(0, math.floor((now_us - me.since) / 1000))
+  local waited = max(0, floor((now_us - me.since) / 1000))
   answers[index] = {'waiting', me.since, waited, describe_waits(me.place.name)}
 end
 return answers

@@ -1,128 +1,184 @@
 -- Part of find_partner.lua: of those who wait, whom a search meets.
 --
--- A search has {user, place, topic, topic_key, entry_json, fit} and, where it waits, {socket, since}. That of a find has
--- also {began (µs), avoided, met, only}.
+-- The search of a find has, beside what each has, {began (µs), avoided, met, only}.
 
-local function queues_of(me, topic)
-  local name = topic == '' and me.place.key or me.topic_key
-  local queues = walked[name]
-  if not queues then
-    queues = {}
-    walked[name] = queues
-    for _, keys in ipairs({me.place.fitting, me.place.near}) do
-      for _, fitting in ipairs(keys) do
-        local key = topic == '' and fitting or fitting .. ':' .. topic
-        if not stored[key] then
-          stored[key] = {key = key, read = 0, first = 1, is_whole = false}
-          fresh[key] = {key = key, first = 1, is_whole = true}
-        end
-        queues[#queues + 1] = {queue = stored[key], is_near = keys == me.place.near}
-        queues[#queues + 1] = {queue = fresh[key], is_near = keys == me.place.near}
+-- The queue of a key: what Redis has is `stored`; answers what came with these finds.
+local function open_queue(key)
+  if not stored[key] then
+    stored[key] = {key = key, read = 0, first = 1, is_whole = false}
+    fresh[key] = {key = key, first = 1, is_whole = true}
+  end
+  return fresh[key]
+end
+
+-- The first of a queue whom none of these finds has matched.
+local function first_of(queue)
+  local head = entry_at(queue, queue.first)
+  while head and matched[head[1]] do
+    queue.first = queue.first + 1
+    head = entry_at(queue, queue.first)
+  end
+  return head
+end
+
+-- The walk of a search over the queues that fit it: {ways, and who was found on them, the oldest first}. Finds that look
+-- at the same queues share it.
+local function walk_of(me, topic)
+  local may_near = may_widen and not me.is_strict
+  local has_waited = me.began <= near_since
+  local name = (topic == '' and me.place.key or me.topic_key) .. (may_near and (has_waited and '+' or '~') or '')
+  local walk = walks[name]
+  if walk then return walk end
+  walk = {ways = {}}
+  walks[name] = walk
+  local function add(fitting, latest)
+    local key = topic == '' and fitting or fitting .. ':' .. topic
+    open_queue(key)
+    for _, queue in ipairs({stored[key], fresh[key]}) do
+      walk.ways[#walk.ways + 1] = {queue = queue, position = queue.first, latest = latest}
+    end
+  end
+  for _, fitting in ipairs(me.place.fitting) do add(fitting, huge) end
+  if may_near then
+    -- In the queue of a neighbouring level only those count that have waited for long, unless the user has.
+    for _, near in ipairs(me.place.near) do add(near, has_waited and huge or near_since) end
+  end
+  return walk
+end
+
+-- Extend a walk by the next who waits, of all its queues the oldest; nil at the end.
+local function extend(walk)
+  local ways = walk.ways
+  while true do
+    local way, entry, since = nil, nil, huge
+    for index = 1, #ways do
+      local each = ways[index]
+      local queue, position = each.queue, each.position
+      local head = queue[position] or not queue.is_whole and entry_at(queue, position)
+      if head and head[2] < since and head[2] <= each.latest then way, entry, since = each, head, head[2] end
+    end
+    if not way then return nil end
+    way.position = way.position + 1
+    local user, queue = entry[1], way.queue
+    if not matched[user] then
+      local search = searches[user]
+      if search and (queue.key == search.place.key or queue.key == search.topic_key) then
+        walk[#walk + 1] = search
+        return search
+      end
+      -- The search ran out; its user may have begun another one, which waits elsewhere.
+      if not entry.is_stale then gather(leaves, queue.key, user) end
+      entry.is_stale = true
+    end
+  end
+end
+
+-- Put a search that came with these finds, at a position of its queue, into the walks that are beyond it.
+local function join_walks(queue, position, search)
+  local since = tonumber(search.since)
+  for _, walk in pairs(walks) do
+    for _, way in ipairs(walk.ways) do
+      local last = walk[#walk]
+      if way.queue == queue and (position < way.position or last and since < tonumber(last.since)) then
+        way.position = way.position + 1
+        local at = #walk + 1
+        while at > 1 and tonumber(walk[at - 1].since) > since do at = at - 1 end
+        if since <= way.latest then table.insert(walk, at, search) end
       end
     end
   end
-  return queues
-end
-
--- The queues in which a search looks now, each with the position and the entry at which it begins.
-local function open_queues(me, topic)
-  local ways = {}
-  for _, each in ipairs(queues_of(me, topic)) do
-    if not each.is_near or (may_widen and not me.fit.is_strict) then
-      local queue = each.queue
-      local head = entry_at(queue, queue.first)
-      while head and matched[head[1]] do
-        queue.first = queue.first + 1
-        head = entry_at(queue, queue.first)
-      end
-      -- In the queue of a neighbouring level only those count that have waited for long, unless the user has.
-      local latest = each.is_near and me.began > near_since and near_since or math.huge
-      if head and head[2] <= latest then
-        ways[#ways + 1] = {queue = queue, position = queue.first, head = head, latest = latest, is_near = each.is_near}
-      end
-    end
-  end
-  return ways
-end
-
-local function misfit_of(one, other)
-  local cost = LEVEL_GAP * math.abs(one.skill - other.skill) / (one.uncertainty + other.uncertainty)
-    + POINTS * math.abs(one.points - other.points) - SLACK
-  if one.language == other.language and one.language ~= '-' then cost = cost + SAME_LANGUAGE end
-  if one.goal ~= other.goal and one.goal ~= '-' and other.goal ~= '-' then cost = cost + OTHER_GOAL end
-  return cost
-end
-
--- The cost of what the two have met in the last days.
-local function repeats_of(me, other)
-  local _, at = find(me.met, other, 1, true)
-  return at and REPEAT * match(me.met, '^:(%d+)', at + 1) or 0
 end
 
 -- What Redis knows of a match of two a moment ago: their room, 'refused', or false.
 local function met_before(one, other) return call('GET', pair(one, other)) end
 
--- Walk the queues that fit a search as one, oldest first, until `left` people have been looked at, or those behind cannot
--- fit better. Answers who fits best, who fits best of those beyond the threshold, how many fit, who was met a moment ago,
+local function words_of(search)
+  if search.words_at == 0 then return '-', '-' end
+  return match(search.entry_json, '^([^ ]+) ([^"]+)', search.words_at)
+end
+
+-- The part of a misfit that native languages and goals decide, and how often the two have met in the last days.
+local function misfit_of_words(me, other)
+  local cost = 0
+  if not me.goal then me.language, me.goal = words_of(me) end
+  local language, goal = words_of(other)
+  if me.language == language and language ~= '-' then cost = cost + SAME_LANGUAGE end
+  if me.goal ~= goal and me.goal ~= '-' and goal ~= '-' then cost = cost + OTHER_GOAL end
+  if me.met ~= '' then
+    local _, at = find(me.met, other.user, 1, true)
+    if at then cost = cost + REPEAT * match(me.met, '^:(%d+)', at + 1) end
+  end
+  return cost
+end
+
+-- How many matches the queues that fit a search had in this minute and the one before; one of two levels counts twice.
+local function rate_of(place)
+  local name = place.name
+  if not rates[name] then
+    local keys, count = {}, 0
+    for index, key in ipairs(place.fitting) do
+      local rate = '{match}:rate:' .. string.sub(key, #'{match}:queue:' + 1) .. ':'
+      keys[2 * index - 1], keys[2 * index] = rate .. minute, rate .. minute - 1
+    end
+    for _, each in ipairs(#keys > 0 and call('MGET', unpack(keys)) or {}) do count = count + (each or 0) end
+    rates[name] = count
+  end
+  return rates[name] + (made[name] or 0)
+end
+
+-- Of those who fit, oldest first, until `left` people have been looked at or those behind cannot fit better: who fits
+-- best, who fits best of those beyond the threshold where nobody else does, how many fit then, who was met a moment ago,
 -- and how many are left to look at. `is_careful`: ask of each who was met a moment ago, not of the best alone.
 local function look(me, topic, left, is_careful)
-  local user, began, before = me.user, me.began, left
-  local ways = open_queues(me, topic)
-  local best, best_cost, any, any_cost, count, met = nil, math.huge, nil, math.huge, 0, nil
+  local user, began, skill, uncertainty, points = me.user, me.began, me.skill, me.uncertainty, me.points
+  local walk, before, distances = walk_of(me, topic), left, me.place.distances
+  local best, best_cost, any, any_cost, count, met = nil, huge, nil, huge, 0, nil
+  local index = 1
   while left > 0 do
-    local way, since = nil, math.huge
-    for index = 1, #ways do
-      local each = ways[index]
-      if each.head and each.head[2] < since then way, since = each, each.head[2] end
-    end
-    if not way then break end
-    local bonus = (now_us - since) / 1000000 * WAIT_BONUS + (since <= leaving_since and FIRST or 0)
-    -- Those behind have waited for less, and a misfit is never below 0.
-    if best_cost <= -bonus then break end
-    local entry, queue = way.head, way.queue
-    local found = entry[1]
-    if matched[found] or entry.is_stale then
-      table.remove(queue, way.position)
+    local search = walk[index] or extend(walk)
+    if not search then break end
+    if matched[search.user] then
+      table.remove(walk, index)
     else
-      way.position = way.position + 1
-      left = left - 1
-      local search = searches[found]
-      if not search or (queue.key ~= search.place.key and queue.key ~= search.topic_key) then
-        -- The search ran out; its user may have begun another one, which waits elsewhere.
-        entry.is_stale = true
-        gather(leaves, queue.key, found)
-      elseif found ~= user and not (way.is_near and search.fit.is_strict) then
-        local misfit = misfit_of(me.fit, search.fit)
-        if (misfit - bonus < best_cost or count < ENOUGH) and not (me.avoided ~= '' and find(me.avoided, found, 1, true))
-          and is_alive(search.socket) then -- a dead process's search is removed by another; or Redis was away
-          local known = is_careful and met_before(user, found)
-          if known then
-            -- Two whose match was refused a moment ago would be refused again; two who met wait for somebody else.
-            if known ~= 'refused' and math.min(began, since) <= again_since then met = met or search end
-          else
-            count = count + 1
-            misfit = math.max(0, misfit + (me.met ~= '' and repeats_of(me, found) or 0))
-            local oldest = math.min(began, since)
-            local waited = (now_us - oldest) / 1000000
-            local is_good = oldest <= leaving_since or misfit <= THRESHOLD + GROWTH * waited * waited
-            if is_good and misfit - bonus < best_cost then best, best_cost = search, misfit - bonus end
-            if misfit - bonus < any_cost then any, any_cost = search, misfit - bonus end
-          end
+      local bonus = search.bonus
+      -- Those behind have waited for less, and a misfit is never below 0.
+      if best_cost <= -bonus then break end
+      index, left = index + 1, left - 1
+      local gap, difference = search.skill - skill, search.points - points
+      if gap < 0 then gap = -gap end
+      if difference < 0 then difference = -difference end
+      local misfit = gap * LEVEL_GAP / (uncertainty + search.uncertainty) + difference * POINTS - SLACK
+      if (misfit < 0 and -bonus or misfit - bonus) < best_cost and search.user ~= user
+        and not (search.is_strict and distances[search.place.level] == 1)
+        and not (me.avoided ~= '' and find(me.avoided, search.user, 1, true))
+        and is_alive(search.worker) then -- a dead process's search is removed by another; or Redis was away
+        local known = is_careful and met_before(user, search.user)
+        if known then
+          -- Two whose match was refused a moment ago would be refused again; two who met wait for somebody else.
+          if known ~= 'refused' and min(began, search.since) <= again_since then met = met or search end
+        else
+          count = count + 1
+          misfit = misfit + misfit_of_words(me, search)
+          local oldest = min(began, search.since)
+          local waited = (now_us - oldest) / 1000000
+          local is_good = oldest <= leaving_since or misfit + SLACK <= THRESHOLD + GROWTH * waited * waited
+          misfit = max(0, misfit)
+          if is_good and misfit - bonus < best_cost then best, best_cost = search, misfit - bonus end
+          if misfit - bonus < any_cost then any, any_cost = search, misfit - bonus end
         end
       end
     end
-    way.head = entry_at(queue, way.position)
-    if way.head and way.head[2] > way.latest then way.head = nil end
   end
-  local chosen = best or any
-  if chosen and not is_careful and met_before(user, chosen.user) then return look(me, topic, before, true) end
+  if not is_careful and (best or any) and (not best or met_before(user, best.user)) then
+    return look(me, topic, before, true)
+  end
   return best, any, count, met, left
 end
 
 local function fits_level(me, search)
   local distance = me.place.distances[search.place.level]
-  local has_waited = may_widen and math.min(me.began, search.since) <= near_since
-  return distance == 0 or distance == 1 and has_waited and not me.fit.is_strict and not search.fit.is_strict
+  local has_waited = may_widen and min(me.began, search.since) <= near_since
+  return distance == 0 or distance == 1 and has_waited and not me.is_strict and not search.is_strict
 end
 
 -- The longest-waiting of some users who search in any pool of the band.
@@ -133,7 +189,7 @@ local function oldest_among(me)
   for _, user in ipairs(users) do
     local search = searches[user]
     if search and not matched[user] and user ~= me.user and search.place.band == me.place.band and fits_level(me, search)
-      and not find(me.avoided, user, 1, true) and is_alive(search.socket) then
+      and not find(me.avoided, user, 1, true) and is_alive(search.worker) then
       local known = met_before(me.user, user)
       if not known then
         if not best or tonumber(search.since) < tonumber(best.since) then best = search end
@@ -143,21 +199,6 @@ local function oldest_among(me)
     end
   end
   return best or met
-end
-
--- How many matches the queues that fit a search had in this minute and the one before; one of two levels counts twice.
-local function rate_of(place)
-  local name, count = place.name, 0
-  if not rates[name] then
-    local keys = {}
-    for index, key in ipairs(place.fitting) do
-      local rate = '{match}:rate:' .. string.sub(key, #'{match}:queue:' + 1) .. ':'
-      keys[2 * index - 1], keys[2 * index] = rate .. minute, rate .. minute - 1
-    end
-    for _, each in ipairs(#keys > 0 and call('MGET', unpack(keys)) or {}) do count = count + (each or 0) end
-    rates[name] = count
-  end
-  return rates[name] + (made[name] or 0)
 end
 
 local function partner_of(me)
