@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "5b1e8c3f7a21"
-down_revision = "4e9b7c2d1f80"
+down_revision = "b3d81f6a0c52"
 branch_labels = None
 depends_on = None
 
