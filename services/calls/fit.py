@@ -102,7 +102,7 @@ OLDEST_FIRST = FitWeights(
 def serialize_features(features: Features, *, is_strict: bool) -> str:
     """Serialize features as a queue entry has them.
 
-    Hundredths of mu, points and sigma, as many digits each in all entries, 1 for strict, language and goal, `-` for none.
+    Hundredths of mu, points and sigma, as many digits each in all entries, 1 for strict, language, goal, `-` for none.
     """
     language = re.match(r"[a-z]{2,8}(?![^_-])", (features.native_language or "").lower())
     mu, points, sigma = (
