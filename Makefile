@@ -103,7 +103,7 @@ mutants: env ## Mutate both specs, and list mutants that no test detects (about 
 	$(BIN)/python -m tests.contract.mutations $(WIRE)
 
 .PHONY: bench
-bench: env ## Run all benchmarks, and write docs/performance.md (about 23 minutes; ARGS="rest day").
+bench: env ## Run all benchmarks, and write docs/performance.md (about 29 minutes; ARGS="rest day").
 	$(BIN)/python -m bench.run $(ARGS)
 
 .PHONY: bench-rest
@@ -150,6 +150,11 @@ bench-safety: env $(DAWID_SKENE)/.ready ## Benchmark weights of reports against 
 $(DAWID_SKENE)/.ready: requirements/dawid_skene.txt $(UV)
 	@$(UV) pip install --quiet --require-hashes --no-deps --python $(BIN)/python --target $(DAWID_SKENE) -r requirements/dawid_skene.txt
 	@touch $@
+
+.PHONY: bench-pairing
+bench-pairing: env ## Benchmark pairing of 10,000 simulated learners over 30 days (about six minutes).
+	$(BIN)/python -m bench.pairing.run
+	@$(BIN)/python -m bench.performance
 
 .PHONY: bench-day
 bench-day: env ## Benchmark a simulated day of learners, then rising load (about five minutes).

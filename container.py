@@ -42,8 +42,8 @@ from services.calls.invited_rooms import InvitedRooms
 from services.calls.learners_online import LearnersOnline
 from services.calls.matchmaking import MatchmakingService
 from services.calls.pairing_checks import PairingChecks
-from services.calls.pools import Pools
 from services.calls.pairing_standings import PairingStandings
+from services.calls.pools import Pools
 from services.calls.poor_lines import PoorLines
 from services.calls.reconciliation import Reconciliation
 from services.calls.recovery import RecoveryService

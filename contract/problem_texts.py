@@ -316,10 +316,6 @@ TEXTS: dict[str, ProblemText] = {
         "Show the time in the event `resting`; search again after it. Partners can still be met. Lost connections never"
         " lead to a rest.",
     ),
-    "pool_closed": ProblemText(
-        "`find_partner` named an `among` that this service does not offer.",
-        "Search `among` anyone, or another value that is offered.",
-    ),
     "profile_incomplete": ProblemText(
         "The profile has no username or no English level, which partners are matched by.",
         "Ask for both, send PATCH /users/me, then search again.",

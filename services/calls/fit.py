@@ -10,14 +10,8 @@ from dataclasses import astuple, dataclass
 from typing import NamedTuple
 
 from models import EnglishLevel, Level
+from services.calls.skills import INITIAL_SIGMA
 
-#: Mean of the skill that each declared level stands for, and its deviation, in openskill's units.
-LEVEL_MU: dict[str, float] = {
-    EnglishLevel.BEGINNER: 19.0,
-    EnglishLevel.INTERMEDIATE: 25.0,
-    EnglishLevel.ADVANCED: 31.0,
-}
-INITIAL_SIGMA = 25 / 3
 #: Levels of a conversation whose searches meet after a wait.
 NEIGHBOURS: dict[Level, tuple[Level, ...]] = {
     "all": (),
@@ -43,31 +37,34 @@ class Features(NamedTuple):
 class FitWeights:
     """Weights of a match, as `find_partner.lua` takes them, in this order.
 
-    The misfit of two is a sum of costs, less `slack` and never below 0. Of those whose misfit is at most the threshold,
-    a search takes the least misfit less the bonus of the partner's wait.
+    The misfit of two is a sum of costs. Of those whose misfit is at most the threshold, a search takes the least misfit
+    less the bonus of the partner's wait, where one up to `slack` counts as none.
     """
 
     #: Cost of a gap of mu as large as beta (25/6) and the mean sigma of the two.
     level_gap: float = 1.0
     #: Cost of each time the two have met in the last 7 days.
-    repeat: float = 1.5
+    repeat: float = 1.2
     #: Cost of the same native language, of different goals, and of each record point of difference.
-    same_language: float = 0.3
-    other_goal: float = 0.15
-    points: float = 0.2
-    #: Differences that cost no more than this count as none: then the longest wait decides.
-    slack: float = 0.4
+    same_language: float = 0.03
+    other_goal: float = 0.01
+    points: float = 0.5
+    #: Of misfits that are no more than this, the longest wait decides: the walk over a long queue ends there.
+    slack: float = 0.1
     #: Bonus of each second that the partner has waited.
-    wait_bonus: float = 0.02
-    #: The misfit that is accepted at once, and what each second of the longer wait adds.
-    threshold: float = 0.3
-    threshold_growth: float = 0.04
+    wait_bonus: float = 0.001
+    #: The misfit that is accepted at once, and what the square of the longer wait (s) adds: little at first, when
+    #: better partners are still to come, and soon much.
+    threshold: float = 0.1
+    threshold_growth: float = 0.00035
     #: Where fewer searches fit than this, counting those that were matched in the last minute or two, any is accepted.
-    enough: int = 8
+    enough: int = 2
     #: Seconds before the end of a search from which it comes first and accepts any.
-    leaving_seconds: float = 60.0
+    leaving_seconds: float = 250.0
     #: Wait after which neighbouring levels meet.
-    neighbour_seconds: float = 45.0
+    neighbour_seconds: float = 20.0
+    #: Wait after which two who met in the last ten minutes meet again, where nobody else fits.
+    again_seconds: float = 60.0
 
     def serialize(self) -> str:
         return " ".join(f"{value:.10g}" for value in astuple(self))
@@ -92,6 +89,7 @@ OLDEST_FIRST = FitWeights(
     enough=0,
     leaving_seconds=0,
     neighbour_seconds=_NEVER_SECONDS,
+    again_seconds=0,
 )
 
 

@@ -26,7 +26,7 @@ ROUND_SECONDS = 0.5
 #: Seconds until a search is tried again first, the factor of each next pause, and the longest pause.
 FIRST_PAUSE_SECONDS, PAUSE_FACTOR, LONGEST_PAUSE_SECONDS = 2.0, 1.4, 20.0
 #: By how much a pause may be shorter or longer.
-_JITTER = 0.2
+JITTER = 0.2
 #: Searches tried again in one round, and at once: others need the connections to PostgreSQL too.
 ROUND_SIZE, MAX_CONCURRENT_RETRIES = 50, 5
 
@@ -98,4 +98,4 @@ class SearchRounds:
         return [moment for moment in moments if moment > now] or [now + LONGEST_PAUSE_SECONDS]
 
     def _vary(self, seconds: float) -> float:
-        return seconds * (1 - _JITTER + 2 * _JITTER * self._choose())
+        return seconds * (1 - JITTER + 2 * JITTER * self._choose())

@@ -19,8 +19,9 @@ TAU = 25 / 300
 #: `mu` that a declared level stands for, and that of none.
 LEVEL_MU = {EnglishLevel.BEGINNER: 19.0, EnglishLevel.INTERMEDIATE: 25.0, EnglishLevel.ADVANCED: 31.0}
 DEFAULT_MU = 25.0
-#: How far `mu` may be, at the end of a UTC day, from what it was at its beginning.
-MAX_DAILY_CHANGE = 2.0
+#: How far `mu` may be, at the end of a UTC day, from what it was at its beginning: this, or a part of `sigma` where
+#: that is more, for then little is known, and nothing that would be worth an attack.
+MAX_DAILY_CHANGE, MAX_DAILY_SIGMAS = 2.0, 0.5
 
 #: Score of the one who gives the feedback.
 _SCORES = {FeedbackPace.EASIER: 1.0, FeedbackPace.SAME: 0.5, FeedbackPace.HARDER: 0.0}
@@ -47,11 +48,13 @@ def update(rater: Skill, rated: Skill, pace: FeedbackPace) -> tuple[Skill, Skill
 
 
 def bound(before: Skill, after: Skill, day_mu: float) -> Skill:
-    """Keep the change of a day within `MAX_DAILY_CHANGE` of `day_mu`.
+    """Keep the change of a day within `MAX_DAILY_CHANGE` of `day_mu`, or further for a `sigma` that is wide.
 
     Of a step that is cut, `sigma` takes the same part: what may not move the mean is no evidence for it either.
     """
-    mu = min(max(after.mu, day_mu - MAX_DAILY_CHANGE), day_mu + MAX_DAILY_CHANGE)
+    # `sigma` falls in the course of a day: what has moved already stays.
+    change = max(MAX_DAILY_CHANGE, MAX_DAILY_SIGMAS * before.sigma, abs(before.mu - day_mu))
+    mu = min(max(after.mu, day_mu - change), day_mu + change)
     step = after.mu - before.mu
     if mu == after.mu or step == 0:
         return after

@@ -27,7 +27,7 @@ local COUNT = (#ARGV - 4) / FIND
 local weights = {}
 for number in string.gmatch(ARGV[4], '%S+') do weights[#weights + 1] = tonumber(number) end
 local LEVEL_GAP, REPEAT, SAME_LANGUAGE, OTHER_GOAL, POINTS, SLACK = unpack(weights)
-local WAIT_BONUS, THRESHOLD, GROWTH, ENOUGH, LEAVING, NEIGHBOUR = unpack(weights, 7)
+local WAIT_BONUS, THRESHOLD, GROWTH, ENOUGH, LEAVING, NEIGHBOUR, AGAIN = unpack(weights, 7)
 -- What those about to leave come first by.
 local FIRST = 1e6
 -- How many of those waiting one search looks at.
@@ -58,6 +58,8 @@ local search_until = string.format('%.0f', now + search_ms + 5000)
 local may_widen = NEIGHBOUR * 1000 < search_ms
 -- Since when searches wait that are about to leave, and those that neighbouring levels may meet (µs).
 local leaving_since, near_since = now_us - search_ms * 1000 + LEAVING * 1000000, now_us - NEIGHBOUR * 1000000
+-- Since when searches wait that may meet again whom they met a moment ago, where nobody else fits (µs).
+local again_since = now_us - AGAIN * 1000000
 
 -- The queue of a pool and level: its key, and in the same pool the keys of those that fit it, and that do after a wait.
 -- Made once for each.

@@ -111,12 +111,17 @@ local function misfit_of_words(me, other)
   return cost
 end
 
--- How many matches a pool and level had in this minute and the one before.
-local function rate_of(name)
+-- How many matches the queues that fit a search had in this minute and the one before; one of two levels counts twice.
+local function rate_of(place)
+  local name = place.name
   if not rates[name] then
-    local rate = '{match}:rate:' .. name .. ':'
-    rates[name] = 0
-    for _, each in ipairs(call('MGET', rate .. minute, rate .. minute - 1)) do rates[name] = rates[name] + (each or 0) end
+    local keys, count = {}, 0
+    for index, key in ipairs(place.fitting) do
+      local rate = '{match}:rate:' .. string.sub(key, #'{match}:queue:' + 1) .. ':'
+      keys[2 * index - 1], keys[2 * index] = rate .. minute, rate .. minute - 1
+    end
+    for _, each in ipairs(#keys > 0 and call('MGET', unpack(keys)) or {}) do count = count + (each or 0) end
+    rates[name] = count
   end
   return rates[name] + (made[name] or 0)
 end
@@ -149,13 +154,15 @@ local function look(me, topic, left, is_careful)
         and is_alive(search.worker) then -- a dead process's search is removed by another; or Redis was away
         local known = is_careful and met_before(user, search.user)
         if known then
-          -- Two whose match was refused a moment ago would be refused again.
-          if known ~= 'refused' then met = met or search end
+          -- Two whose match was refused a moment ago would be refused again; two who met wait for somebody else.
+          if known ~= 'refused' and min(began, search.since) <= again_since then met = met or search end
         else
           count = count + 1
-          misfit = max(0, misfit + misfit_of_words(me, search))
+          misfit = misfit + misfit_of_words(me, search)
           local oldest = min(began, search.since)
-          local is_good = oldest <= leaving_since or misfit <= THRESHOLD + GROWTH * (now_us - oldest) / 1000000
+          local waited = (now_us - oldest) / 1000000
+          local is_good = oldest <= leaving_since or misfit + SLACK <= THRESHOLD + GROWTH * waited * waited
+          misfit = max(0, misfit)
           if is_good and misfit - bonus < best_cost then best, best_cost = search, misfit - bonus end
           if misfit - bonus < any_cost then any, any_cost = search, misfit - bonus end
         end
@@ -204,6 +211,6 @@ local function partner_of(me)
   local other, other_any, count, other_met = look(me, '', left)
   if other then return other end
   any = any or other_any
-  if any then return count + rate_of(me.place.name) < ENOUGH and any or nil end
+  if any then return count + rate_of(me.place) < ENOUGH and any or nil end
   return met or other_met
 end

@@ -15,7 +15,6 @@ import errors
 from container import Container
 from models import AgeBand, Level
 from services.calls.fit import (
-    INITIAL_SIGMA,
     OLDEST_FIRST,
     Features,
     FitWeights,
@@ -24,11 +23,27 @@ from services.calls.fit import (
 )
 from services.calls.room_state import Paired, Queued, QueueEntry, Waits
 from services.calls.rooms import Rooms
+from services.calls.skills import INITIAL_SIGMA
 from testing.rooms import MakeEntry, find, list_keys
 
 MICROSECONDS = 1_000_000
-#: Fits count from the first search on: no pool is thin, and nothing is accepted because of a wait.
-STRICT_WEIGHTS = FitWeights(enough=0, threshold=0.3, threshold_growth=0, slack=0)
+#: Those of these tests, so that tuning the defaults changes none; with the second ones fits count from the first search
+#: on: no pool is thin, and nothing is accepted because of a wait.
+WEIGHTS = FitWeights(
+    repeat=1.5,
+    same_language=0.3,
+    other_goal=0.15,
+    points=0.2,
+    slack=0.4,
+    wait_bonus=0.02,
+    threshold=0.7,
+    threshold_growth=0.001,
+    enough=8,
+    leaving_seconds=60,
+    neighbour_seconds=45,
+    again_seconds=0,
+)
+STRICT_WEIGHTS = replace(WEIGHTS, enough=0, threshold=0.3, threshold_growth=0, slack=0)
 
 Search = Callable[..., QueueEntry]
 
@@ -46,6 +61,11 @@ def search(make_entry: MakeEntry) -> Search:
         return entry
 
     return make
+
+
+@pytest.fixture
+def rooms(container: Container) -> Rooms:
+    return with_weights(container, WEIGHTS)
 
 
 def with_weights(container: Container, weights: FitWeights) -> Rooms:
@@ -87,7 +107,7 @@ async def test_search_meets_the_best_fit(
     container: Container, rooms: Rooms, search: Search, own: Any, worse: Any, better: Any
 ) -> None:
     """The one who fits is met, although another has waited for longer; without features the latter would be."""
-    fitting = with_weights(container, replace(FitWeights(), slack=0))
+    fitting = with_weights(container, replace(WEIGHTS, slack=0))
     for each, expected in ((fitting, 1), (with_weights(container, OLDEST_FIRST), 0)):
         waiting = [
             await wait(container, each, search(**features), seconds) for features, seconds in ((worse, 3), (better, 1))
@@ -113,7 +133,7 @@ async def test_longer_wait_outweighs_a_better_fit(container: Container, rooms: R
 
 
 async def test_those_about_to_leave_are_met_first(container: Container, rooms: Rooms, search: Search) -> None:
-    weights = replace(FitWeights(), wait_bonus=0.0, threshold=0.1, threshold_growth=0, enough=0)
+    weights = replace(WEIGHTS, wait_bonus=0.0, threshold=0.1, threshold_growth=0, enough=0)
     strict = with_weights(container, weights)
     leaving = await wait(container, strict, search(mu=5.0, native_language="de"), 250)
     await wait(container, strict, search(), 200)
@@ -123,7 +143,7 @@ async def test_those_about_to_leave_are_met_first(container: Container, rooms: R
 
 
 async def test_misfits_wait_until_the_threshold_has_risen(container: Container, rooms: Rooms, search: Search) -> None:
-    patient = with_weights(container, replace(FitWeights(), enough=0))
+    patient = with_weights(container, replace(WEIGHTS, enough=0))
     one = await wait(container, patient, search(mu=19.0))
     other = search(mu=31.0)
     queued = await find(patient, other)
@@ -148,7 +168,7 @@ async def test_few_waiting_meet_at_once(container: Container, rooms: Rooms, sear
 
 async def test_new_learner_meets_anybody(container: Container, rooms: Rooms, search: Search) -> None:
     """With the default weights, and many who come: a search without evidence accepts any level at once."""
-    busy = with_weights(container, replace(FitWeights(), enough=0))
+    busy = with_weights(container, replace(WEIGHTS, enough=0))
     for mu in (19.0, 25.0, 31.0):
         known = await wait(container, busy, search(mu=mu, sigma=INITIAL_SIGMA))
         assert met(await find(busy, search(mu=25.0, sigma=INITIAL_SIGMA))) == known["userId"]
