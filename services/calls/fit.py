@@ -77,7 +77,7 @@ class FitWeights:
 
     @property
     def is_patient(self) -> bool:
-        """Whether a search that found nobody may find somebody later who waits already."""
+        """Whether a search that found nobody may find one later who waits already."""
         return self.threshold < _NEVER_SECONDS
 
 
