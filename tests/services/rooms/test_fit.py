@@ -27,8 +27,8 @@ from services.calls.rooms import Rooms
 from testing.rooms import MakeEntry, find, list_keys
 
 MICROSECONDS = 1_000_000
-#: Those of these tests, which do not change with the defaults. With the strict ones fits count from the first search on:
-#: no pool is thin, and nothing is accepted because of a wait.
+#: Those of these tests, which do not change with the defaults. With the strict ones fits count from the first search
+#: on: no pool is thin, and nothing is accepted because of a wait.
 WEIGHTS = FitWeights(
     repeat=1.5,
     same_language=0.3,
