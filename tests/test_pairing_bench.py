@@ -1,4 +1,4 @@
-"""The simulator of bench/pairing in a small world: equal seeds are equal runs, and the fit does what it is for."""
+"""The simulator of bench/pairing in a small population: equal seeds are equal runs, and the fit does what it is for."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 from bench.pairing.goals import Run
 from bench.pairing.max_weight import Wish, get_worth, match_all
 from bench.pairing.measures import correlate_ranks
+from bench.pairing.population import SECOND, Population
 from bench.pairing.run import Rule, simulate
-from bench.pairing.world import SECOND, World
 from devtools.embedded import EmbeddedServices
 from models import AgeBand
 
@@ -25,8 +25,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
     with EmbeddedServices(directory / "services", durable=False, only=("valkey",)) as environment:
 
         def run(rule: Rule, name: str) -> Run:
-            world = World(SEED, LEARNERS, DAYS, VISITS_A_DAY)
-            return asyncio.run(simulate(environment, directory / name, world, rule))
+            population = Population(SEED, LEARNERS, DAYS, VISITS_A_DAY)
+            return asyncio.run(simulate(environment, directory / name, population, rule))
 
         return {"oldest": run("oldest", "oldest"), "fit": run("fit", "fit"), "again": run("fit", "again")}
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from adapters.redis_pipeline import RedisPipeline
-from bench.pairing.world import SECOND
+from bench.pairing.population import SECOND
 from services.calls.rooms import LUA_DIRECTORY
 from settings import Settings
 

@@ -1,4 +1,4 @@
-"""Goals of the pairing benchmark: each compares the two rules in one world; of several seeds the worst counts."""
+"""Goals of the pairing benchmark: each compares the two rules in one population; of several seeds the worst counts."""
 
 from __future__ import annotations
 

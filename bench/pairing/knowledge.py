@@ -9,7 +9,7 @@ from collections import Counter, deque
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from bench.pairing.world import DAY, Learner, World
+from bench.pairing.population import DAY, Learner, Population
 from models import EnglishLevel, FeedbackPace, MatchOutcome
 from services.calls.pairing_records import Consequence, Record, add_outcome, decay
 from services.calls.skills import Skill, bound, prior, update
@@ -38,9 +38,9 @@ class Known:
 
 
 class Knowledge:
-    def __init__(self, world: World) -> None:
+    def __init__(self, population: Population) -> None:
         nothing = Record(0.0, _MIDNIGHT)
-        self._known = [Known(prior(EnglishLevel(learner.declared)), nothing) for learner in world.learners]
+        self._known = [Known(prior(EnglishLevel(learner.declared)), nothing) for learner in population.learners]
 
     def get(self, learner: Learner) -> Known:
         return self._known[learner.number]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import rustworkx
 
-from bench.pairing.world import SECOND
+from bench.pairing.population import SECOND
 from models import AgeBand, Level
 
 INTERVAL = 5 * SECOND
@@ -75,7 +75,7 @@ def _match_band(wishes: list[Wish], neighbour: float) -> tuple[int, int]:
     total = pairs = position = 0
     now = 0
     while position < len(wishes) or len(waiting) > 1:
-        # What was left last time had nothing to gain: the next change is somebody who comes, or a wait that is long.
+        # What was left last time had nothing to gain: the next change is a learner who comes, or a wait that is long.
         changes = [wish.began + neighbour for wish in waiting if wish.began + neighbour > now]
         if position < len(wishes):
             changes.append(wishes[position].began)

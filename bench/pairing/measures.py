@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from bench.pairing.knowledge import Knowledge
+from bench.pairing.population import SECOND, Conduct, Population
 from bench.pairing.simulation import Measured, Waited
-from bench.pairing.world import SECOND, Conduct, World
 
 QUANTILES = (0.5, 0.75, 0.9, 0.95, 0.99)
 
 
-def measure(world: World, run: Measured, knowledge: Knowledge) -> dict[str, Any]:
+def measure(population: Population, run: Measured, knowledge: Knowledge) -> dict[str, Any]:
     """Return the measures of a run."""
     queues = defaultdict(list)
     for each in run.waits:
@@ -22,7 +22,7 @@ def measure(world: World, run: Measured, knowledge: Knowledge) -> dict[str, Any]
     quarter = max(1, len(run.talks) // 4)
     calls = max(1, len(run.talks))
     known = Counter[str]()
-    for learner in world.learners:
+    for learner in population.learners:
         known[learner.conduct.value] += knowledge.get(learner).rests
     return {
         "searches": run.searches,
@@ -48,10 +48,10 @@ def measure(world: World, run: Measured, knowledge: Knowledge) -> dict[str, Any]
         "lost_minutes": sum(run.lost.values()) / 60,
         "lost_by": {each.value: run.lost[each] / 60 for each in Conduct},
         "rests": dict(known),
-        "warnings": sum(knowledge.get(each).warnings for each in world.learners),
-        "resting": len([each for each in world.learners if knowledge.get(each).rests]),
+        "warnings": sum(knowledge.get(each).warnings for each in population.learners),
+        "resting": len([each for each in population.learners if knowledge.get(each).rests]),
         "refused": run.refused,
-        "unlucky_points": _most_points(world, run),
+        "unlucky_points": _most_points(population, run),
         "coverage": [_cover(run.waits, which) for which in (0, 1)],
         "coverage_with_given_up": [_cover(run.waits, which, with_given_up=True) for which in (0, 1)],
         "learnt": len(run.levels),
@@ -113,7 +113,7 @@ def _share(values: Any) -> float:
     return sum(found) / len(found) if found else 0.0
 
 
-def _most_points(world: World, run: Measured) -> float:
+def _most_points(population: Population, run: Measured) -> float:
     """Return the most record points that a learner had who is not chronic."""
-    unlucky = {each.user_id for each in world.learners if each.conduct is not Conduct.CHRONIC}
+    unlucky = {each.user_id for each in population.learners if each.conduct is not Conduct.CHRONIC}
     return max((wish.points for wish in run.wishes if wish.user_id in unlucky), default=0.0)

@@ -7,7 +7,7 @@ import random
 
 from bench.pairing.clock import SimulatedClock
 from bench.pairing.knowledge import Knowledge
-from bench.pairing.world import SECOND, Search
+from bench.pairing.population import SECOND, Search
 from services.calls import search_rounds
 from services.calls.fit import OLDEST_FIRST, Features, FitWeights, serialize_features
 from services.calls.room_state import Paired, Queued, QueueEntry, Waits

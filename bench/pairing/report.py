@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 
 from bench import figures
 from bench.day.learners import NAMES_TOPIC, OWN_LEVEL, RATES, SEARCHES_AGAIN
-from bench.pairing import world
+from bench.pairing import population
 from bench.pairing.goals import GOALS, Run
 from bench.pairing.max_weight import BEST, GAP, OTHER_GOAL, POINTS, REPEAT, SAME_LANGUAGE
 from bench.pairing.measures import QUANTILES
@@ -62,7 +62,8 @@ def write(size: Size, pairs: Pairs) -> list[str]:
     return [
         "# Pairing: oldest first and by fit",
         "",
-        f"`make bench-pairing`: {size.learners:,} simulated learners over {size.days} days, in the same worlds with"
+        f"`make bench-pairing`: {size.learners:,} simulated learners over {size.days} days, in the same populations"
+        f" with"
         " both rules. The product's scripts run on Valkey, at simulated time, and waiting searches are tried again"
         " at the"
         " product's intervals. Weights and assumptions were tried with the seed"
@@ -169,37 +170,43 @@ def _list_seeds(pairs: Pairs) -> list[list[str]]:
 
 
 def _list_assumptions() -> list[str]:
-    conducts = ", ".join(f"{share:.0%} {conduct.value}" for conduct, share in world.SHARES.items())
-    bands = ", ".join(f"{share:.0%} {band.value}" for band, share in world.BANDS.items())
+    conducts = ", ".join(f"{share:.0%} {conduct.value}" for conduct, share in population.SHARES.items())
+    bands = ", ".join(f"{share:.0%} {band.value}" for band, share in population.BANDS.items())
     return [
-        f"- A learner opens the app {world.VISITS_A_DAY:g} times a day on average, at most {world.MOST_VISITS_A_DAY:g};"
+        f"- A learner opens the app {population.VISITS_A_DAY:g} times a day on average, at most"
+        f" {population.MOST_VISITS_A_DAY:g};"
         " rates are log-normal. These are the visits of `bench/day`; with them about 28% of all come on a day, and"
         " Duolingo"
         f" reports 26% of the learners of a month (letter to shareholders, third quarter of 2022)."
-        f" {world.HABIT:.0%} of the visits are near an hour that the learner"
+        f" {population.HABIT:.0%} of the visits are near an hour that the learner"
         " keeps to, the others at hours of `bench/day`, whose curve also gives the hours that are kept to.",
         f"- From `bench/day`: {OWN_LEVEL:.0%} search their declared level and the others any, {NAMES_TOPIC:.0%} name"
         f" one of five topics, patience, the length of calls, {SEARCHES_AGAIN:.0%} search again after a call,"
         f" {RATES:.0%} give feedback.",
-        f"- True levels are normal, {world.TRUE_MEAN:g} ± {world.TRUE_SPREAD:g}. The declared level, one of three,"
+        f"- True levels are normal, {population.TRUE_MEAN:g} ± {population.TRUE_SPREAD:g}. The declared level, one"
+        f" of three,"
         " correlates with them by about 0.5: a meta-analysis of 67 studies found 0.47 between self-assessment and tests"
-        f" (Li and Zhang, Language Testing 38, 2021), which have errors of their own. {world.SANDBAGGERS:.0%} are far"
+        f" (Li and Zhang, Language Testing 38, 2021), which have errors of their own. {population.SANDBAGGERS:.0%}"
+        f" are far"
         " above the middle, and declare the lowest level. Nobody has a rating when the run begins.",
-        f"- Feedback is `same` where the partner seems nearer than {world.SAME_PACE:g}; what seems is off by"
-        f" {world.PACE_NOISE:g} (a deviation), and {world.CARELESS:.0%} answer anything. Two naive listeners agree by"
+        f"- Feedback is `same` where the partner seems nearer than {population.SAME_PACE:g}; what seems is off by"
+        f" {population.PACE_NOISE:g} (a deviation), and {population.CARELESS:.0%} answer anything. Two naive"
+        f" listeners agree by"
         " 0.76 on how well a learner can be understood (Saito and others, Studies in Second Language Acquisition"
         " 45, 2022):"
         " one's error is then 3.4, and 4.8 where one compares two.",
-        f"- Age bands: {bands}. {len(world.LANGUAGES)} first languages with harmonic shares, {len(world.GOALS)} goals.",
-        f"- Conduct: {conducts}. A chronic learner lets {world.LETS_LAPSE:.0%} of matches lapse, declines"
-        f" {world.DECLINES:.0%}, leaves {world.LEAVES_EARLY:.0%} within a minute, and mostly"
-        f" ({world.SEARCHES_AGAIN_AFTER:.0%}) searches again at once; neither a warning nor a rest changes that."
-        f" Everybody misses {world.FORGETS:.0%} of matches. A poor line misses {world.LINE_FAILS:.0%} more, half of"
+        f"- Age bands: {bands}. {len(population.LANGUAGES)} first languages with harmonic shares,"
+        f" {len(population.GOALS)} goals.",
+        f"- Conduct: {conducts}. A chronic learner lets {population.LETS_LAPSE:.0%} of matches lapse, declines"
+        f" {population.DECLINES:.0%}, leaves {population.LEAVES_EARLY:.0%} within a minute, and mostly"
+        f" ({population.SEARCHES_AGAIN_AFTER:.0%}) searches again at once; neither a warning nor a rest changes that."
+        f" Everybody misses {population.FORGETS:.0%} of matches. A poor line misses {population.LINE_FAILS:.0%}"
+        f" more, half of"
         f" them without"
         " that the server sees it, and cuts off one call in twenty. Together one side in twenty does not come. Of those"
-        f" who must rest {world.WAITS_FOR_REST:.0%} wait for its end where they have the patience, and the others"
+        f" who must rest {population.WAITS_FOR_REST:.0%} wait for its end where they have the patience, and the others"
         f" leave.",
-        f"- {world.BLOCKS:.0%} of calls end with a block."
+        f"- {population.BLOCKS:.0%} of calls end with a block."
         " Shares of conducts and blocks are not public: they are assumed.",
     ]
 

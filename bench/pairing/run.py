@@ -1,6 +1,6 @@
 """Pairing of 10,000 learners over 30 days, oldest first and by fit: `make bench-pairing` writes results/pairing.md.
 
-`python -m bench.pairing.run --one RULE SEED` runs one rule in one world, and prints its measures. The environment
+`python -m bench.pairing.run --one RULE SEED` runs one rule in one population, and prints its measures. The environment
 changes the size: PAIRING_LEARNERS, PAIRING_DAYS and PAIRING_SEEDS ("1 2 3").
 """
 
@@ -27,8 +27,8 @@ from bench.pairing.knowledge import Knowledge
 from bench.pairing.max_weight import match_all
 from bench.pairing.measures import measure
 from bench.pairing.policies import Policy
+from bench.pairing.population import SECOND, Population
 from bench.pairing.simulation import Simulation
-from bench.pairing.world import SECOND, World
 from devtools.embedded import EmbeddedServices
 from services.calls.fit import FitWeights
 from testing.containers import load_settings
@@ -38,23 +38,23 @@ RULES: tuple[Rule, ...] = ("oldest", "fit")
 RESULTS = Path(__file__).resolve().parent.parent / "results" / "pairing.md"
 LEARNERS = int(os.environ.get("PAIRING_LEARNERS", "10000"))
 DAYS = int(os.environ.get("PAIRING_DAYS", "30"))
-#: Weights were chosen with the first seeds of the world; the results are those of the others.
+#: Weights were chosen with the first seeds of the population; the results are those of the others.
 TRAINING_SEEDS, SEEDS = (1,), tuple(map(int, os.environ.get("PAIRING_SEEDS", "11 12 13").split()))
 
 
-async def simulate(environment: dict[str, str], directory: Path, world: World, rule: Rule) -> Run:
-    """Run a world with one rule on an empty Valkey; return the measures."""
+async def simulate(environment: dict[str, str], directory: Path, population: Population, rule: Rule) -> Run:
+    """Run a population with one rule on an empty Valkey; return the measures."""
     weights = FitWeights() if rule == "fit" else None
     with redis.Redis(environment["REDIS_HOST"], int(environment["REDIS_PORT"])) as server:
         server.flushall()
         # The web process of all sockets is alive.
         server.set("worker:{match}:bench", "1")
-    knowledge = Knowledge(world)
+    knowledge = Knowledge(population)
     clock = SimulatedClock(load_settings(environment), directory)
     began = time.monotonic()
-    run = await Simulation(world, clock, Policy(clock, knowledge, weights, world.seed)).run()
+    run = await Simulation(population, clock, Policy(clock, knowledge, weights, population.seed)).run()
     await clock.close()
-    measures = measure(world, run, knowledge)
+    measures = measure(population, run, knowledge)
     if weights is not None:
         best, pairs = match_all(run.wishes, weights.neighbour_seconds * SECOND)
         measures |= {"best_worth": best, "best_matches": pairs}
@@ -62,11 +62,11 @@ async def simulate(environment: dict[str, str], directory: Path, world: World, r
 
 
 def run_one(rule: Rule, seed: int) -> Run:
-    """Run one rule in one world on a Valkey of its own."""
+    """Run one rule in one population on a Valkey of its own."""
     with tempfile.TemporaryDirectory(prefix="parlance-bench-") as directory:
         path = Path(directory)
         with EmbeddedServices(path / "services", durable=False, only={"valkey"}) as environment:
-            return uvloop.run(simulate(environment, path / "lua", World(seed, LEARNERS, DAYS), rule))
+            return uvloop.run(simulate(environment, path / "lua", Population(seed, LEARNERS, DAYS), rule))
 
 
 def _run_apart(way: tuple[int, Rule]) -> Run:

@@ -1,4 +1,4 @@
-"""One run of a world with one rule: events in the order of simulated time, each on the product's real scripts."""
+"""One run of a population with one rule: events in the order of simulated time, each on the product's real scripts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 from bench.pairing.clock import RECENT_SECONDS, SimulatedClock
 from bench.pairing.max_weight import Wish, get_worth
 from bench.pairing.policies import Policy
-from bench.pairing.world import MINUTE, SECOND, WAITS_FOR_REST, Act, Conduct, Search, Visit, World
+from bench.pairing.population import MINUTE, SECOND, WAITS_FOR_REST, Act, Conduct, Population, Search, Visit
 from models import MatchOutcome
 from services.calls.room_state import Paired
 
@@ -63,8 +63,8 @@ class Measured:
 
 
 class Simulation:
-    def __init__(self, world: World, clock: SimulatedClock, policy: Policy) -> None:
-        self.world, self.measured, self.knowledge = world, Measured(), policy.knowledge
+    def __init__(self, population: Population, clock: SimulatedClock, policy: Policy) -> None:
+        self.population, self.measured, self.knowledge = population, Measured(), policy.knowledge
         self._clock, self._policy = clock, policy
         self._events: list[tuple[int, int, Callable[..., Awaitable[None]], tuple[Any, ...]]] = []
         self._sequence = 0
@@ -72,11 +72,11 @@ class Simulation:
         self._waiting: dict[str, Search] = {}
         self._wishes: dict[int, Wish] = {}
         self._learnt: set[int] = set()
-        self._ids = random.Random(world.seed)
+        self._ids = random.Random(population.seed)
         self._now = 0
 
     async def run(self) -> Measured:
-        visits = iter(self.world.visits)
+        visits = iter(self.population.visits)
         visit = next(visits, None)
         while visit is not None or self._events:
             if visit is not None and (not self._events or visit.at <= self._events[0][0]):
@@ -102,7 +102,7 @@ class Simulation:
             await self._begin(visit, 0)
 
     async def _begin(self, visit: Visit, number: int) -> None:
-        search = self.world.make_search(visit, number)
+        search = self.population.make_search(visit, number)
         rest = self.knowledge.get_rest(search.learner, self._now)
         if rest:
             self.measured.refused += 1

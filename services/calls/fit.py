@@ -71,7 +71,7 @@ class FitWeights:
 
     @property
     def is_patient(self) -> bool:
-        """Whether a search that found nobody may later find one of those who wait already."""
+        """Whether a search that found nobody may find one later who waits already."""
         return self.threshold < _NEVER_SECONDS
 
 

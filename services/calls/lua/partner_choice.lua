@@ -154,7 +154,7 @@ local function look(me, topic, left, is_careful)
         and is_alive(search.worker) then -- a dead process's search is removed by another; or Redis was away
         local known = is_careful and met_before(user, search.user)
         if known then
-          -- Two whose match was refused a moment ago would be refused again; two who met wait for somebody else.
+          -- Two whose match was refused a moment ago would be refused again; two who met wait for another.
           if known ~= 'refused' and min(began, search.since) <= again_since then met = met or search end
         else
           count = count + 1

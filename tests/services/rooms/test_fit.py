@@ -27,7 +27,7 @@ from services.calls.skills import INITIAL_SIGMA
 from testing.rooms import MakeEntry, find, list_keys
 
 MICROSECONDS = 1_000_000
-#: Those of these tests, so that tuning the defaults changes none; with the second ones fits count from the first search
+#: Those of these tests, which do not change with the defaults. With the strict ones fits count from the first search
 #: on: no pool is thin, and nothing is accepted because of a wait.
 WEIGHTS = FitWeights(
     repeat=1.5,
@@ -64,7 +64,9 @@ def search(make_entry: MakeEntry) -> Search:
 
 
 @pytest.fixture
-def rooms(container: Container) -> Rooms:
+def rooms(container: Container, rooms: Rooms) -> Rooms:
+    """The empty queue, with the weights of these tests."""
+    assert rooms.weights != WEIGHTS
     return with_weights(container, WEIGHTS)
 
 
@@ -214,7 +216,7 @@ async def test_neighbouring_levels_meet_after_a_wait(
     topic: str,
 ) -> None:
     """A rare level does not starve: after the wait of either one, anyone acceptable is met."""
-    long = FitWeights().neighbour_seconds + 1
+    long = WEIGHTS.neighbour_seconds + 1
     one = await wait(container, rooms, search(levels[0], topic), 0)
     other = search(levels[1], topic)
     assert isinstance(await find(rooms, other), Queued)

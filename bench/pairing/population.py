@@ -177,7 +177,7 @@ class Search:
         return self.random.random() < BLOCKS
 
 
-class World:
+class Population:
     """Learners and their visits; the same for equal arguments."""
 
     def __init__(self, seed: int, learners: int, days: int, visits_a_day: float = VISITS_A_DAY) -> None:
