@@ -194,7 +194,7 @@ def _list_assumptions() -> list[str]:
         f" listeners agree by"
         " 0.76 on how well a learner can be understood (Saito and others, Studies in Second Language Acquisition"
         " 45, 2022):"
-        " one's error is then 3.4, and 4.8 where one compares two.",
+        " the error of one estimate is then 3.4, and that of a comparison of two 4.8.",
         f"- Age bands: {bands}. {len(population.LANGUAGES)} first languages with harmonic shares,"
         f" {len(population.GOALS)} goals.",
         f"- Conduct: {conducts}. A chronic learner lets {population.LETS_LAPSE:.0%} of matches lapse, declines"

@@ -420,11 +420,11 @@ export interface ClientEvents {
    * two searches is `strict`; `searching` is emitted again with the `levels` that it accepts then. A partner with the
    * same `topic` is preferred, then the best fit: a similar level, a partner who was not met in the last days, another
    * native language, the same goal. The longer a search waits, the less the fit counts. Only learners of one age band
-   * meet. Among `partners` a search finds partners alone, in whatever they search; `pool_closed` is what the platform of
-   * the login does not offer (`pairing` of `GET /policy`), and `not_enrolled` a course without an enrollment. Who has declined,
-   * not joined or left within a minute several matches in a short time, after a warning, rests for some minutes: `resting`
-   * has the time, and the search is refused. What the account lacks for it is in `missing` of `GET /users/me`; a
-   * search of an account that loses it meanwhile ends with `error`, which has the code, and `search_expired`.
+   * meet. Among `partners` a search finds partners alone, also those who search in another pool; `pool_closed` is what the
+   * platform of the login does not offer (`pairing` of `GET /policy`), and `not_enrolled` a course without an enrollment.
+   * Who has declined, not joined or left within a minute several matches in a short time, after a warning, rests for some
+   * minutes: `resting` has the time, and the search is refused. What the account lacks for it is in `missing` of `GET
+   * /users/me`; a search of an account that loses it meanwhile ends with `error`, which has the code, and `search_expired`.
    */
   find_partner: (payload: FindPartner, ack: (answer: Ack) => void) => void;
   /**
