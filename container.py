@@ -34,16 +34,21 @@ from adapters.tokens import LEEWAY_SECONDS, AccessTokens
 from adapters.turn import Turn
 from services.calls.call_history import CallHistoryService
 from services.calls.call_records import CallRecords
+from services.calls.fit import OLDEST_FIRST, FitWeights
 from services.calls.invitation_ends import InvitationEnds
 from services.calls.invitations import InvitationsService
 from services.calls.invited_rooms import InvitedRooms
+from services.calls.learners_online import LearnersOnline
 from services.calls.matchmaking import MatchmakingService
 from services.calls.pairing_checks import PairingChecks
 from services.calls.pools import Pools
+from services.calls.pairing_standings import PairingStandings
+from services.calls.poor_lines import PoorLines
 from services.calls.reconciliation import Reconciliation
 from services.calls.recovery import RecoveryService
 from services.calls.room_checks import RoomChecks
 from services.calls.rooms import LUA_DIRECTORY, Rooms
+from services.calls.search_rounds import SearchRounds
 from services.calls.signaling import SignalingService
 from services.calls.user_sockets import UserSocketsService
 from services.identity.account_deletion import AccountDeletionService
@@ -359,6 +364,7 @@ class Container:
         self.profile_scan = ProfileScan(self.database, self.text_filter)
         self.ages = AgesService(self.database, self.audit, self.jobs, self.storage, settings.minimum_age)
         self.consents = ConsentsService(self.database, self.jobs, self.policies)
+        self.pairing_standings = PairingStandings(self.database, self.audit)
 
     def _build_payments(self) -> None:
         settings = self.settings
@@ -411,8 +417,10 @@ class Container:
             join=settings.join_deadline,
             grace=settings.reconnect_grace,
             process_loss_grace=settings.process_loss_grace,
+            weights=FitWeights() if settings.matching == "fit" else OLDEST_FIRST,
         )
         records = CallRecords(rooms, self.call_history)
+        self.pools = Pools(self.database, settings.pairing)
         self.matchmaking = MatchmakingService(
             self.bus,
             self.database,
@@ -422,9 +430,9 @@ class Container:
             self.gates,
             self.text_filter,
             settings.picture_hide_weight,
+            pools=self.pools,
         )
         self.matchmaking.on_match_in_background(self.notifications.notify_match)
-        self.pools = Pools(self.database, settings.pairing)
         invited = InvitedRooms(self.scripts, join=settings.join_deadline)
         self.invitation_ends = InvitationEnds(self.bus, self.database, invited)
         self.invitations = InvitationsService(
@@ -442,7 +450,10 @@ class Container:
             expiry=settings.invitation_expiry,
             picture_hide_weight=settings.picture_hide_weight,
         )
+        self.search_rounds = SearchRounds(self.matchmaking, rooms)
+        self.learners_online = LearnersOnline(self.scripts, self.bus.process_id)
         self.signaling = SignalingService(self.bus, rooms, records, self.matchmaking)
+        self.poor_lines = PoorLines(rooms, self.signaling, self.call_history)
         self.pairing_checks = PairingChecks(self.bus, rooms, records, self.call_history, self.matchmaking)
         checks = RoomChecks(self.bus, rooms, records, self.call_history, self.matchmaking, self.signaling)
         reconciliation = Reconciliation(
@@ -473,7 +484,9 @@ class Container:
             self.database, self.call_history, self.reports, self.orders, self.audit
         )
         self.dashboard = DashboardService(self.database, self.redis, self._rooms)
-        self.metrics = MetricsService(self.database, self.redis, self.bus, self._rooms, self.matchmaking, self.webhooks)
+        self.metrics = MetricsService(
+            self.database, self.redis, self.bus, self._rooms, self.matchmaking, self.webhooks, self.call_history
+        )
         self.health = HealthService(self.database, self.redis, self.storage, self.stopping)
 
     @asynccontextmanager

@@ -497,7 +497,7 @@ class RefundTooLarge(ProductError):
 class NotEnrolled(ProductError):
     status = 403
     code = "not_enrolled"
-    title = "Enroll in the course to see this lesson."
+    title = "Enroll in the course first."
 
 
 class CourseInUse(ProductError):
@@ -669,6 +669,6 @@ def list_error_classes(root: type[ProductError] = ProductError) -> list[type[Pro
 #: Codes of acks and of the `error` event, and codes of REST responses.
 SOCKET_CODES = frozenset(
     {e.code for base in (SocketError, GateClosed) for e in list_error_classes(base)}
-    | {"rate_limited", "unavailable", "internal", "text_refused", "account_suspended", "not_found"}
+    | {"rate_limited", "unavailable", "internal", "text_refused", "account_suspended", "not_found", "not_enrolled"}
 )
 REST_CODES = frozenset(e.code for e in list_error_classes() if not issubclass(e, SocketError))

@@ -50,6 +50,8 @@ Pairing = Annotated[Mapping[str, tuple[PoolKind, ...]], NoDecode, BeforeValidato
 class PairingSettings(BaseSettings):
     """The part of `Settings` about how learners meet."""
 
+    #: `fit`: the partner who fits best; `oldest`: the one who has waited longest.
+    matching: Literal["fit", "oldest"] = "fit"
     #: The pools that are open, on all platforms or on each.
     pairing: Pairing = Field(default_factory=lambda: dict.fromkeys(PLATFORMS, POOL_KINDS))
     #: How long an invitation can be answered.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,11 @@ from settings import Settings
 
 #: Calls that one run of a script answers: Redis serves no other client meanwhile.
 _SCRIPT_BATCH_SIZE = 64
+_INCLUDE = re.compile(r"^-- include (\w+\.lua)$", re.MULTILINE)
+
+
+def _read_script(path: Path) -> str:
+    return _INCLUDE.sub(lambda line: (path.parent / line[1]).read_text(), path.read_text())
 
 
 class _Joint:
@@ -50,13 +56,16 @@ class RedisPipeline:
     """One shared connection to Redis: opened by the first command, and again after a loss."""
 
     def __init__(self, settings: Settings, directory: Path | None = None, link: RedisLink | None = None) -> None:
-        """`directory` holds the scripts, `{name}.lua`; the pipelines of a process share a `link`."""
+        """`directory` holds the scripts, `{name}.lua`; the pipelines of a process share a `link`.
+
+        In a script the line `-- include {name}.lua` stands for that file.
+        """
         self.link = link or make_link(settings)
         self._owns_link = link is None
         self._sources: dict[str, str] = {}
         self._hashes: dict[str, str] = {}
         for path in directory.glob("*.lua") if directory else ():
-            self.add_script(path.stem, path.read_text())
+            self.add_script(path.stem, _read_script(path))
         self._waiting: list[Command] = []
         self._together: dict[tuple[Any, ...], list[tuple[asyncio.Future[Any], tuple[Argument, ...]]]] = {}
         self._is_scheduled = False

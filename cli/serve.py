@@ -26,15 +26,16 @@ log = logging.getLogger("parlance.serve")
 
 def application(openapi: dict[str, Any] | None = None) -> ASGIApp:
     """Build the application of a web process; benchmarks pass an `openapi` with an operation of theirs."""
+    # A connection has a hundred objects that stay, which the garbage collector scans again and again: with the default
+    # thresholds a connection takes half as much time again where three thousand sockets are open (bench/sockets).
+    # Imports are quicker too.
+    gc.set_threshold(50_000, 20, 100)
     from uvicorn.config import STARTUP_FAILURE
 
     from app import create
     from cli import draining
     from container import Container
 
-    # A connection has a hundred objects that stay, which the garbage collector scans again and again: with the default
-    # thresholds a connection takes half as much time again where three thousand sockets are open (bench/sockets).
-    gc.set_threshold(50_000, 20, 100)
     try:
         services = Container(configuration.load())
         app = create(services, openapi)

@@ -267,7 +267,7 @@ TEXTS: dict[str, ProblemText] = {
     ),
     # --- Courses ---
     "not_enrolled": ProblemText(
-        "The lesson is not free, and the user is not enrolled in its course.",
+        "The user is not enrolled in the course of the lesson, or of the search.",
         "Offer the course with POST /courses/{courseId}/enroll.",
     ),
     "course_in_use": ProblemText(

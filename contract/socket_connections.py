@@ -63,22 +63,23 @@ class Connections:
         logs.request_id.set(socket_id)
         connection, held.event_connection = held.event_connection, None
         self._services.user_sockets.remove(connection.user_id, socket_id)
-        if not await self._record_disconnect(connection):
+        is_lost = reason == self._server.reason.PING_TIMEOUT
+        if not await self._record_disconnect(connection, is_lost):
             # In a task: the connection closes at once, also while Redis or PostgreSQL is unavailable.
-            self._tasks.start(self._retry_disconnect(connection))
+            self._tasks.start(self._retry_disconnect(connection, is_lost))
 
-    async def _record_disconnect(self, connection: SocketConnection) -> bool:
+    async def _record_disconnect(self, connection: SocketConnection, is_lost: bool) -> bool:
         """Record that a socket is gone; return False if that has to be retried."""
         try:
-            await lifecycle.disconnect(self._services, connection)
+            await lifecycle.disconnect(self._services, connection, is_lost=is_lost)
         except Exception as exception:
             return not isinstance(problems.as_product_error(exception), errors.Unavailable)
         return True
 
-    async def _retry_disconnect(self, connection: SocketConnection) -> None:
+    async def _retry_disconnect(self, connection: SocketConnection, is_lost: bool) -> None:
         while True:
             await asyncio.sleep(_RETRY_SECONDS)
-            if await self._record_disconnect(connection):
+            if await self._record_disconnect(connection, is_lost):
                 return
 
     def end_logins(self, ended: set[str]) -> None:

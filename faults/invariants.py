@@ -97,6 +97,24 @@ def open_calls(stores: Rows) -> list[str]:
     return [f"the call {room} is open" for (room,) in rows] + [f"{key} is left in Redis" for key in left]
 
 
+def invitations(stores: Rows) -> list[str]:
+    """Every acknowledged invitation is there, with its acknowledged end, and every accepted one has one call."""
+    rows = stores.rows(
+        "SELECT i.id::text, i.state::text, count(c.id) FROM invitations i"
+        " LEFT JOIN call_sessions c USING (room_id) GROUP BY i.id"
+    )
+    states = {invitation: state for invitation, state, _ in rows}
+    found = [
+        f"the invitation {each} has {calls} calls" for each, state, calls in rows if calls != (state == "accepted")
+    ]
+    found += [f"the invitation {each} is open" for each, state in states.items() if state == "open"]
+    for invitation, claimed in stores.claims.invitations:
+        state = states.get(invitation)
+        if state is None or (claimed != "sent" and state != claimed):
+            found.append(f"the invitation {invitation} was {claimed} and is {state}")
+    return found
+
+
 def statistics(stores: Rows) -> list[str]:
     """Profile statistics equal the sum of the calls."""
     statement = """
@@ -242,6 +260,7 @@ CALL_INVARIANTS: tuple[Invariant[Rows], ...] = (
     calls,
     one_call_each,
     open_calls,
+    invitations,
     statistics,
     ratings,
     reports,

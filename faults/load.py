@@ -1,8 +1,8 @@
 """The load: `python -m faults.load URL STAND_INS COURSE ADMIN_EMAIL`, until a line comes on standard input.
 
-Learners talk, rate, report, buy, refresh their tokens and change their picture; new users register; an operator refunds
-and uploads videos. Requests that fail are tried again, as a good client does. In the end all hang up, and their claims
-are printed as JSON (`Claims`): the checker holds the stores to them.
+Learners talk, invite partners, rate, report, buy, refresh their tokens and change their picture; new users register; an
+operator refunds and uploads videos. Requests that fail are tried again, as a good client does. In the end all hang up,
+and their claims are printed as JSON (`Claims`): the checker holds the stores to them.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from typing import Any
 import httpx
 import socketio.exceptions
 
+from faults.invitations import PAIRS, Inviters, befriend
 from testing.accounts import bearer, credentials, new_email
 from testing.calls import call
 from testing.client_internals import abort_connection, get_transport
@@ -61,6 +62,8 @@ class Claims:
     reports: list[tuple[str, str]] = field(default_factory=list)
     #: Lessons whose video was taken.
     videos: list[str] = field(default_factory=list)
+    #: (invitation, what was acknowledged: `sent`, `accepted`, `declined` or `cancelled`).
+    invitations: list[tuple[str, str]] = field(default_factory=list)
     signed_out: list[str] = field(default_factory=list)
     health: list[tuple[float, float]] = field(default_factory=list)
     tries: list[tuple[float, str, str]] = field(default_factory=list)
@@ -331,6 +334,16 @@ class Load:
                 self.claims.health.append((began, time.time() - began))
                 await asyncio.sleep(0.05)
 
+    async def _connect(self, ways: list[str], number: int) -> ReconnectingClient:
+        """Register and connect a learner of one of the ways."""
+        http = httpx.AsyncClient(base_url=self.url, headers={"X-Forwarded-For": address()}, timeout=15)
+        client = ReconnectingClient(await register(http), functools.partial(list, ways[number % 2 : number % 2 + 1]))
+        await client.connect(within=60)
+        return client
+
+    def _claim(self, invitation: str, state: str) -> None:
+        self.claims.invitations.append((invitation, state))
+
     # --- All together -----------------------------------------------------------------------------------
 
     async def run(self) -> Claims:
@@ -338,17 +351,20 @@ class Load:
         road = self._road
         ways = [self.url, await road.begin()]
         for number in range(TALKERS):
-            http = httpx.AsyncClient(base_url=self.url, headers={"X-Forwarded-For": address()}, timeout=15)
-            client = ReconnectingClient(
-                await register(http), functools.partial(list, ways[number % 2 : number % 2 + 1])
-            )
-            await client.connect(within=60)
-            clients.append(client)
+            clients.append(await self._connect(ways, number))
+        inviters = [await self._connect(ways, number) for number in range(2 * PAIRS)]
+        pairs = list(zip(inviters[::2], inviters[1::2], strict=True))
+        for pair in pairs:
+            await befriend(*pair)
         acts: list[Callable[[], Awaitable[None]]] = [self.registers, *[self.stays_signed_in] * KEEPERS]
         acts += [*[self.buys] * BUYERS, self.refunds, self.teaches, self.watches]
         tasks = [asyncio.create_task(_await_result(act)) for act in acts]
         tasks += [asyncio.create_task(self.changes_picture(client.learner)) for client in clients[:PICTURES]]
         tasks += [asyncio.create_task(self.reports([client.learner for client in clients]))]
+        inviting = [
+            asyncio.create_task(Inviters(*pair, self.note, self._claim, seed).play(lambda: self.is_over))
+            for seed, pair in enumerate(pairs)
+        ]
         talking = {client.learner.id: asyncio.create_task(self.talks(client)) for client in clients}
         print("begun", flush=True)
         while (line := await asyncio.to_thread(sys.stdin.readline)) not in ("end\n", ""):
@@ -367,11 +383,11 @@ class Load:
             await asyncio.sleep(0.1)
         for task in talking.values():
             task.cancel()
-        await asyncio.wait([*tasks, *talking.values()], timeout=30)
-        for client in clients:
+        await asyncio.wait([*tasks, *inviting, *talking.values()], timeout=30)
+        for client in (*clients, *inviters):
             await client.close()
         await road.end()
-        for task in tasks:
+        for task in (*tasks, *inviting):
             if task.done() and not task.cancelled() and (error := task.exception()) is not None:
                 raise error
         return self.claims

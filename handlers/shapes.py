@@ -18,11 +18,13 @@ from models import (
     EmailChange,
     Enrollment,
     Invitation,
+    LearnerSkill,
     Lesson,
     LessonProgress,
     LinkedIdentity,
     Notification,
     Order,
+    PairingRecord,
     Passkey,
     Platform,
     Profile,
@@ -751,6 +753,31 @@ def data_export(export: DataExport) -> rest.DataExport:
             {"oldEmail": row.old_email, "newEmail": row.new_email, "changedAt": format_instant(row.created_at)}
             for row in export.email_changes
         ],
+        "skill": _exported_skill(export.skill),
+        "pairingRecord": _exported_pairing_record(export.pairing_record),
+    }
+
+
+def _exported_skill(row: LearnerSkill | None) -> rest.ExportedSkill | None:
+    if row is None:
+        return None
+    return {
+        "mean": row.mu,
+        "deviation": row.sigma,
+        "calls": row.calls,
+        "updatedAt": format_instant(row.updated_at),
+    }
+
+
+def _exported_pairing_record(row: PairingRecord | None) -> rest.ExportedPairingRecord | None:
+    if row is None:
+        return None
+    return {
+        "points": row.points,
+        "pointsAt": format_instant(row.points_at),
+        "warnedAt": format_instant(row.warned_at),
+        "restingUntil": format_instant(row.resting_until),
+        "rests": row.rests,
     }
 
 
@@ -785,6 +812,7 @@ def _exported_login(row: RefreshToken) -> rest.ExportedLogin:
 
 
 def _exported_call(row: CallSession, user_id: uuid.UUID) -> rest.ExportedCall:
+    outcome = row.user_a_outcome if row.user_a_id == user_id else row.user_b_outcome
     return {
         "id": str(row.id),
         "partnerId": str(row.user_b_id if row.user_a_id == user_id else row.user_a_id),
@@ -794,6 +822,7 @@ def _exported_call(row: CallSession, user_id: uuid.UUID) -> rest.ExportedCall:
         "connectedAt": format_instant(row.connected_at),
         "endedAt": format_instant(row.ended_at),
         "durationSeconds": row.duration_seconds,
+        "outcome": outcome.value if outcome else None,
     }
 
 
@@ -833,6 +862,7 @@ def _exported_rating(row: SessionRating) -> rest.ExportedRating:
         "sessionId": str(row.session_id),
         "ratedId": str(row.rated_id),
         "stars": row.stars,
+        "pace": row.pace.value if row.pace else None,
         "createdAt": format_instant(row.created_at),
     }
 

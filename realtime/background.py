@@ -1,4 +1,4 @@
-"""Background loops of the socket server: deadlines, room checks, peers that drop, dead web processes, lost data."""
+"""Background loops of the socket server: deadlines, room checks, retries, dropped peers, dead processes, lost data."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from adapters.tasks import BackgroundTasks
 from realtime import emit
 from realtime.connection import EmitTo
 from realtime.outcomes import emit_outcome
+from services.calls.learners_online import PUBLISH_SECONDS
 from services.calls.outcomes import Outcome
 from services.calls.recovery import DataLost
 from services.calls.room_checks import CHECK_SECONDS
+from services.calls.search_rounds import ROUND_SECONDS
 
 if TYPE_CHECKING:
     from container import Container
@@ -32,7 +34,7 @@ async def run(
     list_socket_ids: Callable[[], Iterable[str]],
     classify: Callable[[Exception], errors.ProductError],
 ) -> None:
-    """Handle deadlines and check rooms for as long as the server runs.
+    """Handle deadlines, check rooms and try searches again for as long as the server runs.
 
     `list_socket_ids` names the sockets of this web process. `classify` returns the error of any exception, and logs one
     that is no outage with its traceback.
@@ -111,6 +113,23 @@ async def run(
     async def handle_outcome(outcome: Outcome) -> None:
         await emit_outcome(services, emit_to, outcome)
 
+    async def retry_searches() -> None:
+        while True:
+            await asyncio.sleep(ROUND_SECONDS)
+            try:
+                async with lock:
+                    await emit_all(services.search_rounds.retry())
+            except Exception as error:  # probably an outage of Redis or PostgreSQL
+                log.warning("searches_not_retried error=%r code=%s", error, classify(error).code)
+
+    async def publish_learners_online() -> None:
+        while True:
+            try:
+                await services.learners_online.publish()
+            except Exception as error:  # probably an outage of Redis
+                log.warning("learners_online_not_published error=%r code=%s", error, classify(error).code)
+            await asyncio.sleep(PUBLISH_SECONDS)
+
     services.signaling.on_peer_change(handle_outcome)
     services.pairing_checks.on_outcome(handle_outcome)
     services.invitation_ends.on_outcome(handle_outcome)
@@ -119,4 +138,5 @@ async def run(
     )
     services.bus.on_process_lost(handle_process_lost)
     services.bus.on_data_lost(handle_data_lost)
-    await asyncio.gather(restore_at_start(), poll_deadlines(), check_rooms())
+    loops = poll_deadlines(), check_rooms(), retry_searches(), publish_learners_online()
+    await asyncio.gather(restore_at_start(), *loops)

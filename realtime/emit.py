@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Generic, NamedTuple, TypeVar
 
 from instants import format_instant
-from services.calls.outcomes import Invited, LeaveReason, Match, OverReason, Partner
+from services.calls.outcomes import Invited, LeaveReason, Match, OverReason, Partner, Searching
 from services.calls.room_state import Role
 from services.messaging.notifications import NotificationMessage
 from wire import events
@@ -20,8 +20,16 @@ class Event(NamedTuple, Generic[Payload]):
     payload: Payload
 
 
-def searching(estimated_wait_seconds: int) -> Event[events.Searching]:
-    return Event("searching", {"estimatedWaitSeconds": estimated_wait_seconds})
+def searching(search: Searching, learners_online: int) -> Event[events.Searching]:
+    return Event(
+        "searching",
+        {
+            "estimatedWaitSeconds": search.median_seconds,
+            "waitSeconds": {"median": search.median_seconds, "p90": search.p90_seconds},
+            "learnersOnline": learners_online,
+            "levels": [level.value for level in search.levels],
+        },
+    )
 
 
 def match_found(match: Match, partner: Partner, ice_servers: list[events.IceServer]) -> Event[events.MatchFound]:
@@ -37,6 +45,7 @@ def match_found(match: Match, partner: Partner, ice_servers: list[events.IceServ
                 "level": partner.level,
             },
             "topic": match.topic,
+            "isLevelWidened": match.is_level_widened,
             "iceServers": ice_servers,
             "invitationId": match.invitation_id,
         },

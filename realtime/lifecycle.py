@@ -21,10 +21,17 @@ async def connect(services: Container, auth: object) -> Identity:
 def connected(services: Container, connection: SocketConnection) -> None:
     """Note that a socket is connected."""
     services.matchmaking.connect(connection.socket_id)
+    services.learners_online.add(connection.user_id, connection.socket_id)
 
 
-async def disconnect(services: Container, connection: SocketConnection) -> None:
-    """Note that a socket is gone, and emit it to the partner; after an error it may be called again."""
+async def disconnect(services: Container, connection: SocketConnection, *, is_lost: bool = False) -> None:
+    """Note that a socket is gone, and emit it to the partner; after an error it may be called again.
+
+    `is_lost`: it did not say so, but left pings without an answer.
+    """
+    services.learners_online.remove(connection.socket_id)
+    if is_lost:
+        await services.poor_lines.note_loss(connection.socket_id)
     final_reason: Literal["banned", "disconnected"] | None = None
     if services.login_revocations.has_ended(connection.family_id):
         final_reason = "banned" if await services.sanctions.is_banned(connection.user_id) else "disconnected"

@@ -8,6 +8,7 @@ import errors
 from realtime import emit
 from realtime.connection import SocketConnection
 from realtime.outcomes import emit_outcome
+from services.calls.pools import ANYONE
 from wire import events
 
 if TYPE_CHECKING:
@@ -17,7 +18,13 @@ if TYPE_CHECKING:
 async def find_partner(services: Container, connection: SocketConnection, body: events.FindPartner) -> None:
     try:
         outcome = await services.matchmaking.find_partner(
-            connection.user_id, connection.socket_id, level=body.get("level", "all"), topic=body.get("topic")
+            connection.user_id,
+            connection.socket_id,
+            level=body.get("level", "all"),
+            topic=body.get("topic"),
+            is_strict=body.get("strict", False),
+            among=body.get("among", ANYONE),
+            platform=await services.pools.read_platform(connection.family_id),
         )
     except errors.Resting as error:
         await connection.emit(emit.resting(error.until))

@@ -50,8 +50,9 @@ async def emit_outcome(services: Container, emit_to: EmitTo, outcome: Outcome | 
             for me, partner in ((match.waiting, match.seeker), (match.seeker, match.waiting)):
                 event = emit.match_found(match, partner, services.turn.ice_servers(me.user_id))
                 await emit_if_reachable(emit_to, me.socket_id, event, room_id=match.room_id)
-        case Searching(socket_id, estimated_wait_seconds):
-            await emit_if_reachable(emit_to, socket_id, emit.searching(estimated_wait_seconds))
+        case Searching() as search:
+            searching = emit.searching(search, services.learners_online.count)
+            await emit_if_reachable(emit_to, search.socket_id, searching)
         case SearchExpired(socket_id):
             await emit_if_reachable(emit_to, socket_id, emit.search_expired())
         case SearchRefused(socket_id, error):

@@ -59,5 +59,5 @@ async def end_call(services: Container, connection: SocketConnection, body: even
 
 
 async def refresh_ice(services: Container, connection: SocketConnection, body: events.RoomReference) -> IceServers:
-    await services.signaling.refresh_ice(connection.socket_id, body["roomId"])
+    await services.poor_lines.note_restart(connection.socket_id, body["roomId"])
     return {"iceServers": services.turn.ice_servers(connection.user_id)}

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 
 from container import Container
-from models import CallSession, EndedBy
+from models import CallSession, EndedBy, EnglishLevel, Profile, User
 from testing.servers import Learner
 
 MakeLearner = Callable[..., Awaitable[Learner]]
@@ -40,3 +40,15 @@ async def add_call(
     async with container.database.transaction() as db:
         db.add(row)
     return str(row.id)
+
+
+async def add_users(container: Container, count: int, level: EnglishLevel | None = None) -> list[str]:
+    """Write the rows of accounts that nobody logs in to, which cost no password; answer their ids."""
+    users = [uuid.uuid4() for _ in range(count)]
+    async with container.database.transaction() as db:
+        for each in users:
+            email = f"{each}@example.com"
+            db.add(User(id=each, email=email, email_canonical=email, password_hash="", is_verified=True))
+        await db.flush()
+        db.add_all(Profile(user_id=each, english_level=level) for each in users)
+    return [str(each) for each in users]

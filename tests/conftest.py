@@ -26,7 +26,12 @@ from testing.time_limits import GRACE, JOIN, PROCESS_LOSS_GRACE
 #: Files that take minutes are begun first, so that at the end no process waits for the last of them.
 LONGEST_FILES = (
     "tests/services/test_matchmaking_model.py",
+    "tests/cli/test_operators.py",
     "tests/realtime/test_calls_under_faults.py",
+    "tests/services/test_payment_streams.py",
+    "tests/cli/test_supervisor.py",
+    "tests/e2e/test_checkout.py",
+    "tests/cli/test_appeals.py",
     "tests/contract/test_schemathesis.py",
     "tests/e2e/test_payment_kills.py",
     "tests/e2e/test_video_kills.py",

@@ -97,10 +97,11 @@ ErrorCode: TypeAlias = Literal[
     "too_young",
     "terms_required",
     "profile_incomplete",
+    "pool_closed",
     "already_searching",
     "already_in_room",
     "already_inviting",
-    "pool_closed",
+    "not_enrolled",
     "not_found",
     "invitation_over",
     "partner_unavailable",
@@ -145,13 +146,13 @@ class InvitationOver(TypedDict):
     reason: InvitationOverReason
 
 
+class Resting(TypedDict):
+    until: str
+
+
 class WaitEstimate(TypedDict):
     median: int
     p90: int
-
-
-class Resting(TypedDict):
-    until: str
 
 
 class Partner(TypedDict):

@@ -558,6 +558,21 @@ class ExportedLogin(TypedDict):
     revokedAt: NullableTime | None
 
 
+class ExportedSkill(TypedDict):
+    mean: float
+    deviation: float
+    calls: int
+    updatedAt: Time
+
+
+class ExportedPairingRecord(TypedDict):
+    points: float
+    pointsAt: Time
+    warnedAt: NullableTime | None
+    restingUntil: NullableTime | None
+    rests: int
+
+
 class ExportedPartnerWish(TypedDict):
     userId: UserId
     askedAt: Time
@@ -1356,6 +1371,7 @@ class ExportedCall(TypedDict):
     startedAt: Time
     connectedAt: NullableTime | None
     endedAt: NullableTime | None
+    outcome: Literal["good", "declined", "not_joined", "left_early"] | None
     durationSeconds: int | None
 
 
@@ -1363,6 +1379,7 @@ class ExportedRating(TypedDict):
     sessionId: CallId
     ratedId: UserId
     stars: Stars
+    pace: Literal["easier", "same", "harder"] | None
     createdAt: Time
 
 
@@ -1696,6 +1713,8 @@ class DataExport(TypedDict):
     consents: list[ExportedConsent]
     logins: list[ExportedLogin]
     calls: list[ExportedCall]
+    skill: ExportedSkill | None
+    pairingRecord: ExportedPairingRecord | None
     ratings: list[ExportedRating]
     reports: list[Report]
     blocks: list[ExportedBlock]

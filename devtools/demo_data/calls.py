@@ -13,10 +13,15 @@ from models import (
     Block,
     CallSession,
     EndedBy,
+    FeedbackPace,
+    LearnerSkill,
     Level,
+    MatchOutcome,
     SessionRating,
 )
 from services.calls import streaks
+from services.calls.feedback import MIN_CALL_SECONDS
+from services.calls.skills import Skill, prior, update
 
 _TOPICS = ["travel", "food", "work", "films", "music", "sport", "books", "family", "technology", "weekend"]
 
@@ -62,6 +67,8 @@ def make_calls(rng: random.Random, people: list[Person]) -> list[CallSession]:
                 ended_at=ended,
                 duration_seconds=seconds,
                 ended_by=EndedBy.TIMEOUT if seconds == 7200 else rng.choice([EndedBy.USER_A, EndedBy.USER_B]),
+                user_a_outcome=MatchOutcome.GOOD if seconds >= MIN_CALL_SECONDS else None,
+                user_b_outcome=MatchOutcome.GOOD if seconds >= MIN_CALL_SECONDS else None,
                 created_at=began,
             )
         )
@@ -81,14 +88,46 @@ def make_ratings(rng: random.Random, calls: list[CallSession]) -> list[SessionRa
     for call in calls:
         for rater, rated in ((call.user_a_id, call.user_b_id), (call.user_b_id, call.user_a_id)):
             if call.connected_at is not None and rng.random() < 0.6:
+                pace = rng.choice([None, *FeedbackPace])
                 stars = rng.choices([1, 2, 3, 4, 5], weights=[1, 2, 6, 20, 30])[0]
                 at = (call.ended_at or utc_now()) + timedelta(seconds=20)
                 ratings.append(
                     SessionRating(
-                        id=make_id(rng), session_id=call.id, rater_id=rater, rated_id=rated, stars=stars, created_at=at
+                        id=make_id(rng),
+                        session_id=call.id,
+                        rater_id=rater,
+                        rated_id=rated,
+                        stars=stars,
+                        pace=pace,
+                        is_pace_counted=pace is not None and (call.duration_seconds or 0) >= MIN_CALL_SECONDS,
+                        created_at=at,
                     )
                 )
     return ratings
+
+
+def make_skills(people: list[Person], ratings: list[SessionRating]) -> list[LearnerSkill]:
+    """Make the skills to which the counted feedback has led, without the bound of a day."""
+    levels = {each.user.id: each.profile.english_level for each in people}
+    rows: dict[uuid.UUID, LearnerSkill] = {}
+    for rating in sorted(ratings, key=lambda each: each.created_at):
+        if rating.pace is None or not rating.is_pace_counted:
+            continue
+        one, other = rating.rater_id, rating.rated_id
+        known = {each: Skill(rows[each].mu, rows[each].sigma) for each in (one, other) if each in rows}
+        before = [known.get(each) or prior(levels[each]) for each in (one, other)]
+        for user_id, skill in zip((one, other), update(before[0], before[1], rating.pace), strict=True):
+            at = rating.created_at
+            rows[user_id] = LearnerSkill(
+                user_id=user_id,
+                mu=skill.mu,
+                sigma=skill.sigma,
+                calls=rows[user_id].calls + 1 if user_id in rows else 1,
+                day=at.date(),
+                day_mu=skill.mu,
+                updated_at=at,
+            )
+    return list(rows.values())
 
 
 def make_blocks(ratings: list[SessionRating]) -> list[Block]:

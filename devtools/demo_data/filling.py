@@ -18,7 +18,7 @@ import errors
 from adapters.ffmpeg import Ffmpeg
 from adapters.passwords import Passwords
 from container import Container
-from devtools.demo_data.calls import make_blocks, make_calls, make_ratings
+from devtools.demo_data.calls import make_blocks, make_calls, make_ratings, make_skills
 from devtools.demo_data.courses import get_free_lesson, make_courses, make_enrollments, make_lessons, make_progress
 from devtools.demo_data.notifications import make_notifications
 from devtools.demo_data.orders import add_refunds, make_orders
@@ -102,7 +102,7 @@ class DemoData:
                 [each.user for each in people],
                 [each.profile for each in people],
                 [*calls],
-                [*ratings, *reports, *blocks, *courses],
+                [*ratings, *make_skills(people, ratings), *reports, *blocks, *courses],
                 [*orders, *lessons],
                 [*enrollments, *progress],
                 [*make_notifications(rng, people, calls, orders, reports, admin)],

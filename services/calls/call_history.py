@@ -257,6 +257,11 @@ class CallHistoryService:
         self.consequences.update(followed)
         return len(calls)
 
+    async def excuse(self, room_id: str) -> None:
+        """Take back the bad outcomes of a call whose line was poor."""
+        async with self._database.transaction() as db:
+            await match_outcomes.excuse(db, room_id)
+
     async def rate(self, user_id: str, session_id: str, stars: int, pace: str | None = None) -> Call:
         """Rate the partner of a call, with feedback about its pace; raise NotFound, CallNotEnded or AlreadyRated."""
         me = uuid.UUID(user_id)

@@ -30,7 +30,7 @@ from services.calls.invitation_ends import InvitationEnds
 from services.calls.invitation_rows import EndedInvitation, InvitationRow
 from services.calls.invited_rooms import EndedSearch, InvitedRooms, RoomAnswered, RoomBusy
 from services.calls.outcomes import InvitationEnded, Invited, Match, Outcome, Partner, SearchExpired
-from services.calls.pools import Pools
+from services.calls.pools import PARTNERS, Pools
 from services.calls.room_messages import MATCHED, SEARCH_CHECK, SEARCH_OVER
 from services.calls.rooms import Rooms
 from services.calls.seekers import Seeker, read_seeker
@@ -109,7 +109,7 @@ class InvitationsService:
         """
         self._text_filter.check("topic", topic)
         topic = " ".join((topic or "").split())[:MAX_TOPIC_LENGTH] or None
-        await self._pools.require_open("partners", family_id)
+        self._pools.require_open(PARTNERS, await self._pools.read_platform(family_id))
         seeker = await self._read_seeker(user_id, socket_id)
         async with self._database.transaction() as db:
             if not await invitation_rows.is_partner(db, user_id, partner_id):
@@ -227,7 +227,7 @@ class InvitationsService:
         if not row.is_open:
             raise errors.InvitationOver()
         if is_accepted:
-            await self._pools.require_open("partners", family_id)
+            self._pools.require_open(PARTNERS, await self._pools.read_platform(family_id))
             return await self._accept(row, await self._read_seeker(user_id, socket_id))
         not_expired = col(Invitation.expires_at) > sa.func.now()
         return [await self._end(row, InvitationState.DECLINED, not_expired)]
@@ -341,7 +341,7 @@ class InvitationsService:
         if closed is not None and keeps_end:
             await self._records.record_end(closed.end)
         elif closed is not None:
-            await self._rooms.remove_deadline("end", *closed.end)
+            await self._rooms.remove_end(closed.end)
         for each in searches:
             await self._rooms.requeue(each.entry)
             # Their web process compares it with what has changed meanwhile.
@@ -370,4 +370,6 @@ class InvitationsService:
         return found
 
     async def _read_seeker(self, user_id: str, socket_id: str) -> Seeker:
-        return await read_seeker(self._database, self._gates, user_id, socket_id, self._picture_hide_weight)
+        return await read_seeker(
+            self._database, self._gates, user_id, socket_id, self._picture_hide_weight, may_rest=True
+        )

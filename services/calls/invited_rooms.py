@@ -121,8 +121,8 @@ class InvitedRooms:
         processes = {get_process_id(each): f"worker:{{match}}:{get_process_id(each)}" for each in found}
         if not processes:
             return []
-        beats = await self._pipeline.execute("MGET", *processes.values(), idempotent=True)
-        alive = {each for each, beat in zip(processes, beats, strict=True) if beat is not None}
+        heartbeats = await self._pipeline.execute("MGET", *processes.values(), idempotent=True)
+        alive = {each for each, seen in zip(processes, heartbeats, strict=True) if seen is not None}
         return [each for each in found if get_process_id(each) in alive]
 
     async def has_foreground(self, user_id: str) -> bool:

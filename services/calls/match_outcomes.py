@@ -31,6 +31,12 @@ _OUTCOMES = {
     "n": MatchOutcome.NOT_JOINED,
     "l": MatchOutcome.LEFT_EARLY,
 }
+_BAD = [outcome for outcome in MatchOutcome if outcome is not MatchOutcome.GOOD]
+#: Columns of one side of a match, each: the learner, the partner, the learner's outcome.
+_SIDES = (
+    (CallSession.user_a_id, CallSession.user_b_id, CallSession.user_a_outcome),
+    (CallSession.user_b_id, CallSession.user_a_id, CallSession.user_b_outcome),
+)
 
 
 def read_letters(letters: str) -> tuple[MatchOutcome | None, MatchOutcome | None]:
@@ -55,7 +61,7 @@ async def count(db: AsyncSession, call: CallSession) -> list[Consequence]:
     counted = {user_id: outcome for user_id, outcome in sides.items() if outcome is not None}
     assert call.ended_at is not None
     followed = []
-    for row in await _lock_records(db, counted, create=bad):
+    for row in await _lock_records(db, counted, create=[each for each in bad if each in counted]):
         record, consequence = add_outcome(
             _read(row), counted[row.user_id], began_at=call.started_at, ended_at=call.ended_at
         )
@@ -71,21 +77,37 @@ async def forgive(db: AsyncSession, user_id: uuid.UUID, partner_id: uuid.UUID) -
     """Take back the points of a learner's matches of the last day with a partner whom they have blocked or reported."""
     # Not before the end of a match that is being counted.
     await _lock(db, [user_id])
-    bad = [outcome for outcome in MatchOutcome if outcome is not MatchOutcome.GOOD]
-    recent = col(CallSession.ended_at) > sa.func.now() - TAKE_BACK_WITHIN
-    ended: list[datetime] = []
-    for mine, theirs, outcome in (
-        (CallSession.user_a_id, CallSession.user_b_id, CallSession.user_a_outcome),
-        (CallSession.user_b_id, CallSession.user_a_id, CallSession.user_b_outcome),
-    ):
-        statement = (
-            sa.update(CallSession)
-            .where(col(mine) == user_id, col(theirs) == partner_id, col(outcome).in_(bad), recent)
-            .values({col(outcome): None})
-            .returning(col(CallSession.ended_at))
-            .execution_options(synchronize_session=False)
-        )
-        ended += (at for at in (await db.execute(statement)).scalars() if at is not None)
+    ended = []
+    for mine, theirs, outcome in _SIDES:
+        is_theirs = sa.and_(col(mine) == user_id, col(theirs) == partner_id, col(outcome).in_(_BAD))
+        recent = col(CallSession.ended_at) > sa.func.now() - TAKE_BACK_WITHIN
+        ended += await _erase(db, outcome, sa.and_(is_theirs, recent))
+    await _take_back(db, user_id, ended)
+
+
+async def excuse(db: AsyncSession, room_id: str) -> None:
+    """Take back the points of both for a match whose line was poor, as was found after its end."""
+    of_room = col(CallSession.room_id) == room_id
+    for mine, _, outcome in _SIDES:
+        found = await db.execute(sa.select(col(mine)).where(of_room, col(outcome).in_(_BAD)))
+        if (user_id := found.scalar()) is not None:
+            await _lock(db, [user_id])
+            await _take_back(db, user_id, await _erase(db, outcome, sa.and_(of_room, col(outcome).in_(_BAD))))
+
+
+async def _erase(db: AsyncSession, outcome: MatchOutcome | None, which: sa.ColumnElement[bool]) -> list[datetime]:
+    """Set one side's outcome of matches to nothing; return when these ended."""
+    statement = (
+        sa.update(CallSession)
+        .where(which, col(CallSession.ended_at).is_not(None))
+        .values({col(outcome): None})
+        .returning(col(CallSession.ended_at))
+        .execution_options(synchronize_session=False)
+    )
+    return [at for at in (await db.execute(statement)).scalars() if at is not None]
+
+
+async def _take_back(db: AsyncSession, user_id: uuid.UUID, ended: list[datetime]) -> None:
     if not ended:
         return
     now = (await db.execute(sa.select(sa.func.now()))).scalar_one()

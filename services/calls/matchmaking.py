@@ -5,24 +5,27 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
+from weakref import WeakValueDictionary
 
 import errors
 import spans
-from adapters.counting import Histogram
 from adapters.database import Database
 from adapters.ports import Bus
-from adapters.tasks import BackgroundTasks
 from models import Level
+from pairing_settings import PLATFORMS, POOL_KINDS
 from services.calls.call_history import CallHistoryService
 from services.calls.call_records import CallRecords
+from services.calls.fit import list_accepted_levels
+from services.calls.match_starts import MatchStarts
 from services.calls.outcomes import Match, Outcome, PartnerCancelled, SearchExpired, Searching, SearchRefused
-from services.calls.room_messages import MATCHED, SEARCH_CHECK, SEARCH_OVER, SEARCH_WAITS, close_participants
-from services.calls.room_state import ClosedRoom, Paired, Queued, QueueEntry
+from services.calls.own_searches import OwnSearches
+from services.calls.pools import ANYONE, PARTNERS, Pools, allow_pair
+from services.calls.room_messages import SEARCH_OVER, SEARCH_WAITS, close_participants
+from services.calls.room_state import ClosedRoom, Queued, QueueEntry
 from services.calls.rooms import Rooms
-from services.calls.seekers import Seeker, build_entry, build_partner, read_seeker
-from services.calls.wait_estimates import WAIT_BUCKETS_SECONDS, estimate_wait_seconds
+from services.calls.seekers import Seeker, Wishes, build_entry, read_seeker
+from services.calls.wait_estimates import WaitEstimates
 from services.safety.gates import Gates
 from services.safety.hidden_pictures import DEFAULT_MINIMUM_WEIGHT
 from services.safety.text_filter import TextFilter
@@ -34,9 +37,14 @@ MAX_TOPIC_LENGTH = 60
 #: Searches restored at once.
 RESTORE_BATCH_SIZE = 50
 #: Errors of a learner who may not be paired, which end a search.
-PAIRING_REFUSED = (errors.GateClosed, errors.PairingOnHold, errors.AccountSuspended, errors.Resting)
-#: Takes a user, the name of their partner, the room and the session.
-MatchListener = Callable[[str, str, str, str], Awaitable[None]]
+PAIRING_REFUSED = (
+    errors.GateClosed,
+    errors.PairingOnHold,
+    errors.AccountSuspended,
+    errors.PoolClosed,
+    errors.NotEnrolled,
+    errors.Resting,
+)
 
 
 class MatchmakingService:
@@ -50,71 +58,68 @@ class MatchmakingService:
         gates: Gates,
         text_filter: TextFilter,
         picture_hide_weight: float = DEFAULT_MINIMUM_WEIGHT,
+        *,
+        pools: Pools | None = None,
+        estimates: WaitEstimates | None = None,
     ) -> None:
-        #: Matches made by this web process, and how long the waiting learners had waited, by level.
-        self.matches: defaultdict[Level, int] = defaultdict(int)
-        self.waits: defaultdict[Level, Histogram] = defaultdict(lambda: Histogram(WAIT_BUCKETS_SECONDS))
         self._bus = bus
         self._database = database
         self._rooms = rooms
-        self._history = history
+        self._starts = MatchStarts(bus, rooms, history)
+        #: Matches made by this web process, and how long their searches had waited, by level.
+        self.matches, self.waits = self._starts.matches, self._starts.waits
+        self._pools = pools or Pools(database, dict.fromkeys(PLATFORMS, POOL_KINDS))
+        self._estimates = estimates or WaitEstimates(database, rooms)
         self._records = records
         self._gates = gates
         self._text_filter = text_filter
         self._picture_hide_weight = picture_hide_weight
-        #: The searches of this web process's sockets by socket id, to restore them where Redis has lost them.
-        self._queue_entries: dict[str, QueueEntry] = {}
-        #: Their spans, where tracing is on.
-        self._search_spans: dict[str, spans.PendingSpan] = {}
-        #: The sockets of this web process, and those whose app is in the background.
-        self._connected_socket_ids: set[str] = set()
-        self._background_socket_ids: set[str] = set()
-        self._listeners: list[MatchListener] = []
-        self._tasks = BackgroundTasks()
-        SEARCH_WAITS.on(bus, self._handle_search_queued)
-        MATCHED.on(bus, self._handle_matched)
-        SEARCH_OVER.on(bus, self._handle_search_ended)
-
-    def on_match_in_background(self, listener: MatchListener) -> None:
-        """Call `listener` when a user is matched whose app is in the background."""
-        self._listeners.append(listener)
+        #: The searches of this web process's sockets.
+        self._own = OwnSearches(bus, rooms)
+        self.set_app_state, self.on_match_in_background = self._own.set_app_state, self._own.on_match_in_background
+        #: One search of a socket is tried again or restored at a time.
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     def connect(self, socket_id: str) -> None:
         """Note that a socket of this web process may search."""
-        self._connected_socket_ids.add(socket_id)
+        self._own.connect(socket_id)
 
     def is_connected(self, socket_id: str) -> bool:
         """Whether a socket is connected to this web process."""
-        return socket_id in self._connected_socket_ids
+        return self._own.is_connected(socket_id)
 
     def list_queue_entries(self) -> list[QueueEntry]:
         """List the searches of this web process's sockets that wait in the queue."""
-        return list(self._queue_entries.values())
-
-    def set_app_state(self, socket_id: str, *, background: bool) -> None:
-        """Note whether the app of a socket of this web process is in the background."""
-        (self._background_socket_ids.add if background else self._background_socket_ids.discard)(socket_id)
+        return self._own.list_queue_entries()
 
     # --- Finding ------------------------------------------------------------------------------------
 
     async def find_partner(
-        self, user_id: str, socket_id: str, *, level: Level, topic: str | None
+        self,
+        user_id: str,
+        socket_id: str,
+        *,
+        level: Level,
+        topic: str | None,
+        is_strict: bool = False,
+        among: str = ANYONE,
+        platform: str = "",
     ) -> Searching | Match | PartnerCancelled | None:
         """Match the user, or let them wait in the queue.
 
-        Raises TextRefused, what `read_seeker` does, AlreadySearching or AlreadyInRoom. Where the user's socket is gone
-        by then, returns None, or the outcome for the partner of the match.
+        Raises TextRefused, PoolClosed, NotEnrolled, what `read_seeker` does, AlreadySearching or AlreadyInRoom. Where
+        the user's socket is gone by then, returns None, or the outcome for the partner of the match.
         """
         self._text_filter.check("topic", topic)
         # Folding case can make a text longer than it was.
         topic = " ".join((topic or "").split()).casefold()[:MAX_TOPIC_LENGTH]
-        outcome = await self._find_or_queue(user_id, socket_id, level, topic)
+        outcome = await self._find_or_queue(user_id, socket_id, Wishes(level, topic, is_strict, among, platform))
         return await self._discard_if_disconnected(user_id, socket_id, outcome)
 
     async def _discard_if_disconnected(
         self, user_id: str, socket_id: str, outcome: Searching | Match
     ) -> Searching | Match | PartnerCancelled | None:
-        if socket_id in self._connected_socket_ids:
+        if self._own.is_connected(socket_id):
             return outcome
         # Disconnected meanwhile, before there was a search that `disconnect` could remove.
         if isinstance(outcome, Searching):
@@ -126,77 +131,86 @@ class MatchmakingService:
         self,
         user_id: str,
         socket_id: str,
-        level: Level,
-        topic: str,
+        wishes: Wishes,
         *,
         position: int | str = "",
         at_head: bool = False,
+        retried: QueueEntry | None = None,
     ) -> Searching | Match:
         """Find a partner, or wait in the queue at `position`, which is that of `Rooms.find_partner`.
 
-        `at_head`: the position was given at the head of the queue.
+        `at_head`: the position was given at the head of the queue. `retried`: the search that waits there. Raises
+        NotSearching where that has ended meanwhile.
         """
+        is_retry = retried is not None
         while True:
             # Again after a match that was refused: this learner may be the one who may not meet the other any more.
-            seeker = await self._read_seeker(user_id, socket_id)
-            entry = build_entry(seeker, level, topic, at_head=at_head)
+            seeker = await self._read_seeker(user_id, socket_id, wishes)
+            pool = await self._pools.choose(user_id, seeker.pool, wishes.among, wishes.platform)
+            if retried is not None and self._own.get(socket_id) is not retried:
+                raise errors.NotSearching()
+            entry = build_entry(seeker, wishes, pool, at_head=at_head)
             room_id, session_id = str(uuid.uuid4()), str(uuid.uuid4())
-            outcome = await self._rooms.find_partner(entry, room_id, session_id, seeker.avoided, position=position)
+            outcome = await self._rooms.find_partner(
+                *(entry, room_id, session_id, seeker.avoided),
+                position=position,
+                met=seeker.met,
+                only=pool.only,
+                is_retry=is_retry,
+            )
             if isinstance(outcome, Queued):
-                try:
-                    await SEARCH_WAITS.send(self._bus, socket_id, outcome.entry)
-                except errors.Unavailable:
-                    # The entry of a dead web process, added after the removal of its searches.
-                    await self._rooms.leave_queue(user_id, socket_id)
-                return Searching(socket_id, estimate_wait_seconds(outcome, self._rooms.search))
+                if not is_retry:
+                    await self._publish_search(outcome.entry)
+                return await self._describe_search(outcome, wishes)
+            is_retry = False  # whatever comes of it, the search is in the queue no more
             with spans.span("match", call=room_id, is_root=True, attributes={"parlance.session_id": session_id}):
-                match = await self._start_match(outcome, room_id, session_id, seeker)
+                match = await self._starts.start(
+                    *(outcome, room_id, session_id, seeker),
+                    knows_wait=not at_head,
+                    is_open=allow_pair(entry, outcome.partner_entry),
+                )
             if match is not None:
                 return match
 
-    async def _start_match(self, pair: Paired, room_id: str, session_id: str, found_by: Seeker) -> Match | None:
-        """Write the call's row and publish the match; None where the two may not meet, or the waiting one is gone."""
-        entry, seeker = pair.partner_entry, found_by.profile
-        waited_ms = None if entry.get("atHead") else pair.waited_ms
+    async def _publish_search(self, entry: QueueEntry) -> None:
         try:
-            users = entry["userId"], seeker.user_id
-            is_started = await self._history.start(
-                session_id, room_id, *users, pair.topic, pair.level, waited_ms, found_by.pool
-            )
-        except BaseException:
-            # Without a row no call: requeue the waiting learner, if they are still connected.
-            if await self._undo_match(room_id, seeker.user_id):
-                await self._rooms.requeue(entry)
-            raise
-        if not is_started:
-            if await self._undo_match(room_id, seeker.user_id):
-                # Their web process restores the search at its position, if they may still meet others. Where two
-                # processes ask for different things, as in a rolling restart, each would find the other's learner
-                # over and over.
-                await self._rooms.keep_apart(*users)
-                await SEARCH_CHECK.send_if_there(self._bus, entry["socket"])
-            return None
-        if not await self._rooms.announce(room_id):
-            # The waiting learner left before there was a row to end.
-            await self._history.end(room_id, ended_by=entry["userId"])
-            return None
-        self.matches[pair.level] += 1
-        if waited_ms is not None:
-            self.waits[pair.level].add(waited_ms / 1000)
-        waiting = build_partner(entry)
-        # Each user's own web process knows whether the app is in the background. The seeker may be a search that was
-        # resumed or restored.
-        for me, partner in ((waiting, seeker), (seeker, waiting)):
-            await MATCHED.send_if_there(self._bus, me.socket_id, me.user_id, partner.display_name, room_id, session_id)
-        return Match(room_id, session_id, pair.level, pair.topic, waiting, seeker)
+            await SEARCH_WAITS.send(self._bus, entry["socket"], entry)
+        except errors.Unavailable:
+            # The entry of a dead web process, added after the removal of its searches.
+            await self._rooms.leave_queue(entry["userId"], entry["socket"])
 
-    async def _undo_match(self, room_id: str, user_id: str) -> bool:
-        """Close the room of a match that has no row; return whether it was still there."""
-        closed = await self._rooms.close(room_id, user_id, by="error")
-        if closed is None:
-            return False
-        await self._rooms.remove_end(closed.end)
-        return True
+    async def _describe_search(self, queued: Queued, wishes: Wishes) -> Searching:
+        is_widened = not wishes.is_strict and queued.waited_ms >= self._rooms.weights.neighbour_seconds * 1000
+        levels = list_accepted_levels(wishes.level, is_widened=is_widened)
+        return Searching(queued.entry["socket"], *await self._estimates.estimate(queued), tuple(levels))
+
+    # --- Trying again -------------------------------------------------------------------------------
+
+    async def retry_search(self, entry: QueueEntry) -> Searching | Match | PartnerCancelled | SearchRefused | None:
+        """Try again for a search of this web process that waits, which keeps its position; None where it has ended."""
+        user_id, socket_id, since = entry["userId"], entry["socket"], entry["since"]
+        async with self._get_lock(socket_id):
+            try:
+                found = await self._find_or_queue(
+                    *(user_id, socket_id, Wishes.of_entry(entry)),
+                    position=since,
+                    at_head=entry.get("atHead", False),
+                    retried=entry,
+                )
+                return await self._discard_if_disconnected(user_id, socket_id, found)
+            except PAIRING_REFUSED as error:
+                if self._own.get(socket_id) is not entry:
+                    return None
+                await self._rooms.leave_queue(user_id, socket_id)
+                self._own.pop(socket_id)
+                return SearchRefused(socket_id, error)
+            except errors.NotSearching:
+                return None
+            except Exception as error:  # probably an outage: it waits in the queue
+                log.warning("search_not_retried user_id=%s socket_id=%s error=%r", user_id, socket_id, error)
+                if self._own.get(socket_id) is entry:
+                    await self._rooms.requeue(entry)
+                return None
 
     # --- Ending -------------------------------------------------------------------------------------
 
@@ -209,17 +223,18 @@ class MatchmakingService:
         room_id = await self._rooms.get_room_id(user_id)
         closed = await self._rooms.close(room_id, user_id, condition="unjoined", why="left") if room_id else None
         if closed is None:
-            if room_id is None and self._queue_entries.pop(socket_id, None) is not None:
+            if room_id is None and self._own.pop(socket_id) is not None:
                 return None  # Redis has lost it, and it is not to be restored
             raise errors.NotSearching()
+        own_entry = closed.get_own(user_id).queue_entry
+        if own_entry is not None:
+            # A retry that found this match, and has not emitted it yet, would search on.
+            await SEARCH_OVER.send_if_there(self._bus, own_entry["socket"])
         return await self.end_match(closed, user_id)
 
     async def disconnect(self, user_id: str, socket_id: str) -> None:
         """Remove the search of a socket that is gone."""
-        self._connected_socket_ids.discard(socket_id)
-        self._background_socket_ids.discard(socket_id)
-        self._queue_entries.pop(socket_id, None)
-        self._search_spans.pop(socket_id, None)
+        self._own.disconnect(socket_id)
         await self._rooms.leave_queue(user_id, socket_id)
 
     async def expire_search(self, user_id: str) -> SearchExpired | None:
@@ -261,9 +276,8 @@ class MatchmakingService:
             return PartnerCancelled(socket_id, None)
         user_id = entry["userId"]
         try:
-            found = await self._find_or_queue(
-                user_id, socket_id, entry["level"], entry["topic"], position="head", at_head=True
-            )
+            wishes = Wishes.of_entry(entry)
+            found = await self._find_or_queue(user_id, socket_id, wishes, position="head", at_head=True)
         except PAIRING_REFUSED as error:
             return PartnerCancelled(socket_id, SearchRefused(socket_id, error))
         except errors.ProductError as error:
@@ -275,7 +289,7 @@ class MatchmakingService:
 
     async def restore_searches(self) -> AsyncIterator[Match | PartnerCancelled | SearchRefused]:
         """Restore this web process's searches in a Redis that has lost them, where they may find a partner at once."""
-        entries = sorted(self._queue_entries.values(), key=lambda entry: int(entry["since"]))
+        entries = sorted(self._own.list_queue_entries(), key=lambda entry: int(entry["since"]))
         for begin in range(0, len(entries), RESTORE_BATCH_SIZE):
             batch = entries[begin : begin + RESTORE_BATCH_SIZE]
             for outcome in await asyncio.gather(*map(self.restore_search, batch)):
@@ -286,63 +300,44 @@ class MatchmakingService:
         self, entry: QueueEntry, *, is_final: bool = False
     ) -> Searching | Match | PartnerCancelled | SearchExpired | SearchRefused | None:
         """Search again at the old position; `is_final`: a search that is refused has expired."""
+        async with self._get_lock(entry["socket"]):
+            return await self._restore_search(entry, is_final=is_final)
+
+    async def _restore_search(
+        self, entry: QueueEntry, *, is_final: bool
+    ) -> Searching | Match | PartnerCancelled | SearchExpired | SearchRefused | None:
         user_id, socket_id, since = entry["userId"], entry["socket"], entry["since"]
-        if self._queue_entries.get(socket_id) is not entry:
+        if self._own.get(socket_id) is not entry:
             return None  # it is over
         try:
             # A search that began since then could not be matched by a process that did not know this one.
             await self._rooms.leave_queue(user_id, socket_id)
             found = await self._find_or_queue(
-                user_id, socket_id, entry["level"], entry["topic"], position=since, at_head=entry.get("atHead", False)
+                *(user_id, socket_id, Wishes.of_entry(entry)), position=since, at_head=entry.get("atHead", False)
             )
             return await self._discard_if_disconnected(user_id, socket_id, found)
         except PAIRING_REFUSED as error:
-            self._queue_entries.pop(socket_id, None)
+            self._own.pop(socket_id)
             return SearchRefused(socket_id, error)
         except (errors.AlreadySearching, errors.AlreadyInRoom, errors.Banned, errors.ProfileIncomplete) as error:
             log.info("search_not_restored user_id=%s socket_id=%s code=%s", user_id, socket_id, error.code)
-            if is_final and self._queue_entries.pop(socket_id, None) is not None:
+            if is_final and self._own.pop(socket_id) is not None:
                 return SearchExpired(socket_id)
         except Exception as error:  # probably an outage of PostgreSQL: it waits in the queue
             log.warning("search_requeued user_id=%s socket_id=%s error=%r", user_id, socket_id, error)
             await self._rooms.requeue(entry)
         return None
 
+    def _get_lock(self, socket_id: str) -> asyncio.Lock:
+        return self._locks.setdefault(socket_id, asyncio.Lock())
+
     async def check_search(self, socket_id: str) -> Outcome | None:
         """Search again for a socket of this web process, whose learner or match may have been refused."""
-        entry = self._queue_entries.get(socket_id)
+        entry = self._own.get(socket_id)
         return None if entry is None else await self.restore_search(entry, is_final=True)
 
-    # --- Messages of other web processes --------------------------------------------------------------
-
-    async def _handle_search_queued(self, socket_id: str, entry: QueueEntry) -> None:
-        if socket_id in self._connected_socket_ids:
-            self._queue_entries[socket_id] = entry
-            if (span := spans.begin("search")) is not None:
-                self._search_spans[socket_id] = span
-        else:
-            await self._rooms.leave_queue(entry["userId"], socket_id)
-
-    async def _handle_search_ended(self, socket_id: str) -> None:
-        self._queue_entries.pop(socket_id, None)
-        self._search_spans.pop(socket_id, None)
-
-    async def _handle_matched(
-        self, socket_id: str, user_id: str, partner_name: str, room_id: str, session_id: str
-    ) -> None:
-        self._queue_entries.pop(socket_id, None)
-        if (span := self._search_spans.pop(socket_id, None)) is not None:
-            span.end(room_id)
-        if socket_id in self._background_socket_ids:
-            # In a task: neither the publisher nor the next message should wait for PostgreSQL.
-            self._tasks.start(self._notify_listeners(user_id, partner_name, room_id, session_id))
-
-    async def _notify_listeners(self, user_id: str, partner_name: str, room_id: str, session_id: str) -> None:
-        for listener in self._listeners:
-            try:
-                await listener(user_id, partner_name, room_id, session_id)
-            except Exception as error:
-                log.warning("match_not_notified user_id=%s room_id=%s error=%r", user_id, room_id, error)
-
-    async def _read_seeker(self, user_id: str, socket_id: str) -> Seeker:
-        return await read_seeker(self._database, self._gates, user_id, socket_id, self._picture_hide_weight)
+    async def _read_seeker(self, user_id: str, socket_id: str, wishes: Wishes) -> Seeker:
+        may_rest = wishes.among == PARTNERS
+        return await read_seeker(
+            self._database, self._gates, user_id, socket_id, self._picture_hide_weight, may_rest=may_rest
+        )

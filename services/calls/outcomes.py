@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Literal
 
 from errors import ProductError
-from models import Level
+from models import EnglishLevel, Level
 from services.calls.room_state import PartnerLevel, Role
 
 #: Why a call ended.
@@ -29,7 +29,10 @@ class Partner:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """Two learners and their room. `waiting` was in the queue, `seeker` found them."""
+    """Two learners and their room. `waiting` was in the queue, `seeker` found them.
+
+    `is_level_widened`: they searched neighbouring levels.
+    """
 
     room_id: str
     session_id: str
@@ -37,16 +40,22 @@ class Match:
     topic: str | None
     waiting: Partner
     seeker: Partner
+    is_level_widened: bool = False
     #: The invitation that was accepted, where `waiting` has invited `seeker`.
     invitation_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Searching:
-    """A search that waits in the queue."""
+    """A search that waits in the queue.
+
+    The seconds are the median and the 90% quantile of the waits of such searches; `levels` are those that it accepts.
+    """
 
     socket_id: str
-    estimated_wait_seconds: int
+    median_seconds: int
+    p90_seconds: int
+    levels: tuple[EnglishLevel, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ BAD_POINTS, GOOD_POINTS = 1.0, -0.5
 WARNING_POINTS, REST_POINTS = 1.8, 2.7
 #: How long after a warning a rest may follow without another one.
 WARNING_LIFETIME = timedelta(days=7)
-#: The first, the second and each later rest, and after which time without one they begin anew.
+#: The first, the second and each later rest, and after which time without one they begin again.
 REST_LENGTHS = (timedelta(minutes=5), timedelta(minutes=15), timedelta(minutes=60))
 REST_MEMORY = timedelta(days=7)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -36,6 +37,8 @@ class Participant:
     peer_joins: int = 0
     is_peer_away: bool = False
     closed: bool = False
+    #: When it was, by the clock of `time.monotonic`.
+    closed_at: float = 0.0
     joins: int = 1
     #: Whether the room has another role for this socket than its client was informed of.
     is_role_changed: bool = False
@@ -117,7 +120,7 @@ class Participant:
 
     def close(self) -> None:
         """Note that the participant has left the room."""
-        self.closed = True
+        self.closed, self.closed_at = True, time.monotonic()
         self.recorded_signals.clear()
         self.end_span("left")
 

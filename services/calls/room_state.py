@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal, NamedTuple, NotRequired, TypedDict
 
-from models import AgeBand, EndedBy, Level
+from models import EndedBy, Level
 
 #: The first to join is the caller.
 Role = Literal["caller", "receiver"]
@@ -27,35 +27,55 @@ class QueueEntry(TypedDict):
 
     userId: str
     socket: str
-    #: The learner's age band when the search began; a search of the release before pools has none.
-    pool: NotRequired[AgeBand]
+    #: The queue's name, which begins with the learner's age band (pools.py); a search of an early release has none.
+    pool: NotRequired[str]
+    #: What scripts compare (fit.py); a search of the release before has none.
+    fit: NotRequired[str]
     level: Level
     #: Empty for none.
     topic: str
     card: PartnerCard
     #: The position in the queue, which is the moment (µs) it began by Redis's clock; not part of what Redis keeps.
     since: NotRequired[int]
+    #: Whether the search accepts no neighbouring levels; false where it is missing.
+    isStrict: NotRequired[bool]
     #: Whether the position was given at the head of the queue.
     atHead: NotRequired[bool]
+    #: The platform of the learner's login, empty where it is not known; and those for which the pool was open.
+    platform: NotRequired[str]
+    platforms: NotRequired[list[str]]
     #: The invitation that was accepted, where there was no search: nothing continues after its match.
     invitation: NotRequired[str]
 
 
-class Queued(NamedTuple):
-    """A search without a partner yet; `recent_matches` are those of its level in the last 5 minutes."""
+class Waits(NamedTuple):
+    """Seconds that half, and nine of ten, of the recent searches of a pool and level waited at most."""
 
-    ahead: int
-    recent_matches: int
+    median: float
+    p90: float
+
+
+class Queued(NamedTuple):
+    """A search without a partner yet; `waits` are None where Redis does not know them."""
+
     entry: QueueEntry
+    waited_ms: int
+    waits: Waits | None
 
 
 class Paired(NamedTuple):
-    """A room that has just been created; `waited_ms` is how long the partner had waited."""
+    """A room that has just been created; `waited_ms` is how long the partner had waited.
+
+    `own_wait_ms` is how long the search that found them had, None where it is a new one. `is_level_widened`: the two
+    searched neighbouring levels.
+    """
 
     partner_entry: QueueEntry
     level: Level
     topic: str | None
     waited_ms: int
+    own_wait_ms: int | None = None
+    is_level_widened: bool = False
 
 
 class JoinResult(NamedTuple):
@@ -160,6 +180,9 @@ class ClosedRoom:
     end: CallEnd
     #: Whether it ended before now: when its participants were last known to be there.
     is_backdated: bool = False
+
+    def get_own(self, user_id: str) -> ParticipantRecord:
+        return self.participants[0] if self.participants[0].user_id == user_id else self.participants[1]
 
     def get_peer(self, user_id: str) -> ParticipantRecord:
         return self.participants[1] if self.participants[0].user_id == user_id else self.participants[0]

@@ -2,10 +2,11 @@
 
 `{match}` is written as it stands, with its braces: a hash tag, which keeps these keys in one slot of a cluster.
 
-    {match}:queue:{pool}:{level}    waiting users of a pool by id, scored by their start (µs)
+    {match}:queue:{pool}:{level}    waiting users of a pool (pools.py) by id, scored by their start (µs)
     {match}:queue:{pool}:{level}:{topic}    the same, of searches with a topic
     {match}:searching:{userId}      a search, for 5 minutes: level, topic, socket and start (µs), a line each, and the
-                                    queue entry: {pool, userId, socket, level, topic, card}, which begins with the pool
+                                    queue entry: {pool, fit, userId, socket, level, topic, card}, in this order
+    {match}:waits:{pool}:{level}    quantiles of waits: logarithms of the median and of 90% (s), and how many moved them
     {match}:rate:{pool}:{level}:{minute}    matches made in that minute
     {match}:recent:{a}:{b}          the room that two learners were in in the last ten minutes, or, for some seconds,
                                     `refused`: their match was not allowed
@@ -13,9 +14,9 @@
     {match}:room:{roomId}:users     its two participants
     {match}:room:{roomId}:meta      createdAt topic level sessionId userAId userBId caller announced connected, and of
                                     each socket:{userId} joins:{userId} first:{userId} heard:{userId} away:{userId}
-                                    log:{userId}; troubled, where a line of the call was poor;
-                                    until: when both were last known to be there (ms), where one of them was lost
-                                    since; and chosen, where a join has chosen the caller and not both clients have been informed since
+                                    log:{userId}; troubled: a line of the call was poor; until: when both were last
+                                    known to be there (ms), where one was lost since; and chosen, where a join has
+                                    chosen the caller and not both clients have been informed since
     {match}:room:{roomId}:signals:{userId}  signals that the peer of a participant did not get yet
     {match}:outcomes:{roomId}       how its two participants kept their match, until the row of the call has it
     {match}:due                     deadlines, scored by their time (ms): search:{userId} join:{roomId}
@@ -23,8 +24,8 @@
                                     end:{roomId}:{by}:{lasted ms, -1 for no call}:{ms}
     poll:{match}:{reader}           the number of a reader's last poll of the deadlines
 
-A pool is an age band. The release before this one has no pools: its searches are in `{match}:queue:{level}`, so that
-neither release finds those of the other, and each removes its own.
+A search of an earlier release has no `fit`, and is taken for one of a new learner. Before pools there were none: such
+searches are in `{match}:queue:{level}`, so that neither release finds those of the other, and each removes its own.
 
 The finds of one turn of the event loop are one run of their script, and so are the leaves.
 
@@ -43,33 +44,26 @@ import orjson
 
 import errors
 from adapters.redis_pipeline import RedisPipeline
-from models import AgeBand
-from services.calls.review_pool import choose_queue, read_level
-from services.calls.room_reader import RoomReader
+from services.calls.fit import FitWeights
 from services.calls.room_state import (
     NO_OUTCOMES,
     CallEnd,
     CallState,
     ClosedRoom,
     JoinResult,
-    Paired,
     ParticipantAway,
     ParticipantRecord,
-    Queued,
-    QueueEntry,
     RestoreResult,
     Role,
 )
-from services.safety.gates import DEFAULT_BAND
+from services.calls.search_queue import ROOM_SECONDS, SearchQueue
 
-ROOM_SECONDS = 2 * 60 * 60
+__all__ = ("LUA_DIRECTORY", "ROOM_SECONDS", "Rooms")
+
 #: A deadline that was taken, and not removed, is taken again after this time; and how many are taken at once.
 DEADLINE_LEASE_MS, DEADLINE_BATCH_SIZE = 5000, 100
-#: How long two learners whose match was refused do not find each other.
-REFUSED_SECONDS = 5
 #: Scripts that may run twice, after a connection that broke before their answer.
 _IDEMPOTENT_SCRIPTS = {
-    "requeue",
     "announce_match",
     "join_room",
     "store_signals",
@@ -81,7 +75,7 @@ _IDEMPOTENT_SCRIPTS = {
 LUA_DIRECTORY = Path(__file__).parent / "lua"
 
 
-class Rooms(RoomReader):
+class Rooms(SearchQueue):
     def __init__(
         self,
         pipeline: RedisPipeline,
@@ -90,68 +84,22 @@ class Rooms(RoomReader):
         join: timedelta = timedelta(seconds=20),
         grace: timedelta = timedelta(seconds=10),
         process_loss_grace: timedelta = timedelta(seconds=30),
+        weights: FitWeights = FitWeights(),  # noqa: B008 - frozen
     ) -> None:
         """Set how long a search lasts, a match waits for both to join, and a call for a dropped participant.
 
-        `process_loss_grace` is for participants whose web process died: their clients notice it late.
+        `process_loss_grace` is for participants whose web process died: their clients notice it late. `weights` are
+        those of a match.
         """
-        super().__init__(pipeline)
-        self.search, self.join_deadline = search, join
+        super().__init__(pipeline, search=search, join=join, weights=weights)
         self._grace, self.process_loss_grace = grace, process_loss_grace
-        self._search_ms, self._join_ms = _milliseconds(search), _milliseconds(join)
 
     async def _run(self, script: str, keys: list[str], *arguments: str | bytes | int) -> Any:
         return await self._pipeline.call(script, keys, arguments, idempotent=script in _IDEMPOTENT_SCRIPTS)
 
-    async def find_partner(
-        self, entry: QueueEntry, room_id: str, session_id: str, avoid: Iterable[str] = (), *, position: int | str = ""
-    ) -> Queued | Paired:
-        """Find a partner for the entry's user, none of `avoid`, or put the entry in the queue.
-
-        `position` in the queue: empty for its end, `head`, or the moment since which it waits (µs).
-        Raises AlreadySearching or AlreadyInRoom.
-        """
-        user_id = entry["userId"]
-        queue = f"{_get_pool(entry)}:{choose_queue(user_id, entry['level'])}"
-        me = (user_id, queue, entry["topic"], entry["socket"], _serialize_entry(entry))
-        answer = await self._pipeline.call_together(
-            "find_partner",
-            ("{match}:due",),
-            (self._search_ms, self._join_ms, ROOM_SECONDS),
-            (*me, room_id, session_id, position, " ".join(avoid)),
-        )
-        match answer:
-            case ["waiting", ahead, recent, since]:
-                return Queued(int(ahead), int(recent), {**entry, "since": int(since)})
-            case ["matched", partner, since, level, topic, waited]:
-                partner_entry: QueueEntry = orjson.loads(partner)
-                return Paired({**partner_entry, "since": int(since)}, read_level(level), topic or None, int(waited))
-            case ["already_in_room"]:
-                raise errors.AlreadyInRoom()
-            case _:
-                raise errors.AlreadySearching()
-
-    async def leave_queue(self, user_id: str, socket_id: str = "") -> QueueEntry | None:
-        """Remove a user's search, or only that of one socket; return its entry, None where there was none."""
-        entry = await self._pipeline.call_together("leave_queue", ("{match}:due",), (), (user_id, socket_id))
-        return orjson.loads(entry) if entry else None
-
-    async def requeue(self, entry: QueueEntry) -> None:
-        """Put an entry back at its old position in the queue, unless its user searches again or is in a room."""
-        user_id = entry["userId"]
-        keys = [f"{{match}}:searching:{user_id}", f"{{match}}:in_room:{user_id}", "{match}:due"]
-        queue = _get_pool(entry), choose_queue(user_id, entry["level"])
-        search = (user_id, *queue, entry["topic"], entry["socket"], entry["since"])
-        await self._run("requeue", keys, *search, _serialize_entry(entry), self._search_ms)
-
     async def get_room_id(self, user_id: str) -> str | None:
         value: str | None = await self._pipeline.execute("GET", f"{{match}}:in_room:{user_id}", idempotent=True)
         return value.partition("\n")[0] if value else None
-
-    async def keep_apart(self, user_id: str, other_id: str) -> None:
-        """Let two learners whose match was refused not find each other for `REFUSED_SECONDS`."""
-        one, other = sorted((user_id, other_id))
-        await self._pipeline.execute("SET", f"{{match}}:recent:{one}:{other}", "refused", "EX", REFUSED_SECONDS)
 
     async def announce(self, room_id: str) -> bool:
         """Note that a match is about to be emitted; return whether both learners are still there."""
@@ -323,22 +271,6 @@ class Rooms(RoomReader):
 
 def _milliseconds(duration: timedelta) -> int:
     return duration // timedelta(milliseconds=1)
-
-
-def _serialize_entry(entry: QueueEntry) -> bytes:
-    """Serialize an entry as Redis keeps it: it begins with the pool, and has its position in the queue beside it."""
-    # The first of two equal keys keeps its position.
-    kept = {"pool": _get_pool(entry), **entry}
-    kept.pop("since", None)
-    return orjson.dumps(kept)
-
-
-def _get_pool(entry: QueueEntry) -> AgeBand:
-    """Return the pool of an entry; one of the release before pools is taken for a search of adults.
-
-    The row of a match decides, also for such an entry: `CallHistoryService.start`.
-    """
-    return entry.get("pool", DEFAULT_BAND)
 
 
 def _optional_milliseconds(duration: timedelta | None) -> int | str:

@@ -232,11 +232,6 @@ class SignalingService:
             raise errors.RoomClosed()
         return participant
 
-    async def refresh_ice(self, socket_id: str, room_id: str) -> None:
-        """Note that a participant restarts ICE, because the line is poor; raise NotInRoom or RoomClosed."""
-        self.check_room(socket_id, room_id)
-        await self._rooms.note_trouble(room_id)
-
     # --- Leaving ------------------------------------------------------------------------------------
 
     async def end_call(self, user_id: str, socket_id: str, room_id: str) -> PeerLeft | PartnerCancelled | None:
@@ -329,6 +324,11 @@ class SignalingService:
         """Return the participant of a socket in a room; None also while Redis has not answered its next join."""
         participant = self._participants.get(socket_id)
         return None if participant is None or participant.closed or socket_id in self._joining else participant
+
+    def find_left_participant(self, socket_id: str) -> Participant | None:
+        """Return the last participant of a socket, where its room is over."""
+        participant = self._participants.get(socket_id)
+        return participant if participant is not None and participant.closed else None
 
     def is_in_room(self, socket_id: str, room_id: str) -> bool:
         """Whether a socket of this web process is in a room, or is about to join it."""

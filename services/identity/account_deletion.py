@@ -23,8 +23,10 @@ from models import (
     EmailChange,
     EmailCode,
     Invitation,
+    LearnerSkill,
     LessonProgress,
     Notification,
+    PairingRecord,
     Profile,
     RefreshToken,
     Report,
@@ -127,7 +129,7 @@ async def _delete_rows(db: AsyncSession, user_id: uuid.UUID) -> None:
     """Delete the rows about a user that nothing else refers to, and the personal columns of those that stay."""
     # Refresh tokens stay until they expire: they are why access tokens of the account no longer work.
     await db.execute(sa.update(RefreshToken).where(col(RefreshToken.user_id) == user_id).values(device_id="deleted"))
-    for table in (AppealToken, LessonProgress, EmailChange):
+    for table in (AppealToken, LessonProgress, EmailChange, LearnerSkill, PairingRecord):
         await db.execute(sa.delete(table).where(col(table.user_id) == user_id))
     await forget_mailed(db, user_id)
     await db.execute(sa.delete(Notification).where(col(Notification.user_id) == user_id))

@@ -22,10 +22,12 @@ from models import (
     EmailChange,
     Enrollment,
     Invitation,
+    LearnerSkill,
     LessonProgress,
     LinkedIdentity,
     Notification,
     Order,
+    PairingRecord,
     PartnerWish,
     Passkey,
     RefreshToken,
@@ -69,6 +71,8 @@ class DataExport:
     identities: list[LinkedIdentity]
     passkeys: list[Passkey]
     email_changes: list[EmailChange]
+    skill: LearnerSkill | None
+    pairing_record: PairingRecord | None
 
 
 class DataExportService:
@@ -119,6 +123,8 @@ class DataExportService:
                 ),
                 passkeys=await read(Passkey, col(Passkey.user_id) == me, col(Passkey.created_at)),
                 email_changes=await read(EmailChange, col(EmailChange.user_id) == me, col(EmailChange.created_at)),
+                skill=await db.get(LearnerSkill, me),
+                pairing_record=await db.get(PairingRecord, me),
             )
 
 

@@ -24,6 +24,7 @@ from instants import utc_now
 from services.operations import startup
 from services.operations.findings import Finding, NotOk, describe_error, fault, warning
 from services.operations.identity_checks import IdentityChecks
+from services.operations.pairing_checks import PairingSettingsCheck
 from services.operations.vendor_checks import VendorChecks
 from services.safety import policies
 from services.safety.word_lists import WordListError, load_word_lists
@@ -53,6 +54,7 @@ class DoctorService:
             "holds": self._check_holds,
             "word lists": self._check_word_lists,
             "gates": self._check_gates,
+            "pairing": PairingSettingsCheck(settings).check_pairing,
             "keys": self._check_keys,
             "second factors": self._check_second_factors,
             "passkeys": self._check_passkeys,

@@ -24,6 +24,7 @@ from adapters.ports import Bus
 from adapters.redis import UNAVAILABLE
 from adapters.tasks import BackgroundTasks
 from services.bus_messages import Message
+from services.calls.call_history import CallHistoryService
 from services.calls.matchmaking import MatchmakingService
 from services.calls.room_reader import LEVELS
 from services.calls.rooms import ROOM_SECONDS, Rooms
@@ -101,6 +102,8 @@ def _build_process_metrics() -> list[Metric]:
             ("level",),
             WAIT_BUCKETS_SECONDS,
         ),
+        Metric("parlance_match_outcomes", "counter", "How learners kept ended matches.", ("outcome",)),
+        Metric("parlance_pairing_consequences", "counter", "Warnings and rests of learners.", ("kind",)),
         Metric("parlance_bus_messages", "counter", "Messages to other web processes.", ("way",)),
         Metric("parlance_bus_bytes", "counter", "Bytes of messages to other web processes.", ("way",)),
         Metric("parlance_database_connections", "gauge", "Connections of the pool in use.", ()),
@@ -119,6 +122,7 @@ class MetricsService:
         rooms: Rooms,
         matchmaking: MatchmakingService,
         webhooks: WebhooksService,
+        history: CallHistoryService,
     ) -> None:
         self._database = database
         self._redis = redis
@@ -126,6 +130,7 @@ class MetricsService:
         self._rooms = rooms
         self._matchmaking = matchmaking
         self._webhooks = webhooks
+        self._history = history
         self._requests: defaultdict[tuple[str, int], int] = defaultdict(int)
         self._seconds: defaultdict[str, Histogram] = defaultdict(lambda: Histogram(REQUEST_BOUNDS))
         #: Events of clients by name and outcome, counted in `realtime/`.
@@ -187,6 +192,8 @@ class MetricsService:
             "parlance_match_wait_seconds": [
                 ([name], _encode_histogram(each)) for name, each in self._matchmaking.waits.items()
             ],
+            "parlance_match_outcomes": [([kind.value], count) for kind, count in self._history.outcomes.items()],
+            "parlance_pairing_consequences": [([kind], count) for kind, count in self._history.consequences.items()],
             "parlance_bus_messages": [([way], each.messages) for way, each in traffic.items()],
             "parlance_bus_bytes": [([way], each.bytes) for way, each in traffic.items()],
             "parlance_database_connections": [([], pool.checkedout())],

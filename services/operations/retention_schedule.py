@@ -51,8 +51,14 @@ def build_schedule(settings: Settings) -> list[RetentionRule]:
             "From the refusal.",
         ),
         RetentionRule(
+            "skill",
+            "Skill that feedback about your calls moves, and points, warnings and rests of your record of matches",
+            None,
+            "Until you delete your account. Points halve in two days; rests are forgiven after a week.",
+        ),
+        RetentionRule(
             "calls",
-            "Calls: partner, time, length, topic, level, ratings",
+            "Calls: partner, time, length, topic, level, ratings, feedback about the pace, how you kept the match",
             calls,
             "From the beginning of the call, then deleted; your totals stay. A call with a report is kept until the"
             " report's texts are deleted.",

@@ -22,10 +22,11 @@ from contract import events, schemas
 from contract.event_bindings import EventBindings
 from contract.operations import ContractError
 from contract.websocket import Connection
-from models import NotificationType
+from models import EnglishLevel, NotificationType
 from realtime import emit
 from realtime.connection import SocketConnection
 from realtime.emit import Event
+from services.calls.learners_online import LearnersOnline
 from services.calls.outcomes import Match, Partner, Searching
 from services.calls.participants import SignalPayload
 from services.identity.logins import Identity
@@ -222,8 +223,8 @@ def what_is_sent(settings: Settings) -> list[Event[Any]]:
     codes: tuple[ErrorCode, ...] = get_args(ErrorCode)
     assert set(codes) == set(errors.SOCKET_CODES)
     return [
-        emit.searching(0),
-        emit.searching(300),
+        emit.searching(Searching(IDS[0], 0, 0, (EnglishLevel.BEGINNER,)), 0),
+        emit.searching(Searching(IDS[0], 300, 300, tuple(EnglishLevel)), 10_000),
         *(
             emit.match_found(Match(IDS[2], IDS[3], "all", topic, ada, bob), bob, ice_servers)
             for topic in (None, "travel")
@@ -277,13 +278,14 @@ class OddServices:
         self.user_sockets = SimpleNamespace(add=lambda *_: None, remove=lambda *_: None)
         self.login_revocations = SimpleNamespace(on_ended=lambda listener: None, has_ended=lambda family: False)
         self.metrics = SimpleNamespace(events=Counter())
+        self.learners_online = LearnersOnline(None, "odd")  # type: ignore[arg-type]
         self.background: list[Any] = []
 
     async def _admit(self, token: str) -> Identity:
         return Identity(IDS[0], "ada@example.com", "student", IDS[1], 0)
 
-    async def _find_partner(self, user_id: str, socket: str, *, level: str, topic: str | None) -> Searching:
-        return Searching(socket, -1)
+    async def _find_partner(self, user_id: str, socket: str, **wishes: object) -> Searching:
+        return Searching(socket, -1, 0, (EnglishLevel.BEGINNER,))
 
     async def _disconnect(self, user_id: str, socket: str, *, final_reason: str | None) -> None:
         return None
@@ -327,4 +329,4 @@ async def test_production_does_not_validate_sent_events(settings: Settings) -> N
     async with talking_to(OddServices(settings.model_copy(update={"app_env": "production"}))) as client:
         client.on("*", lambda name, payload: received.append((name, payload)))
         assert await client.call("find_partner", {}, timeout=limit(15)) == {"ok": True}
-    assert received == [("searching", {"estimatedWaitSeconds": -1})]
+    assert [(name, payload["estimatedWaitSeconds"]) for name, payload in received] == [("searching", -1)]

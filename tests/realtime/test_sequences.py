@@ -12,6 +12,7 @@ from container import Container
 from contract import schemas
 from testing.calls import MakePhone, call, expire_grace, is_away, make_due
 from testing.client_internals import abort_connection
+from testing.invitations import expire_invitation, make_partners
 from testing.polling import eventually
 from testing.servers import Phone
 
@@ -28,6 +29,9 @@ class Play:
     phones: dict[str, Phone]
     topic: str = field(default_factory=lambda: str(uuid.uuid4()))
     room: dict[str, str] = field(default_factory=dict)
+    #: The invitation that was sent last, and its answer.
+    is_accepted: bool = False
+    invitation: str = ""
     expected: dict[str, int] = field(default_factory=dict)
     last_sent: str = ""
 
@@ -41,11 +45,18 @@ class Play:
         elif event == "connect":
             self.phones[name], self.expected[name] = await self.make_phone(learner=phone.learner), 0
         else:
-            ack = await phone.send(event, self._payload(event))
+            ack = await phone.send(event, self._payload(event, name))
             assert ack["ok"], (event, ack)
+            self.invitation = ack.get("invitationId", self.invitation)
 
-    def _payload(self, event: str) -> dict[str, Any]:
+    def _payload(self, event: str, name: str) -> dict[str, Any]:
         match event:
+            case "invite_partner":
+                return {"userId": self.phones["Ben" if name == "Ada" else "Ada"].learner.id}
+            case "answer_invitation":
+                return {"invitationId": self.invitation, "isAccepted": self.is_accepted}
+            case "cancel_invitation":
+                return {"invitationId": self.invitation}
             case "find_partner":
                 return {"topic": self.topic}
             case "cancel_search":
@@ -62,6 +73,8 @@ class Play:
         """Wait for a client's next event; where time causes it, let that time be over."""
         phone, index = self.phones[name], self.expected.get(name, 0)
         match event, self.last_sent:
+            case "invitation_over", "invite_partner":
+                await expire_invitation(self.container, self.invitation)
             case "search_expired", _:
                 assert await make_due(self.container, f"search:{phone.learner.id}")
             case "partner_cancelled", "join_room":
@@ -81,7 +94,10 @@ async def test_sequence_is_what_the_server_emits(
 ) -> None:
     phones = {name: await make_phone() for name in sequence["participants"] if name != SERVER}
     play = Play(make_phone, container, phones)
-    if sequence["steps"][0]["event"] != "find_partner":
+    play.is_accepted = "accepted" in sequence["title"]
+    if sequence["steps"][0]["event"] == "invite_partner":
+        await make_partners(container, phones["Ada"].learner, phones["Ben"].learner)
+    elif sequence["steps"][0]["event"] != "find_partner":
         play.room = await call(phones["Ada"], phones["Ben"])
         for phone in phones.values():
             phone.received.clear()
@@ -97,5 +113,5 @@ async def test_sequence_is_what_the_server_emits(
 def test_sequences_have_most_events_of_a_call() -> None:
     document = schemas.load(schemas.ASYNCAPI)
     shown = {step["event"] for sequence in SEQUENCES for step in sequence["steps"]}
-    of_an_account = {"app_state", "notification", "session_replaced", "resync", "error"}
+    of_an_account = {"app_state", "notification", "session_replaced", "resting", "resync", "error"}
     assert {operation["title"] for operation in document["operations"].values()} - shown == of_an_account

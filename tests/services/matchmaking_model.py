@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import uuid
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -21,6 +21,7 @@ from adapters.redis_pipeline import RedisPipeline
 from models import AgeBand, CallSession
 from services.calls.outcomes import (
     Match,
+    Partner,
     PartnerCancelled,
     PeerLeft,
     SearchExpired,
@@ -28,15 +29,22 @@ from services.calls.outcomes import (
     SearchRefused,
     SocketReplaced,
 )
+from services.calls.pools import ANYONE, PARTNERS, Pool, name_queue, read_among
 from services.calls.room_reader import LEVELS
+from services.calls.room_state import QueueEntry
 from services.calls.rooms import Rooms
+from services.calls.seekers import Seeker, Wishes, build_entry
 from services.safety.gates import Gates, Standing
 from settings import Settings
 from testing.redis_copies import RedisCopy
+from tests.services.model_fit import WEIGHTS, Expectation, WaitingSearch, choose_features
 from tests.services.model_processes import Rows, Worker
 
 USERS, WORKERS = 48, 3
 TOPICS = ("", "", "food", "travel")
+AMONG = (*[ANYONE] * 8, PARTNERS, "course:52a0e5f6-3c5b-4c53-8f5e-6f0f4bb1f3c7")
+#: What never happens: `check_match` fails instead.
+NEVER = ("matches across bands", "matches of refused learners", "matches across pools", "strict searches widened")
 #: Of those that may search; a few users are of none, or too young.
 BANDS = (AgeBand.FROM_13, AgeBand.FROM_16, AgeBand.ADULT)
 ALL_BANDS = (*BANDS * 6, AgeBand.UNDER_13, None)
@@ -49,7 +57,7 @@ ALMOST_OVER_MS = 1000
 class Held:
     """What Redis holds."""
 
-    searching: dict[str, tuple[str, str, str, int, str]] = field(default_factory=dict)
+    searching: dict[str, WaitingSearch] = field(default_factory=dict)
     in_room: dict[str, str] = field(default_factory=dict)
     rooms: dict[str, dict[str, str]] = field(default_factory=dict)
 
@@ -65,7 +73,7 @@ class Model:
         self.port = port
         # Nothing is due by the clock of a slow machine: `time_passes` decides.
         hour = timedelta(hours=1)
-        self.rooms = Rooms(scripts, join=hour, grace=hour, process_loss_grace=hour)
+        self.rooms = Rooms(scripts, join=hour, grace=hour, process_loss_grace=hour, weights=WEIGHTS)
         self.gates = Gates(
             Settings(age_gate="on", terms_gate="on", email_gate="on", minimum_age=13, minor_pools="on"), VERSIONS
         )
@@ -86,6 +94,18 @@ class Model:
             self.enemies[one].add(other)
             self.enemies[other].add(one)
         self.standings = {user: self.a_standing() for user in self.users}
+        #: What each brings into a search, who are partners, and whom each has met last.
+        self.features = {user: choose_features(self.random) for user in self.users}
+        self.partners: dict[str, set[str]] = {user: set() for user in self.users}
+        for _ in range(USERS * 2):
+            one, other = self.random.sample(self.users, 2)
+            self.partners[one].add(other)
+            self.partners[other].add(one)
+        self.last_met: dict[str, deque[str]] = {user: deque(maxlen=3) for user in self.users}
+        #: The clock of rounds over waiting searches (s).
+        self.clock = 0.0
+        #: The wishes of the search of each user, as it was begun.
+        self.wishes: dict[str, tuple[bool, str]] = {}
         #: Users of whom a job is still to check what they do; as in PostgreSQL, nothing loses it.
         self.jobs: list[str] = []
         #: Searches that their web process is still to check or to resume.
@@ -98,8 +118,7 @@ class Model:
         self.belief: dict[str, str] = {}
         #: The rooms in the order of their matches.
         self.room_numbers: dict[str, int] = {}
-        #: The last two never rise: `check_match` fails instead.
-        self.counts: Counter[str] = Counter({"matches across bands": 0, "matches of refused learners": 0})
+        self.counts: Counter[str] = Counter(dict.fromkeys(NEVER, 0))
         self.numbers = 0
         #: Whether the find that runs met a change of `change_before_row`.
         self.is_changed = False
@@ -136,8 +155,8 @@ class Model:
                 for side in (found.waiting, found.seeker):
                     if self.is_reachable(side.socket_id):
                         self.belief[side.socket_id] = found.room_id
-            case Searching(socket, wait):
-                assert 0 < wait <= 300
+            case Searching(socket, median, p90, _):
+                assert 0 < median <= p90 <= 300
                 if self.is_reachable(socket):
                     self.belief[socket] = "searching"
             case SearchRefused(socket, _):
@@ -167,6 +186,19 @@ class Model:
         refusals = [code for user in (one, other) for code in self.gates.list_refusals(self.standings[user])]
         self.counts["matches of refused learners"] += bool(refusals)
         assert not refusals, f"met without what the gates ask for: {refusals}"
+        amongs = [self.wishes[user][1] for user in (one, other)]
+        # A search among partners meets them wherever they search; all others stay in their pool.
+        is_apart = amongs[0] != amongs[1] and PARTNERS not in amongs
+        is_stranger = PARTNERS in amongs and other not in self.partners[one]
+        self.counts["matches across pools"] += is_apart or is_stranger
+        assert not is_apart and not is_stranger, f"met across pools: {amongs}"
+        strict = [self.wishes[user][0] for user in (one, other)]
+        self.counts["strict searches widened"] += found.is_level_widened and any(strict)
+        assert not (found.is_level_widened and any(strict)), "a strict search met a neighbouring level"
+        self.counts["matches of neighbouring levels"] += found.is_level_widened
+        self.counts["matches of partners"] += PARTNERS in amongs
+        self.last_met[one].append(other)
+        self.last_met[other].append(one)
 
     # --- What happens ----------------------------------------------------------------------------------
 
@@ -195,51 +227,149 @@ class Model:
         if (socket := socket or self.a_socket()) is None:
             return
         user, level, topic = self.sockets[socket], self.random.choice(LEVELS), self.random.choice(TOPICS)
+        is_strict, among = self.random.random() < 0.2, self.random.choice(AMONG)
         if self.random.random() < 0.1:
             self.change_before_row = self.change_one_of
         # Levels and topics are compared with Redis: after a loss a process may put back an earlier search of a user.
-        expected = await self.expected_partner(user, level, topic)
+        expected, is_doubtful = await self.expect(user, self.a_search(user, Wishes(level, topic, is_strict, among)))
+        wishes_before, refused_before = self.wishes.get(user), self.counts["pairs refused"]
+        if expected not in ("already_searching", "already_in_room"):
+            self.wishes[user] = is_strict, among
         try:
-            outcome = await self.find_process(socket).matchmaking.find_partner(user, socket, level=level, topic=topic)
+            outcome = await self.find_process(socket).matchmaking.find_partner(
+                user, socket, level=level, topic=topic, is_strict=is_strict, among=among
+            )
         except (errors.AlreadySearching, errors.AlreadyInRoom, errors.GateClosed) as refusal:
             assert expected == refusal.code or self.is_changed, (expected, refusal.code)
+            if wishes_before is not None:
+                self.wishes[user] = wishes_before
             return
         finally:
             is_changed, self.is_changed, self.change_before_row = self.is_changed, False, None
-        found = outcome.waiting.user_id if isinstance(outcome, Match) else None
         # Once a pair is refused, the find goes on with what is there then.
-        assert found == expected or is_changed, f"{user} met {found} and should have met {expected}"
+        is_doubtful |= is_changed or self.counts["pairs refused"] != refused_before
+        self.check_found(user, outcome, expected, is_doubtful=is_doubtful)
         self.apply(outcome)
         await self.handle_checks()
 
-    async def expected_partner(self, user: str, level: str, topic: str, *, holding: Held | None = None) -> str | None:
-        """Whom a search should find by the rules, or the code of its refusal; `holding`: one that waits already."""
+    def check_found(self, user: str, outcome: object, expected: str | None, *, is_doubtful: bool) -> None:
+        found = outcome.waiting.user_id if isinstance(outcome, Match) else None
+        self.counts["finds not foreseen"] += is_doubtful
+        assert found == expected or is_doubtful, f"{user} met {found} and should have met {expected}"
+
+    def a_search(self, user: str, wishes: Wishes) -> WaitingSearch:
+        """The search that a user would begin."""
+        standing = self.standings[user]
+        seeker = Seeker(Partner(user, "Ada", None, "beginner", ""), [], standing.pool, **self.features[user])
+        pool = Pool(name_queue(standing.pool, wishes.among), None)
+        entry = build_entry(seeker, wishes, pool, at_head=False)
+        return WaitingSearch(wishes.level, wishes.topic, "", 0, dict(entry))
+
+    async def expect(
+        self, user: str, own: WaitingSearch, *, holding: Held | None = None, is_settled: bool = False
+    ) -> tuple[str | None, bool]:
+        """Whom a search should find by the rules, or the code of its refusal; and whether that is in doubt.
+
+        `holding`: it waits already. `is_settled`: those beyond the threshold and those met a moment ago do not count.
+        """
         held = holding or await self.held()
         refusal = next(self.gates.list_refusals(self.standings[user]), None)
         if refusal is not None:
-            return refusal.code
+            return refusal.code, False
         if user in held.in_room:
-            return "already_in_room"
+            return "already_in_room", False
         if user in held.searching and not holding:
-            return "already_searching"
-        fits = [
-            (since, other, their_topic)
-            for other, (their_level, their_topic, socket, since, pool) in held.searching.items()
-            if (level == their_level or "all" in (level, their_level))
-            and other not in self.enemies[user]
-            and pool == self.standings[user].pool
+            return "already_searching", False
+        among, band = read_among(own.queue), self.standings[user].pool
+        fits = {
+            other: each
+            for other, each in held.searching.items()
+            if other not in self.enemies[user]
+            and (other in self.partners[user] if among == PARTNERS else each.queue == own.queue)
             # Whom a job is still to check is refused where the row is written, and the find goes on.
-            and self.standings[other].pool == pool
+            and self.standings[other].pool == band
+            and each.queue == name_queue(band, read_among(each.queue))
             and not any(self.gates.list_refusals(self.standings[other]))
             and other != user
-            and socket.partition(".")[0] in self.known
+            and each.socket.partition(".")[0] in self.known
+        }
+        recent = {other: await self.read_recent(user, other) for other in fits}
+        seconds, microseconds = map(int, await self.scripts.execute("TIME"))
+        now_us = seconds * 1_000_000 + microseconds
+        rate_keys = (f"{{match}}:rate:{own.queue}:{own.level}:{seconds // 60 - ago}" for ago in (0, 1))
+        rate = sum(int(each or 0) for each in await self.scripts.execute("MGET", *rate_keys))
+        expectation = Expectation(
+            *(user, own if own.since else own._replace(since=now_us), now_us),
+            *(recent, self.list_met(user)),
+            1_000_000 if is_settled else rate,
+            self.rooms.search.total_seconds(),
+        )
+        if is_settled:
+            fits = {other: each for other, each in fits.items() if not recent[other]}
+        choose = expectation.choose_partner if among == PARTNERS else expectation.choose
+        return choose(fits), expectation.is_doubtful
+
+    def list_met(self, user: str) -> dict[str, int]:
+        return dict(Counter(self.last_met[user]))
+
+    # --- Waiting -----------------------------------------------------------------------------------------
+
+    def waiting_entries(self) -> list[tuple[Worker, QueueEntry]]:
+        """The searches that wait, of workers that are not suspended, in an order that the seed decides."""
+        return [
+            (worker, entry)
+            for worker in self.workers.values()
+            if worker.id not in self.suspended
+            for entry in worker.matchmaking.list_queue_entries()
         ]
-        recent = {other: await self.read_recent(user, other) for _, other, _ in fits}
-        fits = sorted(each for each in fits if recent[each[1]] != "refused")
-        same = [other for _, other, their_topic in fits if topic and their_topic == topic]
-        met = {other for other, room in recent.items() if room}
-        in_order = [*same, *(other for _, other, _ in fits)]
-        return next((other for other in in_order if other not in met), in_order[0] if in_order else None)
+
+    async def retry(self) -> None:
+        """A web process tries one of its searches again; at times it does so for all that are due."""
+        if not (waiting := self.waiting_entries()):
+            return
+        worker, entry = self.random.choice(waiting)
+        if self.random.random() < 0.3:
+            self.clock += self.random.choice((1, 5, 50))
+            async for outcome in worker.search_rounds.retry():
+                self.counts["retried in rounds"] += 1
+                self.apply(outcome)
+            await self.handle_checks()
+            return
+        user, socket = entry["userId"], entry["socket"]
+        held = await self.held()
+        own = held.searching.get(user)
+        is_there = (
+            own is not None
+            and own.socket == socket
+            and own.queue == name_queue(self.standings[user].pool, read_among(entry["pool"]))
+        )
+        expected, is_doubtful = await self.expect(user, own, holding=held) if own and is_there else (None, True)
+        refused_before = self.counts["pairs refused"]
+        outcome: object = await worker.matchmaking.retry_search(entry)
+        self.counts["retries"] += 1
+        if isinstance(outcome, Match):
+            self.counts["matches of retries"] += 1
+        if is_there and not isinstance(outcome, SearchRefused):
+            is_doubtful |= self.counts["pairs refused"] != refused_before
+            self.check_found(user, outcome, expected, is_doubtful=is_doubtful)
+            assert isinstance(outcome, Match) or user in (await self.held()).searching, "a retry lost its search"
+        self.apply(outcome)
+        await self.handle_checks()
+
+    async def wait_long(self) -> None:
+        """A search has waited for longer: neighbouring levels meet, or it is about to leave."""
+        if waiting := self.waiting_entries():
+            _, entry = self.random.choice(waiting)
+            held = (await self.held()).searching.get(entry["userId"])
+            if held is not None and held.socket == entry["socket"]:
+                since = held.since - self.random.choice((50, 50, 100, 245)) * 1_000_000
+                key = f"{{match}}:searching:{entry['userId']}"
+                lines = (held.level, held.topic, held.socket, str(since), orjson.dumps(held.entry).decode())
+                await self.scripts.execute("SET", key, "\n".join(lines), "KEEPTTL")
+                queue = f"{{match}}:queue:{held.queue}:{held.level}"
+                for each in (queue, *([f"{queue}:{held.topic}"] if held.topic else [])):
+                    await self.scripts.execute("ZADD", each, since, entry["userId"])
+                entry["since"] = since
 
     async def read_recent(self, user: str, other: str) -> str | None:
         """Read the room in which two met a while ago, or that their match was refused."""
@@ -476,9 +606,10 @@ class Model:
         await self.check_rooms()
         self.is_data_lost = False
         held = await self.held()
-        for user, (level, topic, *_) in held.searching.items():
-            fits = await self.expected_partner(user, level, topic, holding=held)
-            assert fits is None, f"{user} and {fits} wait, and fit each other"
+        for user, own in held.searching.items():
+            if read_among(own.queue) != PARTNERS:
+                fits, is_doubtful = await self.expect(user, own, holding=held, is_settled=True)
+                assert fits is None or is_doubtful, f"{user} and {fits} wait, and fit each other"
         self.counts["flushed" if copy is None else "older copies"] += 1
 
     async def forget_key(self, key: str) -> None:
@@ -486,7 +617,9 @@ class Model:
 
     async def find_before_notice(self) -> None:
         """Search, while Redis has forgotten everything; not beside the user's other device, whose search will go on."""
-        waiting = {socket for worker in self.workers.values() for socket in worker.matchmaking._queue_entries}
+        waiting = {
+            entry["socket"] for worker in self.workers.values() for entry in worker.matchmaking.list_queue_entries()
+        }
         waiting_users = {self.sockets[socket] for socket in waiting if socket in self.sockets}
         free = [each for each, user in self.sockets.items() if each in waiting or user not in waiting_users]
         if free:
@@ -496,9 +629,9 @@ class Model:
         happens = self.random.choices(
             (
                 *(self.connect, self.find, self.cancel, self.disconnect, self.join, self.hang_up, self.time_passes),
-                *(self.change_user, self.run_jobs),
+                *(self.change_user, self.run_jobs, self.retry, self.wait_long),
             ),
-            (14, 34, 5, 9, 24, 6, 7, 4, 6),
+            (14, 34, 5, 9, 24, 6, 7, 4, 6, 12, 3),
         )[0]
         await happens()
         await self.handle_checks()
@@ -529,7 +662,7 @@ class Model:
         for user, search, room in zip(self.users, searching, in_room, strict=True):
             if search:
                 level, topic, socket, since, entry = search.split("\n", 4)
-                held.searching[user] = level, topic, socket, int(since), orjson.loads(entry)["pool"]
+                held.searching[user] = WaitingSearch(level, topic, socket, int(since), orjson.loads(entry))
             if room:
                 held.in_room[user] = room.partition("\n")[0]
         return held
@@ -542,8 +675,9 @@ class Model:
         await self.handle_checks()
         held = await self.held()
         assert not held.searching.keys() & held.in_room.keys(), "searches, and is in a room"
-        for user, (*_, pool) in held.searching.items():
-            assert pool == self.standings[user].pool, "searches in the pool of another band"
+        for user, search in held.searching.items():
+            queue = name_queue(self.standings[user].pool, read_among(search.queue))
+            assert search.queue == queue, "searches in the pool of another band"
             self.gates.require_all(self.standings[user])
         assert not [call for call in self.rows.open.values() if self.is_forbidden(call)], "a call across bands"
         for room in set(held.in_room.values()):
@@ -556,11 +690,11 @@ class Model:
         assert held.rooms.keys() == self.rows.open.keys(), "a room without an open row, or the other way round"
         assert not [room for room, times in self.rows.ends.items() if times > 1], "a call that ended twice"
         due = set()
-        for user, (level, topic, socket, _, pool) in held.searching.items():
+        for user, search in held.searching.items():
             due.add(f"search:{user}")
-            assert socket in self.sockets, "a queue entry whose socket is gone"
-            queue = f"{{match}}:queue:{pool}:{level}"
-            queues = [queue, *([f"{queue}:{topic}"] if topic else [])]
+            assert search.socket in self.sockets, "a queue entry whose socket is gone"
+            queue = f"{{match}}:queue:{search.queue}:{search.level}"
+            queues = [queue, *([f"{queue}:{search.topic}"] if search.topic else [])]
             for queue in queues:
                 assert await self.scripts.execute("ZSCORE", queue, user) is not None, "a queue entry in no queue"
         for room, meta in held.rooms.items():
@@ -575,9 +709,8 @@ class Model:
             assert set(await self.scripts.execute("ZRANGE", key, 0, -1)) <= held.searching.keys(), "a ghost in a queue"
         for socket, belief in self.belief.items():
             if belief == "searching":
-                assert held.searching.get(self.sockets[socket], ("", "", "", 0, ""))[2] == socket, (
-                    "a search that was lost"
-                )
+                search_held = held.searching.get(self.sockets[socket])
+                assert search_held is not None and search_held.socket == socket, "a search that was lost"
         self.check_participants(held)
         self.counts["audits"] += 1
 

@@ -16,13 +16,16 @@ from services.calls.call_records import CallRecords
 from services.calls.matchmaking import MatchmakingService
 from services.calls.outcomes import Outcome, Partner, PeerReconnected, PeerReconnecting
 from services.calls.pairing_checks import PairingChecks
+from services.calls.pools import PARTNERS, Pool, Pools, name_queue
 from services.calls.reconciliation import Reconciliation
 from services.calls.recovery import RecoveryService
 from services.calls.room_checks import RoomChecks
-from services.calls.room_state import CallState, QueueEntry
+from services.calls.room_state import CallState, QueueEntry, Waits
 from services.calls.rooms import Rooms
-from services.calls.seekers import Seeker
+from services.calls.search_rounds import SearchRounds
+from services.calls.seekers import Seeker, Wishes
 from services.calls.signaling import SignalingService
+from services.calls.wait_estimates import WaitEstimates
 from services.safety.text_filter import TextFilter
 from testing.calls import LocalBus
 
@@ -108,14 +111,41 @@ class Matchmaking(MatchmakingService):
 
     def __init__(self, model: Model, bus: LocalBus, rooms: Rooms, rows: CallRecords) -> None:
         gates, texts = model.gates, TextFilter(is_on=False)
-        super().__init__(bus, None, rooms, model.rows, rows, gates, texts)  # type: ignore[arg-type]
+        super().__init__(
+            *(bus, None, rooms, model.rows, rows, gates, texts),  # type: ignore[arg-type]
+            pools=ModelPools(model),
+            estimates=NoPast(None, rooms),  # type: ignore[arg-type]
+        )
         self._model = model
 
-    async def _read_seeker(self, user_id: str, socket_id: str) -> Seeker:
+    async def _read_seeker(self, user_id: str, socket_id: str, wishes: Wishes) -> Seeker:
         standing = self._model.standings[user_id]
         self._model.gates.require_all(standing)
         profile = Partner(user_id, "Ada", None, "beginner", socket_id)
-        return Seeker(profile, sorted(self._model.enemies[user_id]), standing.pool)
+        return Seeker(
+            profile,
+            sorted(self._model.enemies[user_id]),
+            standing.pool,
+            **self._model.features[user_id],
+            met=self._model.list_met(user_id),
+        )
+
+
+class ModelPools(Pools):
+    """Pools whose members the model knows: its partners, and of each course all who search there."""
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+
+    async def choose(self, user_id: str, band: AgeBand, among: str, platform: str = "") -> Pool:
+        return Pool(name_queue(band, among), sorted(self._model.partners[user_id]) if among == PARTNERS else None)
+
+
+class NoPast(WaitEstimates):
+    """Estimates without calls of the last days."""
+
+    async def read_past(self, level: Level) -> Waits | None:
+        return None
 
 
 class Checks(PairingChecks):
@@ -155,6 +185,9 @@ class Worker:
         self.bus.on("emit", self._emit)
         rows = CallRecords(model.rooms, model.rows)
         self.matchmaking = Matchmaking(model, self.bus, model.rooms, rows)
+        self.search_rounds = SearchRounds(
+            self.matchmaking, model.rooms, clock=lambda: model.clock, choose=model.random.random
+        )
         self.signaling = SignalingService(self.bus, model.rooms, rows, self.matchmaking)
         self.signaling.on_peer_change(self._move)
         self._apply = model.apply

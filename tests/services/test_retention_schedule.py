@@ -25,14 +25,19 @@ KEPT = {
         " created_at answered_at day_reminded_at soon_reminded_at",
     },
     "invitations": {
-        "invitations": "id inviter_id invitee_id inviter_socket topic state room_id created_at expires_at answered_at",
+        "invitations": "id inviter_id invitee_id inviter_socket topic state room_id created_at expires_at"
+        " answered_at",
     },
     "consents": {"consents": "id user_id document version action at"},
     "age_refusals": {"age_refusals": "id expires_at"},
     "calls": {
         "call_sessions": "id room_id user_a_id user_b_id topic level waited_ms started_at connected_at ended_at"
-        " duration_seconds ended_by created_at",
-        "session_ratings": "id session_id rater_id rated_id stars created_at",
+        " duration_seconds ended_by origin user_a_outcome user_b_outcome created_at",
+        "session_ratings": "id session_id rater_id rated_id stars pace is_pace_counted created_at",
+    },
+    "skill": {
+        "learner_skills": "user_id mu sigma calls day day_mu updated_at",
+        "pairing_records": "user_id points points_at warned_at resting_until rests",
     },
     "reports": {
         "reports": "id reporter_id reported_id session_id reason description status admin_note actioned_at created_at"

@@ -140,7 +140,8 @@ export interface components {
          *     - `profile_incomplete`: choose a username and an English level first.
          *     - `already_searching`, `already_in_room`: a device of the account searches, or is in a call.
          *     - `already_inviting`: another invitation of the account is open; cancel it first.
-         *     - `pool_closed`: this platform does not offer meeting these learners; `waysToMeet` of `GET /policy` has what it offers.
+         *     - `pool_closed`: this platform does not offer meeting these learners; `pairing` of `GET /policy` has what it offers.
+         *     - `not_enrolled`: the account is not enrolled in the course.
          *     - `not_found`: there is no such partner or invitation.
          *     - `invitation_over`: the invitation was answered, cancelled or has expired.
          *     - `partner_unavailable`: the inviter cannot be met any more; the invitation is over.
@@ -155,7 +156,7 @@ export interface components {
          *     - `unavailable`: a service is unavailable; send the event again shortly.
          *     - `internal`: an error of the server.
          */
-        ErrorCode: "banned" | "pairing_on_hold" | "resting" | "account_suspended" | "email_unverified" | "age_required" | "too_young" | "terms_required" | "profile_incomplete" | "already_searching" | "already_in_room" | "already_inviting" | "pool_closed" | "not_found" | "invitation_over" | "partner_unavailable" | "not_searching" | "not_in_room" | "peer_not_ready" | "bad_role" | "room_closed" | "text_refused" | "bad_payload" | "rate_limited" | "unavailable" | "internal" | (string & {});
+        ErrorCode: "banned" | "pairing_on_hold" | "resting" | "account_suspended" | "email_unverified" | "age_required" | "too_young" | "terms_required" | "profile_incomplete" | "pool_closed" | "already_searching" | "already_in_room" | "already_inviting" | "not_enrolled" | "not_found" | "invitation_over" | "partner_unavailable" | "not_searching" | "not_in_room" | "peer_not_ready" | "bad_role" | "room_closed" | "text_refused" | "bad_payload" | "rate_limited" | "unavailable" | "internal" | (string & {});
         /** @description Why an event was refused. */
         EventError: {
             code: components["schemas"]["ErrorCode"];
@@ -238,13 +239,6 @@ export interface components {
             /** @description The levels that the search accepts now. */
             levels: components["schemas"]["Level"][];
         };
-        /** @description The waits of recent searches of this level, in whole seconds from the beginning of the search to its match. */
-        WaitEstimate: {
-            /** @description Half of the searches waited no longer than this. */
-            median: number;
-            /** @description Nine of ten searches waited no longer than this. */
-            p90: number;
-        };
         /** @description A rest from meeting strangers. */
         Resting: {
             /**
@@ -252,6 +246,13 @@ export interface components {
              * @description When the learner may search again.
              */
             until: string;
+        };
+        /** @description The waits of recent searches of this level, in whole seconds from the beginning of the search to its match. */
+        WaitEstimate: {
+            /** @description Half of the searches waited no longer than this. */
+            median: number;
+            /** @description Nine of ten searches waited no longer than this. */
+            p90: number;
         };
         /** @description The profile of the partner. */
         Partner: {
@@ -394,8 +395,8 @@ export type Invitation = components['schemas']['Invitation'];
 export type InvitationOverReason = components['schemas']['InvitationOverReason'];
 export type InvitationOver = components['schemas']['InvitationOver'];
 export type Searching = components['schemas']['Searching'];
-export type WaitEstimate = components['schemas']['WaitEstimate'];
 export type Resting = components['schemas']['Resting'];
+export type WaitEstimate = components['schemas']['WaitEstimate'];
 export type Partner = components['schemas']['Partner'];
 export type IceServer = components['schemas']['IceServer'];
 export type MatchFound = components['schemas']['MatchFound'];
@@ -419,10 +420,11 @@ export interface ClientEvents {
    * two searches is `strict`; `searching` is emitted again with the `levels` that it accepts then. A partner with the
    * same `topic` is preferred, then the best fit: a similar level, a partner who was not met in the last days, another
    * native language, the same goal. The longer a search waits, the less the fit counts. Only learners of one age band
-   * meet. Who has declined, not joined or left within a minute several matches in a short time, after a warning, rests
-   * for some minutes: `resting` has the time, and the search is refused. What the account lacks for it is in `missing`
-   * of `GET /users/me`; a search of an account that loses it meanwhile ends with `error`, which has the code, and
-   * `search_expired`.
+   * meet. Among `partners` a search finds partners alone, in whatever they search; `pool_closed` is what the platform of
+   * the login does not offer (`pairing` of `GET /policy`), and `not_enrolled` a course without an enrollment. Who has declined,
+   * not joined or left within a minute several matches in a short time, after a warning, rests for some minutes: `resting`
+   * has the time, and the search is refused. What the account lacks for it is in `missing` of `GET /users/me`; a
+   * search of an account that loses it meanwhile ends with `error`, which has the code, and `search_expired`.
    */
   find_partner: (payload: FindPartner, ack: (answer: Ack) => void) => void;
   /**
@@ -456,7 +458,7 @@ export interface ClientEvents {
    */
   answer_invitation: (payload: AnswerInvitation, ack: (answer: Ack) => void) => void;
   /**
-   * Cancel an invitation of one's own
+   * Cancel an invitation that the user has sent
    *
    * `invitation_over` where the partner was quicker: after an acceptance `match_found` has arrived or follows.
    */

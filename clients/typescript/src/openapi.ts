@@ -3664,6 +3664,10 @@ export interface components {
             logins: components["schemas"]["ExportedLogin"][];
             /** @description Calls of the user, also matches that never became a call. */
             calls: components["schemas"]["ExportedCall"][];
+            /** @description The skill by which partners are chosen; null before feedback has moved it. Nobody else sees it. */
+            skill: components["schemas"]["ExportedSkill"] | null;
+            /** @description How the user keeps matches; null without a match that counts. Nobody else sees it. */
+            pairingRecord: components["schemas"]["ExportedPairingRecord"] | null;
             /** @description Ratings that the user has given. */
             ratings: components["schemas"]["ExportedRating"][];
             /** @description Reports that the user has made. */
@@ -3793,6 +3797,47 @@ export interface components {
              */
             revokedAt: components["schemas"]["NullableTime"];
         };
+        /** @description An estimate of the user's English, from feedback about the pace of calls. */
+        ExportedSkill: {
+            /**
+             * @description The estimate: 25 is the middle, and a declared level is six apart from the next.
+             * @example 26.4
+             */
+            mean: number;
+            /**
+             * @description Its standard deviation; 25 / 3 before any feedback.
+             * @example 5.1
+             */
+            deviation: number;
+            /**
+             * Format: int32
+             * @description Counted feedback, given and received.
+             * @example 12
+             */
+            calls: number;
+            /** @description When it last moved. */
+            updatedAt: components["schemas"]["Time"];
+        };
+        /** @description Points for matches that the user declined, did not join or left within a minute. */
+        ExportedPairingRecord: {
+            /**
+             * @description Points at `pointsAt`; they halve in two days.
+             * @example 0.5
+             */
+            points: number;
+            /** @description When the last match was counted. */
+            pointsAt: components["schemas"]["Time"];
+            /** @description When the user was last warned. */
+            warnedAt: components["schemas"]["NullableTime"];
+            /** @description The end of the last rest. */
+            restingUntil: components["schemas"]["NullableTime"];
+            /**
+             * Format: int32
+             * @description Rests that are not forgiven yet.
+             * @example 0
+             */
+            rests: number;
+        };
         /** @description A call of the user, or a match that never became one. */
         ExportedCall: {
             id: components["schemas"]["CallId"];
@@ -3820,6 +3865,11 @@ export interface components {
              */
             endedAt: components["schemas"]["NullableTime"];
             /**
+             * @description How the user kept the match; null where there is nothing to count.
+             * @enum {string|null}
+             */
+            outcome: "good" | "declined" | "not_joined" | "left_early" | null;
+            /**
              * Format: int32
              * @description Whole seconds from `connectedAt` to `endedAt`; 0 for a match that never became a call, null while it lasts.
              * @example 765
@@ -3835,6 +3885,11 @@ export interface components {
              */
             ratedId: components["schemas"]["UserId"];
             stars: components["schemas"]["Stars"];
+            /**
+             * @description The feedback about the pace; null without one.
+             * @enum {string|null}
+             */
+            pace: "easier" | "same" | "harder" | null;
             /**
              * @description When the user rated the partner.
              * @example 2026-03-14T09:40:02.218Z
@@ -6642,6 +6697,8 @@ export type ExportedConsent = components['schemas']['ExportedConsent'];
 export type ExportedDispute = components['schemas']['ExportedDispute'];
 export type DisputeStatus = components['schemas']['DisputeStatus'];
 export type ExportedLogin = components['schemas']['ExportedLogin'];
+export type ExportedSkill = components['schemas']['ExportedSkill'];
+export type ExportedPairingRecord = components['schemas']['ExportedPairingRecord'];
 export type ExportedCall = components['schemas']['ExportedCall'];
 export type ExportedRating = components['schemas']['ExportedRating'];
 export type ExportedPartnerWish = components['schemas']['ExportedPartnerWish'];

@@ -1,23 +1,33 @@
--- For each of several users, one after another: take the longest-waiting partner that fits, or join the queue. One step,
--- so that nobody is matched twice.
+-- For each of several users, one after another: take the partner who fits best, or join the queue. One step, so that
+-- nobody is matched twice.
 --
 -- KEYS[1] {match}:due
--- ARGV    search ms, join ms, room seconds; then of each find: user, pool and level (a colon between), topic ('' for
---         none), socket, queue entry, room id, session id, position: '' for the end of the queue, 'head', or since when
---         (µs), users whom the user must not meet (ids, a space between)
--- returns of each find {'already_searching'} | {'already_in_room'}
---         | {'waiting', people ahead, matches of the last 5 minutes, since (µs)}
---         | {'matched', partner's queue entry, since when they waited (µs), level, topic, how long (ms)}
+-- ARGV    search ms, join ms, room seconds, weights (services/calls/fit.py); then of each find: user, pool and level (a
+--         colon between), topic ('' for none), socket, queue entry, room id, session id, position: '' for the end of the
+--         queue, 'head', or since when (µs); users whom the user must not meet (ids, a space between), those met in the
+--         last days ({id}:{times}, a space between), those among whom the partner must be ('' for anyone of the pool), and
+--         1 for a search that is in the queue, and stays where it is when nobody fits
+-- returns of each find {'already_searching'} | {'already_in_room'} | {'not_searching'}
+--         | {'waiting', since (µs), waited ms, median and 90% quantile of waits (s, a space between; '' where unknown)}
+--         | {'matched', partner's queue entry, since when they waited (µs), level, topic, how long (ms), how long the user
+--           had waited (ms, -1 for a new search), 1 where the two searched neighbouring levels}
 --
 -- A search is stored as its level, topic, socket and beginning, a line each, and the queue entry, of which this script
--- reads the pool alone, at its beginning. A queue has searches of one pool, so no find sees another. Calls are what a
--- script costs: it reads once what several finds look at, writes together what may be written together, and a search that
--- meets its partner among these finds is never written at all.
+-- reads the pool and the features, at its beginning. A queue has searches of one pool, so no find sees another. Calls are
+-- what a script costs: it reads once what several finds look at, writes together what may be written together, and a
+-- search that meets its partner among these finds is never written at all.
 
-local call, concat = redis.call, table.concat
+local call, concat, find, match = redis.call, table.concat, string.find, string.match
 local search_ms, join_ms, room_seconds = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
-local COUNT = (#ARGV - 3) / 9
+local FIND = 12
+local COUNT = (#ARGV - 4) / FIND
 
+local weights = {}
+for number in string.gmatch(ARGV[4], '%S+') do weights[#weights + 1] = tonumber(number) end
+local LEVEL_GAP, REPEAT, SAME_LANGUAGE, OTHER_GOAL, POINTS, SLACK, WAIT_BONUS, THRESHOLD, GROWTH, ENOUGH, LEAVING, NEIGHBOUR =
+  unpack(weights)
+-- What those about to leave come first by.
+local FIRST = 1e6
 -- How many of those waiting one search looks at.
 local WINDOW = 64
 local FITTING = {
@@ -26,37 +36,62 @@ local FITTING = {
   -- The accounts of the stores' review teams (review_pool.py).
   review = {'review'},
 }
+-- Levels that fit after a wait of one of the two.
+local NEAR = {beginner = {'intermediate'}, intermediate = {'beginner', 'advanced'}, advanced = {'intermediate'}}
+-- Beta of openskill, and the skill and spread of a search of a release before this one.
+local BETA, SKILL, SPREAD = 25 / 6, 25, 25 / 3
+-- The least step of the quantiles of waits, as a part of their logarithms, and for how long they are kept (s).
+local WAIT_STEP, WAITS_KEPT = 0.1, 604800
 
 -- Redis's clock: those of the servers may differ.
 local clock = call('TIME')
-local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+local now_us = clock[1] * 1000000 + clock[2]
+local now = math.floor(now_us / 1000)
 local minute = math.floor(now / 60000)
 -- Times (ms), written out once; keys expire at a time, which is how Redis writes it down in the end.
 local created, room_until = string.format('%.0f', now), string.format('%.0f', now + (room_seconds + 60) * 1000)
 local join_by, search_by = string.format('%.0f', now + join_ms), string.format('%.0f', now + search_ms)
 -- A little longer than the search, so that its end still finds the socket to emit to.
 local search_until = string.format('%.0f', now + search_ms + 5000)
+local may_widen = NEIGHBOUR * 1000 < search_ms
+-- Since when searches wait that are about to leave, and those that neighbouring levels may meet (µs).
+local leaving_since, near_since = now_us - search_ms * 1000 + LEAVING * 1000000, now_us - NEIGHBOUR * 1000000
 
--- The queue of a pool and level: its key, and the keys of those that fit it, in the same pool. Made once for each.
+-- The queue of a pool and level: its key, and in the same pool the keys of those that fit it, and that do after a wait.
+-- Made once for each.
 local places = {}
 local function place_of(name)
   local place = places[name]
   if not place then
-    local pool, level = string.match(name, '^([^:]+):(%a+)$')
-    place = {name = name, level = level, key = '{match}:queue:' .. name, fitting = {}}
+    local pool, level = match(name, '^([^:]+):(%a+)$')
+    local prefix = '{match}:queue:' .. pool .. ':'
+    place = {name = name, level = level, key = prefix .. level, fitting = {}, near = {}, distances = {}}
+    place.band = match(pool, '^(.-)_partners$') or match(pool, '^(.-)_course_%x+$') or pool
     -- A search of a later release may have a level that is not known here.
     for index, fitting in ipairs(FITTING[level] or {}) do
-      place.fitting[index] = '{match}:queue:' .. pool .. ':' .. fitting
+      place.fitting[index], place.distances[fitting] = prefix .. fitting, 0
+    end
+    for index, near in ipairs(NEAR[level] or {}) do
+      place.near[index], place.distances[near] = prefix .. near, 1
     end
     places[name] = place
   end
   return place
 end
 
+local function features_of(entry_json)
+  local skill, points, language, goal, strict, spread =
+    match(entry_json, '^{"pool":"[%w_]+","fit":"(%S+) (%S+) (%S+) (%S+) (%d) ?([%d.]*)')
+  return {
+    skill = tonumber(skill) or SKILL, points = tonumber(points) or 0, language = language or '-', goal = goal or '-',
+    is_strict = strict == '1', uncertainty = (BETA + (tonumber(spread) or SPREAD)) / 2,
+  }
+end
+
 -- A search, with the key of the queue of its topic. Few fields, for a table of more than eight costs twice as much.
 local function new_search(user, name, topic, entry_json)
   local place = place_of(name)
-  return {user = user, place = place, topic = topic, entry_json = entry_json,
+  return {user = user, place = place, topic = topic, entry_json = entry_json, fit = features_of(entry_json),
     topic_key = topic ~= '' and place.key .. ':' .. topic or nil}
 end
 
@@ -86,30 +121,36 @@ local matched, searches = {}, {}
 local stored, fresh = {}, {}
 -- The queues that a find walks, by the one in which it would wait.
 local walked = {}
-local workers = {}
+local workers, rates, waits = {}, {}, {}
 -- What is written at the end.
 local leaves, joins, drops, deadlines, made = {}, {}, {KEYS[1]}, {KEYS[1]}, {}
 
-local function search_of(user)
-  local search = searches[user]
-  if search == nil then
-    search = false
-    local held = call('GET', '{match}:searching:' .. user)
+-- Read the searches of users of whom nothing is known yet.
+local function read_searches(users)
+  local keys, wanted = {}, {}
+  for _, user in ipairs(users) do
+    if searches[user] == nil then
+      searches[user] = false
+      wanted[#wanted + 1], keys[#keys + 1] = user, '{match}:searching:' .. user
+    end
+  end
+  if #keys == 0 then return end
+  for index, held in ipairs(call('MGET', unpack(keys))) do
     if held then
       -- One without a pool is of a release before this one, and in a queue of its own.
-      local level, topic, worker, since, entry_json, pool =
-        string.match(held, '^(%a+)\n([^\n]*)\n([^\n.]*)[^\n]*\n(%d+)\n({"pool":"([%w_]+)".*)')
+      local level, topic, socket, since, entry_json, pool =
+        match(held, '^(%a+)\n([^\n]*)\n([^\n]*)\n(%d+)\n({"pool":"([%w_]+)".*)')
       if level then
-        search = new_search(user, pool .. ':' .. level, topic, entry_json)
-        search.worker, search.since = worker, since
+        local search = new_search(wanted[index], pool .. ':' .. level, topic, entry_json)
+        search.socket, search.since = socket, since
+        searches[wanted[index]] = search
       end
     end
-    searches[user] = search
   end
-  return search
 end
 
-local function is_alive(worker)
+local function is_alive(socket)
+  local worker = match(socket, '^[^.]*')
   if workers[worker] == nil then workers[worker] = call('EXISTS', 'worker:{match}:' .. worker) == 1 end
   return workers[worker]
 end
@@ -119,91 +160,69 @@ local function entry_at(queue, position)
   while queue[position] == nil and not queue.is_whole do
     -- One first, for it mostly does; then by the eight.
     local page = queue.read == 0 and COUNT or 8
-    local found = call('ZRANGE', queue.key, queue.read, queue.read + page - 1, 'WITHSCORES')
-    for index = 1, #found, 2 do queue[#queue + 1] = {found[index], tonumber(found[index + 1])} end
+    local found, users = call('ZRANGE', queue.key, queue.read, queue.read + page - 1, 'WITHSCORES'), {}
+    for index = 1, #found, 2 do
+      queue[#queue + 1] = {found[index], tonumber(found[index + 1])}
+      users[#users + 1] = found[index]
+    end
+    read_searches(users)
     queue.read = queue.read + page
     queue.is_whole = #found < 2 * page
   end
   return queue[position]
 end
 
-local function queues_of(me, topic)
-  local name = topic == '' and me.place.key or me.topic_key
-  local queues = walked[name]
-  if not queues then
-    queues = {}
-    walked[name] = queues
-    for _, fitting in ipairs(me.place.fitting) do
-      local key = topic == '' and fitting or fitting .. ':' .. topic
-      if not stored[key] then
-        stored[key] = {key = key, read = 0, first = 1, is_whole = false}
-        fresh[key] = {key = key, first = 1, is_whole = true}
-      end
-      queues[#queues + 1] = stored[key]
-      queues[#queues + 1] = fresh[key]
-    end
+-- include partner_choice.lua
+
+-- The quantiles of the waits of a pool and level: logarithms of the median and of 90% (s), and how many have moved them;
+-- nil where Redis has none, until a web process has read them from the calls of the last days.
+local function waits_of(name)
+  if waits[name] == nil then
+    local median, p90, count = match(call('GET', '{match}:waits:' .. name) or '', '^(%S+) (%S+) (%S+)$')
+    waits[name] = median and {median = tonumber(median), p90 = tonumber(p90), count = tonumber(count)} or false
   end
-  return queues
+  return waits[name] or nil
 end
 
--- Walk the queues that fit a search as one, oldest first, until `left` people have been looked at; answer who fits, how
--- many are left to look at, and who fits but was met a moment ago.
-local function first_that_fits(me, topic, avoided, left)
-  local user = me.user
-  local queues, positions, met_before = {}, {}, nil
-  for _, queue in ipairs(queues_of(me, topic)) do
-    local entry = entry_at(queue, queue.first)
-    while entry and matched[entry[1]] do
-      queue.first = queue.first + 1
-      entry = entry_at(queue, queue.first)
-    end
-    if entry then
-      queues[#queues + 1] = queue
-      positions[#queues] = queue.first
-    end
-  end
-  while left > 0 do
-    local oldest, entry = nil, nil
-    for index = 1, #queues do
-      local head = entry_at(queues[index], positions[index])
-      if head and (entry == nil or head[2] < entry[2]) then oldest, entry = index, head end
-    end
-    if entry == nil then return nil, left, met_before end
-    positions[oldest] = positions[oldest] + 1
-    local found = entry[1]
-    if not matched[found] and not entry.is_stale then
-      left = left - 1
-      local search = search_of(found)
-      local key = queues[oldest].key
-      if not search or (key ~= search.place.key and key ~= search.topic_key) then
-        -- The search ran out; its user may have begun another one, which waits elsewhere.
-        entry.is_stale = true
-        gather(leaves, key, found)
-      elseif found ~= user and not (avoided ~= '' and string.find(avoided, found, 1, true)) and is_alive(search.worker) then
-        -- A search of a dead web process is removed by another one; it may also be Redis that was away.
-        local met = call('GET', pair(user, found))
-        if not met then return search, left, met_before end
-        -- Two whose match was refused a moment ago would be refused again.
-        if met ~= 'refused' then met_before = met_before or search end
-      end
-    end
-  end
-  return nil, 0, met_before
+-- Move the quantiles towards covering 50% and 90% of the waits, by Robbins and Monro.
+local function note_wait(search)
+  -- One at the head of the queue is older than its search.
+  local known = not find(search.entry_json, '"atHead":true', 1, true) and waits_of(search.place.name)
+  if not known then return end
+  local wait = math.log(math.max(0.1, (now_us - search.since) / 1000000))
+  known.count, known.is_moved = known.count + 1, true
+  local step = math.max(WAIT_STEP, 1 / known.count)
+  known.median = known.median + step * (wait > known.median and 0.5 or -0.5)
+  known.p90 = known.p90 + step * (wait > known.p90 and 0.9 or -0.1)
 end
 
-local function make_room(room, session, partner, me)
+local function describe_waits(name)
+  local known = waits_of(name)
+  return known and string.format('%.3f %.3f', math.exp(known.median), math.exp(math.max(known.median, known.p90))) or ''
+end
+
+-- Take a search out of its queue; one that came with these finds is in none.
+local function take_out(search)
+  local user = search.user
+  matched[user] = true
+  note_wait(search)
+  if search.is_new then return end
+  drops[#drops + 1] = 'search:' .. user
+  call('DEL', '{match}:searching:' .. user)
+  gather(leaves, search.place.key, user)
+  if search.topic_key then gather(leaves, search.topic_key, user) end
+end
+
+-- `mine` is the search of the user where it waited until now.
+local function make_room(room, session, partner, me, mine)
   local other, user = partner.user, me.user
-  matched[other], matched[user] = true, true
-  if not partner.is_new then
-    drops[#drops + 1] = 'search:' .. other
-    call('DEL', '{match}:searching:' .. other)
-    gather(leaves, partner.place.key, other)
-    if partner.topic_key then gather(leaves, partner.topic_key, other) end
-  end
-  local mine, theirs = me.place.name, partner.place.name
-  made[mine] = (made[mine] or 0) + 1
-  if theirs ~= mine then made[theirs] = (made[theirs] or 0) + 1 end
-  local level = me.place.level == 'all' and partner.place.level or me.place.level
+  take_out(partner)
+  if mine then take_out(mine) end
+  matched[user] = true
+  local own, theirs = me.place, partner.place
+  made[own.name] = (made[own.name] or 0) + 1
+  if theirs.name ~= own.name then made[theirs.name] = (made[theirs.name] or 0) + 1 end
+  local level = own.level == 'all' and theirs.level or own.level
   local topic = me.topic == '' and partner.topic or me.topic
   local users, meta = '{match}:room:' .. room .. ':users', '{match}:room:' .. room .. ':meta'
   call('SADD', users, other, user)
@@ -215,14 +234,18 @@ local function make_room(room, session, partner, me)
   call('SET', '{match}:in_room:' .. other, room .. '\n' .. partner.entry_json, 'PXAT', room_until)
   call('SET', '{match}:in_room:' .. user, room .. '\n' .. me.entry_json, 'PXAT', room_until)
   deadlines[#deadlines + 1], deadlines[#deadlines + 2] = join_by, 'join:' .. room
-  local waited = math.floor((clock[1] * 1000000 + clock[2] - partner.since) / 1000)
-  return {'matched', partner.entry_json, partner.since, level, topic, math.max(0, waited)}
+  local waited = math.max(0, math.floor((now_us - partner.since) / 1000))
+  local own_wait = mine and math.max(0, math.floor((now_us - mine.since) / 1000)) or -1
+  local is_widened = own.distances[theirs.level] == 1 and 1 or 0
+  return {'matched', partner.entry_json, partner.since, level, topic, waited, own_wait, is_widened}
 end
 
 -- Wait among these finds; a search that none of them has matched is written at the end.
 local function wait(me, socket, position, index)
   -- A microsecond apart: equals would stand by their ids.
-  local since = tonumber(position) or clock[1] * 1000000 + clock[2] + index
+  local since = tonumber(position) or now_us + index
+  open_queue(me.place.key)
+  if me.topic_key then open_queue(me.topic_key) end
   local general = fresh[me.place.key]
   if position == 'head' then
     for _, queue in ipairs({stored[general.key], general}) do
@@ -230,7 +253,7 @@ local function wait(me, socket, position, index)
       if head then since = math.min(since, head[2] - 1) end
     end
   end
-  me.since, me.socket, me.worker, me.is_new = string.format('%.0f', since), socket, string.match(socket, '^[^.]*'), true
+  me.since, me.socket, me.is_new = string.format('%.0f', since), socket, true
   searches[me.user] = me
   for _, queue in ipairs({general, me.topic_key and fresh[me.topic_key] or nil}) do
     local at = #queue + 1
@@ -241,28 +264,34 @@ end
 
 local answers, waiting = {}, {}
 for index = 1, COUNT do
-  local at = 4 + (index - 1) * 9
-  local user, topic = ARGV[at], ARGV[at + 2]
-  local busy = matched[user] and 'already_in_room' or searches[user] and searches[user].is_new and 'already_searching'
-  if not busy and call('EXISTS', '{match}:searching:' .. user, '{match}:in_room:' .. user) > 0 then
-    busy = call('EXISTS', '{match}:in_room:' .. user) == 1 and 'already_in_room' or 'already_searching'
+  local at = 5 + (index - 1) * FIND
+  local user, name, topic, socket, entry_json, room, session, position, avoided, met, only, is_retry =
+    unpack(ARGV, at, at + FIND - 1)
+  local busy, mine = matched[user] and 'already_in_room', nil
+  if is_retry == '1' and not busy then
+    read_searches({user})
+    mine = searches[user]
+    -- A search that has changed, or is of another device, is not the one that is to be tried again.
+    if not mine or mine.socket ~= socket or mine.place.name ~= name or mine.topic ~= topic then busy = 'not_searching' end
+  elseif not busy then
+    busy = searches[user] and searches[user].is_new and 'already_searching'
+    if not busy and call('EXISTS', '{match}:searching:' .. user, '{match}:in_room:' .. user) > 0 then
+      busy = call('EXISTS', '{match}:in_room:' .. user) == 1 and 'already_in_room' or 'already_searching'
+    end
   end
   if busy then
     answers[index] = {busy}
   else
-    local me = new_search(user, ARGV[at + 1], topic, ARGV[at + 4])
-    local partner, left, met_before, met = nil, WINDOW, nil, nil
-    if topic ~= '' then
-      partner, left, met_before = first_that_fits(me, topic, ARGV[at + 8], left)
-    end
-    if not partner then
-      partner, left, met = first_that_fits(me, '', ARGV[at + 8], left)
-      partner = partner or met_before or met
-    end
+    local me = new_search(user, name, topic, entry_json)
+    me.began = mine and tonumber(mine.since) or tonumber(position) or now_us
+    me.avoided, me.met, me.only = avoided, met, only
+    local partner = partner_of(me)
     if partner then
-      answers[index] = make_room(ARGV[at + 5], ARGV[at + 6], partner, me)
+      answers[index] = make_room(room, session, partner, me, mine)
+    elseif mine then
+      answers[index] = {'waiting', mine.since, math.max(0, math.floor((now_us - mine.since) / 1000)), describe_waits(name)}
     else
-      wait(me, ARGV[at + 3], ARGV[at + 7], index)
+      wait(me, socket, position, index)
       waiting[index] = me
     end
   end
@@ -287,18 +316,15 @@ for name, count in pairs(made) do
   local rate = '{match}:rate:' .. name .. ':' .. minute
   if call('INCRBY', rate, count) == count then call('EXPIRE', rate, '360') end
 end
-
-local recent = {}
-for index, me in pairs(waiting) do
-  local name = me.place.name
-  if not recent[name] then
-    local rate = '{match}:rate:' .. name .. ':'
-    recent[name] = 0
-    for _, each in ipairs(call('MGET', rate .. minute, rate .. minute - 1, rate .. minute - 2, rate .. minute - 3, rate .. minute - 4)) do
-      recent[name] = recent[name] + (each or 0)
-    end
+for name, known in pairs(waits) do
+  if known and known.is_moved then
+    call('SET', '{match}:waits:' .. name, string.format('%.6f %.6f %d', known.median, known.p90, known.count),
+      'EX', WAITS_KEPT)
   end
-  local ahead = matched[me.user] and 0 or call('ZRANK', me.place.key, me.user)
-  answers[index] = {'waiting', ahead, recent[name], me.since}
+end
+
+for index, me in pairs(waiting) do
+  local waited = math.max(0, math.floor((now_us - me.since) / 1000))
+  answers[index] = {'waiting', me.since, waited, describe_waits(me.place.name)}
 end
 return answers

@@ -13,8 +13,9 @@ import pytest
 
 import errors
 from container import Container
-from services.calls.room_state import Paired, Queued, QueueEntry
+from services.calls.room_state import Paired, Queued, QueueEntry, Waits
 from services.calls.rooms import ROOM_SECONDS, Rooms
+from services.calls.search_queue import WAITS_SECONDS
 from testing.calls import empty_queue
 from testing.rooms import MakeEntry, find, list_keys, match_entries
 
@@ -149,6 +150,7 @@ async def test_match_links_room_and_participants(container: Container, rooms: Ro
     outcome = await rooms.find_partner(bob, "the-room", "the-session")
     assert isinstance(outcome, Paired)
     assert outcome == Paired({**ada, "since": outcome.partner_entry["since"]}, "beginner", "food", outcome.waited_ms)
+    assert (outcome.own_wait_ms, outcome.is_level_widened) == (None, False)
     assert 0 <= outcome.waited_ms < 60_000
     meta = await container.redis.hgetall("{match}:room:the-room:meta")
     for each in (ada, bob):
@@ -171,6 +173,7 @@ async def test_match_links_room_and_participants(container: Container, rooms: Ro
 
 
 async def test_every_queue_and_room_key_expires(container: Container, rooms: Rooms, make_entry: MakeEntry) -> None:
+    await rooms.seed_waits(make_entry(), Waits(10, 60))
     await rooms.close(await match_entries(rooms, make_entry(), make_entry()), None)
     await match_entries(rooms, make_entry("advanced", "food"), make_entry("advanced", "food"))
     await find(rooms, make_entry("beginner", "work"))
@@ -180,11 +183,12 @@ async def test_every_queue_and_room_key_expires(container: Container, rooms: Roo
         "room",
         "searching",
         "queue",
+        "waits",
     }
     for key in await list_keys(container) - {"{match}:due"}:  # what is due is taken off when it is done
         seconds = await container.redis.ttl(key)
         limit = ROOM_SECONDS + 60 if ":room:" in key or ":in_room:" in key else max(305, 360)
-        limit = 600 if ":recent:" in key else limit
+        limit = 600 if ":recent:" in key else WAITS_SECONDS if ":waits:" in key else limit
         assert limit - 60 <= seconds <= limit, f"{key} expires in {seconds} s"
 
 
@@ -234,10 +238,3 @@ async def test_find_looks_at_sixty_four_entries_at_most(rooms: Rooms, make_entry
     assert isinstance(outcome, Paired) and outcome.partner_entry["userId"] == names[0]
     outcome = await rooms.find_partner(make_entry("beginner"), "room 2", "session", names[1:])
     assert isinstance(outcome, Paired) and outcome.partner_entry["userId"] == other["userId"]
-
-
-async def test_find_returns_queue_position_and_match_rate(rooms: Rooms, make_entry: MakeEntry) -> None:
-    assert (await find(rooms, make_entry("advanced")))[:2] == (0, 0)
-    await match_entries(rooms, make_entry("beginner"), make_entry("beginner"))
-    await match_entries(rooms, make_entry("beginner"), make_entry("beginner"))
-    assert (await find(rooms, make_entry("beginner")))[:2] == (0, 2)

@@ -34,10 +34,11 @@ abstract final class ClientEvents {
   /// two searches is `strict`; `searching` is emitted again with the `levels` that it accepts then. A partner with the
   /// same `topic` is preferred, then the best fit: a similar level, a partner who was not met in the last days, another
   /// native language, the same goal. The longer a search waits, the less the fit counts. Only learners of one age band
-  /// meet. Who has declined, not joined or left within a minute several matches in a short time, after a warning, rests
-  /// for some minutes: `resting` has the time, and the search is refused. What the account lacks for it is in `missing`
-  /// of `GET /users/me`; a search of an account that loses it meanwhile ends with `error`, which has the code, and
-  /// `search_expired`.
+  /// meet. Among `partners` a search finds partners alone, in whatever they search; `pool_closed` is what the platform of
+  /// the login does not offer (`pairing` of `GET /policy`), and `not_enrolled` a course without an enrollment. Who has declined,
+  /// not joined or left within a minute several matches in a short time, after a warning, rests for some minutes: `resting`
+  /// has the time, and the search is refused. What the account lacks for it is in `missing` of `GET /users/me`; a
+  /// search of an account that loses it meanwhile ends with `error`, which has the code, and `search_expired`.
   static ClientEvent<void> findPartner(FindPartner payload) => ClientEvent('find_partner', payload, _nothing);
   /// Cancel the search, or refuse the match
   ///
@@ -61,7 +62,7 @@ abstract final class ClientEvents {
   /// `already_in_room`, and the invitation stays open: end the call and accept again. `invitation_over` is an invitation that
   /// was answered, cancelled or has expired; `partner_unavailable` is an inviter who cannot be met any more.
   static ClientEvent<void> answerInvitation(AnswerInvitation payload) => ClientEvent('answer_invitation', payload, _nothing);
-  /// Cancel an invitation of one's own
+  /// Cancel an invitation that the user has sent
   ///
   /// `invitation_over` where the partner was quicker: after an acceptance `match_found` has arrived or follows.
   static ClientEvent<void> cancelInvitation(InvitationReference payload) => ClientEvent('cancel_invitation', payload, _nothing);
@@ -418,7 +419,8 @@ final class LocalCandidate implements Payload {
 /// - `profile_incomplete`: choose a username and an English level first.
 /// - `already_searching`, `already_in_room`: a device of the account searches, or is in a call.
 /// - `already_inviting`: another invitation of the account is open; cancel it first.
-/// - `pool_closed`: this platform does not offer meeting these learners; `waysToMeet` of `GET /policy` has what it offers.
+/// - `pool_closed`: this platform does not offer meeting these learners; `pairing` of `GET /policy` has what it offers.
+/// - `not_enrolled`: the account is not enrolled in the course.
 /// - `not_found`: there is no such partner or invitation.
 /// - `invitation_over`: the invitation was answered, cancelled or has expired.
 /// - `partner_unavailable`: the inviter cannot be met any more; the invitation is over.
@@ -442,10 +444,11 @@ extension type const ErrorCode(String value) implements String {
   static const tooYoung = ErrorCode('too_young');
   static const termsRequired = ErrorCode('terms_required');
   static const profileIncomplete = ErrorCode('profile_incomplete');
+  static const poolClosed = ErrorCode('pool_closed');
   static const alreadySearching = ErrorCode('already_searching');
   static const alreadyInRoom = ErrorCode('already_in_room');
   static const alreadyInviting = ErrorCode('already_inviting');
-  static const poolClosed = ErrorCode('pool_closed');
+  static const notEnrolled = ErrorCode('not_enrolled');
   static const notFound = ErrorCode('not_found');
   static const invitationOver = ErrorCode('invitation_over');
   static const partnerUnavailable = ErrorCode('partner_unavailable');
@@ -603,6 +606,22 @@ final class Searching implements Payload {
       };
 }
 
+/// A rest from meeting strangers.
+final class Resting implements Payload {
+  const Resting({required this.until});
+
+  Resting.fromJson(Map<String, dynamic> json)
+      : until = json['until'] as String;
+
+  /// When the learner may search again.
+  final String until;
+
+  @override
+  Map<String, dynamic> toJson() => {
+        'until': until,
+      };
+}
+
 /// The waits of recent searches of this level, in whole seconds from the beginning of the search to its match.
 final class WaitEstimate implements Payload {
   const WaitEstimate({required this.median, required this.p90});
@@ -621,22 +640,6 @@ final class WaitEstimate implements Payload {
   Map<String, dynamic> toJson() => {
         'median': median,
         'p90': p90,
-      };
-}
-
-/// A rest from meeting strangers.
-final class Resting implements Payload {
-  const Resting({required this.until});
-
-  Resting.fromJson(Map<String, dynamic> json)
-      : until = json['until'] as String;
-
-  /// When the learner may search again.
-  final String until;
-
-  @override
-  Map<String, dynamic> toJson() => {
-        'until': until,
       };
 }
 

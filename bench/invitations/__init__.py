@@ -1,0 +1,1 @@
+"""Invitations that cross, on two web processes."""

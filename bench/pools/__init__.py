@@ -1,0 +1,1 @@
+"""Finds of a deployment that closes the pool of strangers."""

@@ -1,0 +1,110 @@
+"""Fit of two searches: what each brings, and how much each difference costs.
+
+`find_partner.lua` computes the costs; docs/decisions/0104-fit-matching.md has the formula and its reasons.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import astuple, dataclass
+from typing import NamedTuple
+
+from models import EnglishLevel, Level
+
+#: Mean of the skill that each declared level stands for, and its deviation, in openskill's units.
+LEVEL_MU: dict[str, float] = {
+    EnglishLevel.BEGINNER: 19.0,
+    EnglishLevel.INTERMEDIATE: 25.0,
+    EnglishLevel.ADVANCED: 31.0,
+}
+INITIAL_SIGMA = 25 / 3
+#: Levels of a conversation whose searches meet after a wait.
+NEIGHBOURS: dict[Level, tuple[Level, ...]] = {
+    "all": (),
+    "beginner": ("intermediate",),
+    "intermediate": ("beginner", "advanced"),
+    "advanced": ("intermediate",),
+}
+#: Longer than any search lasts.
+_NEVER_SECONDS = 1e9
+
+
+class Features(NamedTuple):
+    """What a learner brings into a search: skill (mean and deviation), record points, native language and goal."""
+
+    mu: float
+    sigma: float = INITIAL_SIGMA
+    points: float = 0.0
+    native_language: str | None = None
+    goal: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FitWeights:
+    """Weights of a match, as `find_partner.lua` takes them, in this order.
+
+    The misfit of two is a sum of costs, less `slack` and never below 0. Of those whose misfit is at most the threshold,
+    a search takes the least misfit less the bonus of the partner's wait.
+    """
+
+    #: Cost of a gap of mu as large as beta (25/6) and the mean sigma of the two.
+    level_gap: float = 1.0
+    #: Cost of each time the two have met in the last 7 days.
+    repeat: float = 1.5
+    #: Cost of the same native language, of different goals, and of each record point of difference.
+    same_language: float = 0.3
+    other_goal: float = 0.15
+    points: float = 0.2
+    #: Differences that cost no more than this count as none: then the longest wait decides.
+    slack: float = 0.2
+    #: Bonus of each second that the partner has waited.
+    wait_bonus: float = 0.02
+    #: The misfit that is accepted at once, and what each second of the longer wait adds.
+    threshold: float = 0.3
+    threshold_growth: float = 0.04
+    #: Where fewer searches fit than this, counting those that were matched in the last minute or two, any is accepted.
+    enough: int = 8
+    #: Seconds before the end of a search from which it comes first and accepts any.
+    leaving_seconds: float = 60.0
+    #: Wait after which neighbouring levels meet.
+    neighbour_seconds: float = 45.0
+
+    def serialize(self) -> str:
+        return " ".join(f"{value:.10g}" for value in astuple(self))
+
+    @property
+    def is_patient(self) -> bool:
+        """Whether a search that found nobody may find somebody later who waits already."""
+        return self.threshold < _NEVER_SECONDS
+
+
+#: The longest wait alone decides, and levels stay apart.
+OLDEST_FIRST = FitWeights(
+    level_gap=0,
+    repeat=0,
+    same_language=0,
+    other_goal=0,
+    points=0,
+    slack=0,
+    wait_bonus=1,
+    threshold=_NEVER_SECONDS,
+    threshold_growth=0,
+    enough=0,
+    leaving_seconds=0,
+    neighbour_seconds=_NEVER_SECONDS,
+)
+
+
+def serialize_features(features: Features, *, is_strict: bool) -> str:
+    """Serialize features as a queue entry has them: words with a space between, `-` for none."""
+    language = re.match(r"[a-z]{2,8}(?![^_-])", (features.native_language or "").lower())
+    words = f"{language[0] if language else '-'} {features.goal or '-'}"
+    return f"{features.mu:.6g} {features.points:.6g} {words} {int(is_strict)} {features.sigma:.6g}"
+
+
+def list_accepted_levels(level: Level, *, is_widened: bool) -> list[EnglishLevel]:
+    """List the levels that a search accepts, from the lowest; `is_widened`: its neighbours too."""
+    if level == "all":
+        return list(EnglishLevel)
+    accepted = {level, *(NEIGHBOURS[level] if is_widened else ())}
+    return [each for each in EnglishLevel if each.value in accepted]
