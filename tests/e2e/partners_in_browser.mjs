@@ -44,10 +44,10 @@ async function endCall(one, other) {
   await Promise.all([one, other].map((page) => button(page, "Done").click()));
 }
 
-/** Note the time of the next press of a button in a page, in milliseconds of this machine's clock. */
+/** Note the time of the next press of a button in a page, in milliseconds of this program's clock: that of a page may be moved. */
 const notePress = (page) =>
   page.evaluate(() => {
-    window.pressedAt = new Promise((resolve) => addEventListener("click", () => resolve(Date.now()), { capture: true, once: true }));
+    window.pressedAt = new Promise((resolve) => addEventListener("click", () => resolve(window.readClock()), { capture: true, once: true }));
   });
 
 /** Note when the first audio comes over a connection that a page is still to make. */
@@ -57,7 +57,7 @@ const noteAudio = (page) =>
     window.heardAt = (async () => {
       for (;;) {
         const report = window.peers.length > before ? await window.peers.at(-1).getStats() : new Map();
-        for (const entry of report.values()) if (entry.type === "inbound-rtp" && entry.packetsReceived > 0) return Date.now();
+        for (const entry of report.values()) if (entry.type === "inbound-rtp" && entry.packetsReceived > 0) return window.readClock();
         await new Promise((resolve) => setTimeout(resolve, 10));
       }
     })();
@@ -66,6 +66,7 @@ const noteAudio = (page) =>
 const ada = await speaker(person, { width: 390, height: 844 });
 const bo = await speaker(person, { width: 390, height: 844 });
 const cy = await speaker(person, { width: 390, height: 844 });
+await Promise.all([ada, bo].map((page) => page.exposeFunction("readClock", () => performance.now())));
 await Promise.all([signIn(ada, first, given.emails[0], "Ada"), signIn(bo, second, given.emails[1], "Bo"), signIn(cy, first, given.emails[2], "Cy")]);
 
 // Nobody yet, and how partners come about.

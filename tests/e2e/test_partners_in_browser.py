@@ -90,5 +90,5 @@ async def test_partners_meet_on_the_practice_page(
     assert seen["stillTalking"] == 1, "the call went on while another invitation was refused"
     assert seen["afterDecline"] == 0
     assert seen["choices"] == ["My partners"]
-    print(f"audio {seen['within'][0]} and {seen['within'][1]} ms after the accept")
+    print(f"audio {seen['within'][0]:.0f} and {seen['within'][1]:.0f} ms after the accept")
     assert max(seen["within"]) < limit(1) * 1000
