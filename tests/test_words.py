@@ -39,7 +39,7 @@ LEGITIMATE = [
     ("bench/safety/dawid_skene.py", "crowd-kit", "the same"),
     ("bench/safety/run.py", "crowd-kit", "the same"),
     ("docs/decisions/0098-weights-of-reports.md", "crowd-kit", "the same"),
-    ("web/practice/src/talk.ts", "hear your partner", "a learner hears audio"),
+    ("web/practice/src/conversation.ts", "hear your partner", "a learner hears audio"),
     ("tests/cli/test_worker.py", "worker_id", "an argument of procrastinate"),
 ]
 #: Uses by word and file.

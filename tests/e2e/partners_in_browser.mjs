@@ -73,7 +73,7 @@ await Promise.all([signIn(ada, first, given.emails[0], "Ada"), signIn(bo, second
 await partners(ada);
 await ada.getByText("You have no partners yet.").waitFor();
 await view(ada, "partners none");
-await link(ada, "Find somebody to talk to").click();
+await link(ada, "Find a partner").click();
 await heading(ada, "Hello, Ada");
 await view(ada, "start");
 
@@ -136,7 +136,7 @@ await button(bo, "Accept").click();
 await Promise.all([talking(ada, "Bo"), talking(bo, "Ada")]);
 const [pressedAt, ...heardAt] = await Promise.all([bo.evaluate(() => window.pressedAt), ...[ada, bo].map((page) => page.evaluate(() => window.heardAt))]);
 const within = heardAt.map((at) => at - pressedAt);
-const heard = await Promise.all([ada, bo].map((page) => received(page)));
+const receivedFirst = await Promise.all([ada, bo].map((page) => received(page)));
 
 // Cy, who rests from strangers, invites Bo in the call; accepting is refused, and the call goes on.
 await button(cy, "Tap to talk").click();
@@ -215,4 +215,4 @@ const choices = await cy.getByLabel("Whom to meet").locator("option").allInnerTe
 await view(cy, "without strangers");
 
 await browser.close();
-console.log(JSON.stringify({ complaints, violations, looked_at, within, heard, crossed, stillTalking, afterDecline, beforeBoth, choices }));
+console.log(JSON.stringify({ complaints, violations, looked_at, within, received: receivedFirst, crossed, stillTalking, afterDecline, beforeBoth, choices }));

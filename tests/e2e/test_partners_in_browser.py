@@ -85,7 +85,7 @@ async def test_partners_meet_on_the_practice_page(
     assert seen["complaints"] == []
     assert seen["violations"] == []
     assert seen["beforeBoth"] == 1, "a wish that only one has shows nothing"
-    for received in (*seen["heard"], *seen["crossed"]):
+    for received in (*seen["received"], *seen["crossed"]):
         assert received["packets"] >= 50 and received["energy"] > 0
     assert seen["stillTalking"] == 1, "the call went on while another invitation was refused"
     assert seen["afterDecline"] == 0
