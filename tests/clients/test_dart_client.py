@@ -143,6 +143,10 @@ async def test_two_learners_make_a_call(tmp_path: Path, server: Server, containe
         "ended": ["ended", "left"],
         "errors": [],
         "history": True,
+        "invitedTo": "travel",
+        "declined": ["declined", 0],
+        "takenBack": "cancelled",
+        "invited": True,
         "closed": True,
         "newer": ["moved", False],
     }

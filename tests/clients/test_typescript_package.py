@@ -200,6 +200,20 @@ async def test_two_learners_make_a_call(node_project: Path, version: str, server
     }
 
 
+async def test_partners_invite_each_other(node_project: Path, server: Server, container: Container) -> None:
+    await empty_queue(container)
+    seen = await run_program(node_project, "24", "invitations", server)
+    assert seen == {
+        "stranger": "not_found",
+        "declined": ["declined", 0],
+        "cancelled": ["cancelled", "cancelled", "invitation_over"],
+        "sameRoom": True,
+        "topic": "travel",
+        "search": "invitation_accepted",
+        "crossed": "object",
+    }
+
+
 @pytest.mark.parametrize("version", NODES)
 async def test_client_reconnects_unless_its_login_ended(
     node_project: Path, version: str, server: Server, container: Container

@@ -135,7 +135,7 @@ async function suspend(id) {
 async function search(page) {
   await button(page, "Tap to talk").click();
   await heading(page, "Looking for a partner");
-  await page.getByText(/^Expected wait: about /).waitFor();
+  await page.getByText(/^Expected wait: /).waitFor();
 }
 
 let partner;

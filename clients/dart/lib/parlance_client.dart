@@ -4,4 +4,5 @@ library;
 export 'src/client.dart';
 export 'src/errors.dart';
 export 'src/events.dart';
+export 'src/invitations.dart';
 export 'src/realtime.dart';

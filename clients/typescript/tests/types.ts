@@ -7,6 +7,14 @@ export async function refusedByTheCompiler(client: ParlanceClient, realtime: Rea
   await realtime.send("find_partner", { level: "fluent" });
   // @ts-expect-error a field that the contract does not name
   await realtime.send("find_partner", { language: "en" });
+  await realtime.send("find_partner", { among: "partners", strict: true });
+  // @ts-expect-error a box to tick
+  await realtime.send("find_partner", { strict: "yes" });
+  (await realtime.send("invite_partner", { userId: "" })).expiresAt satisfies string;
+  // @ts-expect-error nobody is invited
+  await realtime.send("invite_partner", { topic: "travel" });
+  // @ts-expect-error the answer is missing
+  await realtime.send("answer_invitation", { invitationId: "" });
   // @ts-expect-error the room is missing
   await realtime.send("webrtc_offer", { sdp: "v=0" });
   // @ts-expect-error there is no such event
@@ -20,6 +28,11 @@ export async function refusedByTheCompiler(client: ParlanceClient, realtime: Rea
     // @ts-expect-error profiles have no e-mail address
     match.partner.email;
   });
+  realtime.socket.on("searching", ({ waitSeconds, levels }) => {
+    waitSeconds.p90 satisfies number;
+    levels satisfies string[];
+  });
+  realtime.socket.on("resting", ({ until }) => until satisfies string);
   // @ts-expect-error the server sends no such event
   realtime.socket.on("partner_found", () => {});
 

@@ -25,17 +25,21 @@ export function showConversation(call: Call, microphone: MediaStream, since: num
   const hangUp = h("button", { class: "danger" }, "Hang up");
   hangUp.addEventListener("click", () => void call.end().catch(() => undefined));
 
+  let needsTap = false;
   let stopMeter = () => {};
   const stopMine = follow(microphone, mine);
   call.onRemoteStream = (voice) => {
     stopMeter();
     stopMeter = follow(voice, meter);
     audio.srcObject = voice;
-    void audio.play().catch(() => say("Tap anywhere on the page to hear your partner.", "alert"));
+    void audio.play().catch(() => {
+      needsTap = true;
+      say("Tap anywhere on the page to hear your partner.", "alert");
+    });
     state.textContent = endSentence(`You are talking with ${partner.displayName}`);
   };
   // After a reload the browser may require a tap before it plays audio.
-  const unlock = () => void audio.play().then(clearMessages, () => undefined);
+  const unlock = () => void audio.play().then(() => needsTap && clearMessages(), () => undefined);
   const away = ({ graceSeconds }: { graceSeconds: number }) => {
     state.textContent = `${partner.displayName}'s connection dropped. Waiting ${graceSeconds} seconds for them …`;
   };

@@ -10,7 +10,7 @@ import { duration, sentence, when } from "./words.ts";
 /** `known` has the ids of partners; undefined where they could not be read. */
 function row(call: Call, known: Set<string> | undefined): HTMLLIElement {
   const { userId, displayName: name } = call.partner;
-  // Only with somebody whom one has talked to.
+  // Only with a learner to whom the user has talked.
   const isAskable = known && userId && call.connectedAt && !known.has(userId);
   const stars = call.myRating ? `${call.myRating} of 5 stars` : "";
   return h(

@@ -34,7 +34,7 @@ class People {
     {},
     h("p", {}, "You have no partners yet."),
     h("p", {}, "After a call, or in the list of your calls, choose “I want to talk to this partner again”. If the other learner chooses it too, you are partners: you find each other here, and can invite each other or agree on a time."),
-    h("p", { class: "row" }, h("a", { class: "button primary", href: "#/" }, "Find somebody to talk to"), h("a", { class: "button", href: "#/calls" }, "See my calls")),
+    h("p", { class: "row" }, h("a", { class: "button primary", href: "#/" }, "Find a partner"), h("a", { class: "button", href: "#/calls" }, "See my calls")),
   );
 
   constructor(invite: (person: Person) => void) {

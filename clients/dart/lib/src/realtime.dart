@@ -176,7 +176,8 @@ final class RealtimeClient {
     throw ParlanceException(error.code, error.message);
   }
 
-  /// Search for a partner and wait for the match; [cancelSearch] ends the wait with the code `cancelled`.
+  /// Search for a partner and wait for the match; [cancelSearch] ends the wait with the code `cancelled`. The code
+  /// `invitation_accepted` means that the search has ended with the call of an invitation.
   Future<MatchFound> findPartner([FindPartner search = const FindPartner()]) =>
       _match(() => send(ClientEvents.findPartner(search)));
 
@@ -244,7 +245,13 @@ final class RealtimeClient {
       if (found.isCompleted) return;
       final (name, payload) = event;
       if (name == ServerEvents.matchFound.name) {
-        found.complete(MatchFound.fromJson(payload));
+        final match = MatchFound.fromJson(payload);
+        if (match.invitationId == null) {
+          found.complete(match);
+        } else {
+          const ended = ParlanceException('invitation_accepted', 'The search ended with an invitation.');
+          found.completeError(ended);
+        }
       } else if (name == _disconnect) {
         found.completeError(const ParlanceException('disconnected', 'The connection was lost.'));
       } else if (name == _cancelled ||

@@ -162,6 +162,7 @@ Future<void> main(List<String> arguments) async {
   final tokens = Stumbling(ada, proxy.url);
   final adas = RealtimeClient(tokens);
   final bens = RealtimeClient(ben);
+  final adasInvitations = Invitations(adas), bensInvitations = Invitations(bens);
   await Future.wait([adas.onConnected.first, bens.onConnected.first]);
   seen['refused'] = [...tokens.calls];
 
@@ -244,6 +245,27 @@ Future<void> main(List<String> arguments) async {
   seen['errors'] = errors;
   final calls = await ben.request('GET', '/sessions', query: {'limit': '1'}) as Map<String, dynamic>;
   seen['history'] = (calls['items'] as List).single['roomId'] == other.roomId;
+
+  // Both ask to meet again, and are partners: an invitation is declined, cancelled, accepted in the end.
+  for (final (client, partner) in [(ada, bensAccount), (ben, adasAccount)]) {
+    await client.request('PUT', '/partners/${partner['id']}');
+  }
+  final invite = InvitePartner(userId: bensAccount['id'] as String, topic: 'travel');
+  final first = refusal(adasInvitations.invite(invite));
+  await until(() => bensInvitations.open.isNotEmpty);
+  seen['invitedTo'] = bensInvitations.open.single.topic;
+  await bensInvitations.decline(bensInvitations.open.single.invitationId);
+  seen['declined'] = [await first, bensInvitations.open.length];
+  final taken = Completer<void>();
+  final second = refusal(adasInvitations.invite(invite, cancel: taken.future));
+  await until(() => bensInvitations.open.isNotEmpty);
+  taken.complete();
+  seen['takenBack'] = await second;
+  await until(() => bensInvitations.open.isEmpty);
+  final third = adasInvitations.invite(invite);
+  await until(() => bensInvitations.open.isNotEmpty);
+  final invited = [await bensInvitations.accept(bensInvitations.open.single.invitationId), await third];
+  seen['invited'] = invited.first.roomId == invited.last.roomId && invited.first.roomId != match.roomId;
 
   // A new login with the same device id ends this one.
   final closed = bens.onClosed.first;
