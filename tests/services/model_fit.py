@@ -90,14 +90,16 @@ class Expectation:
             if not self._fits_level(each) or self.recent[other] == "refused":
                 continue
             if self.recent[other]:
-                met = met or other
+                met = met or (other if self._may_meet_again(each) else None)
                 continue
             count += 1
-            misfit = max(0.0, self._misfit(each) + self.weights.repeat * self.met.get(other, 0))
+            misfit = self._misfit(each) + self.weights.repeat * self.met.get(other, 0)
+            is_accepted = misfit <= self.weights.threshold
+            misfit = max(0.0, misfit - self.weights.slack)
             oldest = min(self.own.since, each.since)
             bonus = (self.now_us - each.since) / 1e6 * self.weights.wait_bonus
             bonus += 1e6 if self._leaves(each.since) else 0
-            if (self._leaves(oldest) or misfit <= self.weights.threshold) and misfit - bonus < best_cost:
+            if (self._leaves(oldest) or is_accepted) and misfit - bonus < best_cost:
                 best, best_cost = other, misfit - bonus
             if misfit - bonus < any_cost:
                 anyone, any_cost = other, misfit - bonus
@@ -109,7 +111,7 @@ class Expectation:
             tuple(int(number) / 100 for number in each[:3]) for each in (mine, theirs)
         )
         cost = self.weights.level_gap * abs(mu - their_mu) / ((BETA + sigma) / 2 + (BETA + their_sigma) / 2)
-        cost += self.weights.points * abs(points - their_points) - self.weights.slack
+        cost += self.weights.points * abs(points - their_points)
         if mine[4] == theirs[4] != "-":
             cost += self.weights.same_language
         if mine[5] != theirs[5] and "-" not in (mine[5], theirs[5]):
@@ -127,6 +129,12 @@ class Expectation:
         waited = (self.now_us - min(self.own.since, other.since)) / 1e6
         self.is_doubtful |= self._is_edge(waited, self.weights.neighbour_seconds)
         return waited >= self.weights.neighbour_seconds
+
+    def _may_meet_again(self, other: WaitingSearch) -> bool:
+        """Whether the longer wait of two who met a moment ago lets them meet again."""
+        waited = (self.now_us - min(self.own.since, other.since)) / 1e6
+        self.is_doubtful |= self._is_edge(waited, self.weights.again_seconds)
+        return waited >= self.weights.again_seconds
 
     def _leaves(self, since: int) -> bool:
         waited = (self.now_us - since) / 1e6

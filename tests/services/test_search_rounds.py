@@ -119,7 +119,9 @@ async def test_retries_come_at_rising_intervals(
         await process.run(0.5)
     pauses = [later - sooner for sooner, later in pairwise(tried)]
     assert 12 <= len(tried) <= 24 and max(pauses) <= 25 and pauses[0] < pauses[3] < pauses[5]
-    for step in (FitWeights().neighbour_seconds, 240):
+    weights = process.rooms.weights
+    leaving = process.rooms.search.total_seconds() - weights.leaving_seconds
+    for step in (weights.neighbour_seconds, weights.again_seconds, leaving):
         assert any(step <= at <= step + 1.5 for at in tried), f"not tried when more is accepted, after {step} s"
     await pipeline.close()
 
