@@ -4,6 +4,8 @@
 
     {match}:queue:{pool}:{level}    waiting users of a pool (pools.py) by id, scored by their start (µs)
     {match}:queue:{pool}:{level}:{topic}    the same, of searches with a topic
+    {match}:pools                   the pools of partners and courses, scored by the time (ms) at which the last search
+                                    that began there will be over
     {match}:searching:{userId}      a search, for 5 minutes: level, topic, socket and start (µs), a line each, and the
                                     queue entry: {pool, fit, userId, socket, level, topic, card}, in this order
     {match}:waits:{pool}:{level}    quantiles of waits: logarithms of the median and of 90% (s), and how many moved them

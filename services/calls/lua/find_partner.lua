@@ -150,7 +150,7 @@ local workers, rates, waits = {}, {}, {}
 -- What the find that runs asks for beside its search.
 local asks = {}
 -- What is written at the end.
-local leaves, joins, drops, deadlines, made = {}, {}, {KEYS[1]}, {KEYS[1]}, {}
+local leaves, joins, pools, drops, deadlines, made = {}, {}, {}, {KEYS[1]}, {KEYS[1]}, {}
 
 -- Read the searches of users of whom nothing is known yet.
 local function read_searches(users)
@@ -301,6 +301,7 @@ for _, me in pairs(waiting) do
     local search = concat({me.place.level, me.topic, me.socket, me.since, me.entry_json}, '\n')
     call('SET', '{match}:searching:' .. me.user, search, 'PXAT', search_until)
     gather(joins, me.place.key, me.since, me.user)
+    if me.place.band ~= me.place.pool then gather(pools, '{match}:pools', search_by, me.place.pool) end
     if me.topic_key then gather(joins, me.topic_key, me.since, me.user) end
     deadlines[#deadlines + 1], deadlines[#deadlines + 2] = search_by, 'search:' .. me.user
   end
@@ -309,6 +310,8 @@ give('ZREM', leaves)
 give('ZADD', joins)
 -- Nobody waits longer than a search lasts, so a queue that nobody joins may go.
 for key in pairs(joins) do call('PEXPIREAT', key, search_by) end
+give('ZADD', pools)
+for key in pairs(pools) do call('ZREMRANGEBYSCORE', key, '-inf', created) end
 if #drops > 1 then call('ZREM', unpack(drops)) end
 if #deadlines > 1 then call('ZADD', unpack(deadlines)) end
 for name, count in pairs(made) do
