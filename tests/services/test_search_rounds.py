@@ -145,7 +145,7 @@ async def test_one_round_tries_a_few_of_many(container: Container, pipeline: Red
         }
         for number in range(10_000)
     ]
-    process.matchmaking.list_queue_entries = lambda: entries  # type: ignore[method-assign]
+    process.matchmaking.list_queue_entries = lambda: entries
     process.matchmaking.retry_search = retry  # type: ignore[method-assign]
     await process.run(0)
     for number in range(1, 201):
