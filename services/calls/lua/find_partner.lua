@@ -150,7 +150,7 @@ local workers, rates, waits = {}, {}, {}
 -- What the find that runs asks for beside its search.
 local asks = {}
 -- What is written at the end.
-local leaves, joins, pools, drops, deadlines, made = {}, {}, {}, {KEYS[1]}, {KEYS[1]}, {}
+local leaves, joins, pools, deletes, drops, deadlines, made = {}, {}, {}, {}, {KEYS[1]}, {KEYS[1]}, {}
 
 -- Read the searches of users of whom nothing is known yet.
 local function read_searches(users)
@@ -207,7 +207,7 @@ local function take_out(search)
   note_wait(search)
   if search.is_new then return end
   drops[#drops + 1] = 'search:' .. user
-  call('DEL', '{match}:searching:' .. user)
+  deletes[#deletes + 1] = '{match}:searching:' .. user
   gather(leaves, search.place.key, user)
   if search.topic_key then gather(leaves, search.topic_key, user) end
 end
@@ -306,6 +306,7 @@ for _, me in pairs(waiting) do
     deadlines[#deadlines + 1], deadlines[#deadlines + 2] = search_by, 'search:' .. me.user
   end
 end
+if #deletes > 0 then call('DEL', unpack(deletes)) end
 give('ZREM', leaves)
 give('ZADD', joins)
 -- Nobody waits longer than a search lasts, so a queue that nobody joins may go.
