@@ -57,7 +57,7 @@ class FitWeights:
     #: better partners are still to come, and soon much.
     threshold: float = 0.1
     threshold_growth: float = 0.00035
-    #: Where fewer searches fit than this, counting those that were matched in the last minute or two, any is accepted.
+    #: Where fewer of those who searched in the last minutes would be accepted at once than this, any is accepted.
     enough: int = 2
     #: Seconds before the end of a search from which it comes first and accepts any.
     leaving_seconds: float = 250.0

@@ -85,21 +85,11 @@ class MatchmakingService:
         self._picture_hide_weight = picture_hide_weight
         #: The searches of this web process's sockets.
         self._own = OwnSearches(bus, rooms)
+        self.connect, self.is_connected = self._own.connect, self._own.is_connected
+        self.list_queue_entries = self._own.list_queue_entries
         self.set_app_state, self.on_match_in_background = self._own.set_app_state, self._own.on_match_in_background
         #: One search of a socket is tried again or restored at a time.
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-
-    def connect(self, socket_id: str) -> None:
-        """Note that a socket of this web process may search."""
-        self._own.connect(socket_id)
-
-    def is_connected(self, socket_id: str) -> bool:
-        """Whether a socket is connected to this web process."""
-        return self._own.is_connected(socket_id)
-
-    def list_queue_entries(self) -> list[QueueEntry]:
-        """List the searches of this web process's sockets that wait in the queue."""
-        return self._own.list_queue_entries()
 
     # --- Finding ------------------------------------------------------------------------------------
 

@@ -42,6 +42,7 @@ class OwnSearches:
         self._listeners.append(listener)
 
     def connect(self, socket_id: str) -> None:
+        """Note that a socket of this web process may search."""
         self._connected_socket_ids.add(socket_id)
 
     def disconnect(self, socket_id: str) -> None:
@@ -51,6 +52,7 @@ class OwnSearches:
         self._spans.pop(socket_id, None)
 
     def is_connected(self, socket_id: str) -> bool:
+        """Whether a socket is connected to this web process."""
         return socket_id in self._connected_socket_ids
 
     def set_app_state(self, socket_id: str, *, background: bool) -> None:
@@ -58,6 +60,7 @@ class OwnSearches:
         (self._background_socket_ids.add if background else self._background_socket_ids.discard)(socket_id)
 
     def list_queue_entries(self) -> list[QueueEntry]:
+        """List the searches of this web process's sockets that wait in the queue."""
         return list(self._queue_entries.values())
 
     def get(self, socket_id: str) -> QueueEntry | None:

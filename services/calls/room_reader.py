@@ -15,7 +15,7 @@ from services.calls.room_state import Binding, QueueEntry, RoomRecord
 
 #: The levels of a conversation, each with its queue.
 LEVELS: tuple[Level, ...] = get_args(Level)
-#: Rooms that are read at once.
+#: Rooms or queues that are read at once.
 READ_BATCH_SIZE = 200
 
 
@@ -62,17 +62,16 @@ class RoomReader:
         return sum((await self.count_searches_by_level()).values())
 
     async def count_searches_by_level(self) -> dict[str, int]:
-        """Count the searches in the queues, by level."""
-        places = [(level, pool) for level in LEVELS for pool in AgeBand]
-        counts = await asyncio.gather(
-            *(
-                self._pipeline.execute("ZCARD", f"{{match}}:queue:{pool}:{level}", idempotent=True)
-                for level, pool in places
-            )
-        )
+        """Count the searches in the queues of all pools, by level."""
+        others = await self._pipeline.execute("ZRANGE", "{match}:pools", 0, -1, idempotent=True)
+        places = [(level, pool) for level in LEVELS for pool in (*AgeBand, *others)]
         found: dict[str, int] = dict.fromkeys(LEVELS, 0)
-        for (level, _), count in zip(places, counts, strict=True):
-            found[level] += count
+        for begin in range(0, len(places), READ_BATCH_SIZE):
+            batch = places[begin : begin + READ_BATCH_SIZE]
+            queues = (f"{{match}}:queue:{pool}:{level}" for level, pool in batch)
+            counts = await asyncio.gather(*(self._pipeline.execute("ZCARD", key, idempotent=True) for key in queues))
+            for (level, _), count in zip(batch, counts, strict=True):
+                found[level] += count
         return found
 
     async def iterate_searches(self) -> AsyncIterator[QueueEntry]:

@@ -4,10 +4,13 @@
 
     {match}:queue:{pool}:{level}    waiting users of a pool (pools.py) by id, scored by their start (µs)
     {match}:queue:{pool}:{level}:{topic}    the same, of searches with a topic
+    {match}:pools                   the pools of partners and courses, scored by the time (ms) at which the last search
+                                    that began there will be over
     {match}:searching:{userId}      a search, for 5 minutes: level, topic, socket and start (µs), a line each, and the
                                     queue entry: {pool, fit, userId, socket, level, topic, card}, in this order
     {match}:waits:{pool}:{level}    quantiles of waits: logarithms of the median and of 90% (s), and how many moved them
-    {match}:rate:{pool}:{level}:{minute}    matches made in that minute
+    {match}:came:{pool}             the latest searches of the last five minutes: when they began (ms), user, pool and level,
+                                    and the features of the entry
     {match}:recent:{a}:{b}          the room that two learners were in in the last ten minutes, or, for some seconds,
                                     `refused`: their match was not allowed
     {match}:in_room:{userId}        the room a user is in and, a line below, the queue entry they came with

@@ -93,7 +93,7 @@ class SearchRounds:
 
     def _list_steps(self, search: _Schedule, now: float) -> list[float]:
         """List the moments to come at which a search accepts more at once."""
-        steps = (self._weights.neighbour_seconds, self._leaving_seconds)
+        steps = (self._weights.neighbour_seconds, self._weights.again_seconds, self._leaving_seconds)
         moments = [search.began + step + ROUND_SECONDS for step in steps]
         return [moment for moment in moments if moment > now] or [now + LONGEST_PAUSE_SECONDS]
 

@@ -136,7 +136,7 @@ async def check_records(services: Container, rooms: dict[str, str]) -> None:
     left = {
         key
         async for key in services.redis.scan_iter("{match}:*")
-        if not key.startswith(("{match}:rate", "{match}:recent", "{match}:waits"))
+        if not key.startswith(("{match}:came", "{match}:recent", "{match}:waits"))
     }
     assert not left
     async with services.database.transaction() as db:

@@ -37,7 +37,7 @@ from services.calls.seekers import Seeker, Wishes, build_entry
 from services.safety.gates import Gates, Standing
 from settings import Settings
 from testing.redis_copies import RedisCopy
-from tests.services.model_fit import WEIGHTS, Expectation, WaitingSearch, choose_features
+from tests.services.model_fit import WEIGHTS, Expectation, Newcomer, WaitingSearch, choose_features
 from tests.services.model_processes import Rows, Worker
 
 USERS, WORKERS = 48, 3
@@ -299,35 +299,39 @@ class Model:
         if user in held.searching and not holding:
             return "already_searching", False
         among, band = read_among(own.queue), self.standings[user].pool
-        fits = {
+        found = {
             other: each
             for other, each in held.searching.items()
             if other not in self.enemies[user]
             and (other in self.partners[user] if among == PARTNERS else each.queue == own.queue)
-            # Whom a job is still to check is refused where the row is written, and the find goes on.
-            and self.standings[other].pool == band
             and each.queue == name_queue(band, read_among(each.queue))
-            and not any(self.gates.list_refusals(self.standings[other]))
             and other != user
             and each.socket.partition(".")[0] in self.known
         }
-        recent = {other: await self.read_recent(user, other) for other in fits}
+        recent = {other: await self.read_recent(user, other) for other in found}
         seconds, microseconds = map(int, await self.scripts.execute("TIME"))
         now_us = seconds * 1_000_000 + microseconds
-        rate_keys = (f"{{match}}:rate:{own.queue}:{own.level}:{seconds // 60 - ago}" for ago in (0, 1))
-        rate = sum(int(each or 0) for each in await self.scripts.execute("MGET", *rate_keys))
+        came = await self.scripts.execute("LRANGE", f"{{match}}:came:{own.queue}", 0, -1)
+        enemies = self.enemies[user]
         expectation = Expectation(
             *(user, own if own.since else own._replace(since=now_us), now_us),
             *(recent, self.list_met(user)),
-            1_000_000 if is_settled else rate,
+            [each for each in map(Newcomer.read, came) if each.user not in enemies],
             self.rooms.search.total_seconds(),
+            is_patient=True if is_settled else None,
         )
+        # Whom a job is still to check counts as one who waits, and is refused where the row is written.
+        refused = {
+            other
+            for other in found
+            if self.standings[other].pool != band or any(self.gates.list_refusals(self.standings[other]))
+        }
         if is_settled:
-            fits = {other: each for other, each in fits.items() if not recent[other]}
+            found = {other: each for other, each in found.items() if not recent[other] and other not in refused}
         choose = expectation.choose_partner if among == PARTNERS else expectation.choose
-        chosen = choose(fits)
-        self.explanation = f"{expectation}, of {fits}"
-        return chosen, expectation.is_doubtful
+        chosen = choose(found)
+        self.explanation = f"{expectation}, of {found}, of whom {refused} are refused"
+        return chosen, expectation.is_doubtful or chosen in refused
 
     def list_met(self, user: str) -> dict[str, int]:
         """How often a user has met others, which both of a pair know alike."""

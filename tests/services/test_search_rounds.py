@@ -119,7 +119,9 @@ async def test_retries_come_at_rising_intervals(
         await process.run(0.5)
     pauses = [later - sooner for sooner, later in pairwise(tried)]
     assert 12 <= len(tried) <= 24 and max(pauses) <= 25 and pauses[0] < pauses[3] < pauses[5]
-    for step in (FitWeights().neighbour_seconds, 240):
+    weights = process.rooms.weights
+    leaving = process.rooms.search.total_seconds() - weights.leaving_seconds
+    for step in (weights.neighbour_seconds, weights.again_seconds, leaving):
         assert any(step <= at <= step + 1.5 for at in tried), f"not tried when more is accepted, after {step} s"
     await pipeline.close()
 
@@ -143,7 +145,7 @@ async def test_one_round_tries_a_few_of_many(container: Container, pipeline: Red
         }
         for number in range(10_000)
     ]
-    process.matchmaking.list_queue_entries = lambda: entries  # type: ignore[method-assign]
+    process.matchmaking.list_queue_entries = lambda: entries
     process.matchmaking.retry_search = retry  # type: ignore[method-assign]
     await process.run(0)
     for number in range(1, 201):

@@ -42,6 +42,8 @@ local FITTING = {
 local NEAR = {beginner = {'intermediate'}, intermediate = {'beginner', 'advanced'}, advanced = {'intermediate'}}
 -- Beta of openskill, and the skill (mu, sigma) of a search of a release before this one.
 local BETA, SKILL, SIGMA = 25 / 6, 25, 25 / 3
+-- The latest searches of a pool that are kept, and for how long (ms): from them it is seen who else may come.
+local RECENT, RECENT_MS = 16, 300000
 -- The least step of the quantiles of waits, as a part of their logarithms, and for how long they are kept (s).
 local WAIT_STEP, WAITS_KEPT = 0.1, 604800
 
@@ -49,7 +51,6 @@ local WAIT_STEP, WAITS_KEPT = 0.1, 604800
 local clock = call('TIME')
 local now_us = clock[1] * 1000000 + clock[2]
 local now = floor(now_us / 1000)
-local minute = floor(now / 60000)
 -- Times (ms), written out once; keys expire at a time, which is how Redis writes it down in the end.
 local created, room_until = string.format('%.0f', now), string.format('%.0f', now + (room_seconds + 60) * 1000)
 local join_by, search_by = string.format('%.0f', now + join_ms), string.format('%.0f', now + search_ms)
@@ -70,6 +71,7 @@ local function place_of(name)
     local pool, level = match(name, '^([^:]+):(%a+)$')
     local prefix = '{match}:queue:' .. pool .. ':'
     place = {name = name, pool = pool, level = level, key = prefix .. level, fitting = {}, near = {}, distances = {}}
+    place.words_at = #pool + 37
     place.band = match(pool, '^(.-)_partners$') or match(pool, '^(.-)_course_%x+$') or pool
     -- A search of a later release may have a level that is not known here.
     for index, fitting in ipairs(FITTING[level] or {}) do
@@ -83,16 +85,28 @@ local function place_of(name)
   return place
 end
 
--- A search, as a queue entry describes it. Its worker, and the bonus of its wait, are those of one that waits. The features
--- are read byte by byte, which makes no strings: reading them otherwise costs as much as the rest of a find.
+-- The misfit up to which a search that began then (µs) is matched.
+local function limit_of(began)
+  if began <= leaving_since then return huge end
+  local waited = (now_us - began) / 1000000
+  return THRESHOLD + GROWTH * waited * waited
+end
+
+-- What a search that began then (µs) is preferred by.
+local function bonus_of(began)
+  return (now_us - began) / 1000000 * WAIT_BONUS + (began <= leaving_since and FIRST or 0)
+end
+
+-- A search, as a queue entry describes it, that began then (µs). Its features are read byte by byte, which makes no strings:
+-- reading them otherwise costs as much as the rest of a find. Few fields, for a table of more than 16 costs twice as much.
 local function new_search(user, name, topic, entry_json, socket, worker, since)
   local place, began = place_of(name), tonumber(since)
   local search = {
     user = user, place = place, topic = topic, entry_json = entry_json, socket = socket, worker = worker, since = since,
-    bonus = began and (now_us - began) / 1000000 * WAIT_BONUS + (began <= leaving_since and FIRST or 0),
-    skill = SKILL, uncertainty = (BETA + SIGMA) / 2, points = 0, is_strict = false, words_at = 0,
-    topic_key = topic ~= '' and place.key .. ':' .. topic or nil,
+    bonus = bonus_of(began), limit = limit_of(began),
+    skill = SKILL, uncertainty = (BETA + SIGMA) / 2, points = 0, is_strict = false,
   }
+  if topic ~= '' then search.topic_key = place.key .. ':' .. topic end
   local at = #place.pool + 19
   if sub(entry_json, at - 9, at - 1) == '","fit":"' then
     -- Hundredths of mu, points and sigma, whether it is strict, and two words: '02500 0000 0833 0 de travel'.
@@ -100,7 +114,9 @@ local function new_search(user, name, topic, entry_json, socket, worker, since)
     search.skill = (a * 10000 + b * 1000 + c * 100 + d * 10 + e - 533328) / 100
     search.points = (f * 1000 + g * 100 + h * 10 + i - 53328) / 100
     search.uncertainty = (BETA + (j * 1000 + k * 100 + l * 10 + m - 53328) / 100) / 2
-    search.is_strict, search.words_at = strict == 49, at + 18
+    search.is_strict = strict == 49
+  else
+    search.language, search.goal = '-', '-'
   end
   return search
 end
@@ -131,9 +147,11 @@ local matched, searches = {}, {}
 local stored, fresh = {}, {}
 -- What finds walk: those who wait, in the order of their wait, by the queue in which the find would wait.
 local walks = {}
-local workers, rates, waits = {}, {}, {}
+local workers, recents, waits = {}, {}, {}
+-- What the find that runs asks for beside its search.
+local asks = {}
 -- What is written at the end.
-local leaves, joins, drops, deadlines, made = {}, {}, {KEYS[1]}, {KEYS[1]}, {}
+local leaves, joins, pools, came, deletes, drops, deadlines = {}, {}, {}, {}, {}, {KEYS[1]}, {KEYS[1]}
 
 -- Read the searches of users of whom nothing is known yet.
 local function read_searches(users)
@@ -148,11 +166,11 @@ local function read_searches(users)
   for index, held in ipairs(call('MGET', unpack(keys))) do
     if held then
       -- One without a pool is of a release before this one, and in a queue of its own.
-      local level, topic, socket, worker, since, entry_json, pool =
-        match(held, '^(%a+)\n([^\n]*)\n(([^\n.]*)[^\n]*)\n(%d+)\n({"pool":"([%w_]+)".*)')
+      local level, topic, socket, worker, since, at, pool =
+        match(held, '^(%a+)\n([^\n]*)\n(([^\n.]*)[^\n]*)\n(%d+)\n(){"pool":"([%w_]+)"')
       if level then
         searches[wanted[index]] =
-          new_search(wanted[index], pool .. ':' .. level, topic, entry_json, socket, worker, since)
+          new_search(wanted[index], pool .. ':' .. level, topic, sub(held, at), socket, worker, since)
       end
     end
   end
@@ -181,46 +199,16 @@ local function entry_at(queue, position)
 end
 
 -- include partner_choice.lua
-
--- The quantiles of the waits of a pool and level: logarithms of the median and of 90% (s), and how many have moved them;
--- nil where Redis has none, until a web process has read them from the calls of the last days.
-local function waits_of(name)
-  if waits[name] == nil then
-    local median, p90, count = match(call('GET', '{match}:waits:' .. name) or '', '^(%S+) (%S+) (%S+)$')
-    waits[name] = median and {median = tonumber(median), p90 = tonumber(p90), count = tonumber(count)} or false
-  end
-  return waits[name] or nil
-end
-
--- Move the quantiles towards covering 50% and 90% of the waits, by Robbins and Monro.
-local function note_wait(search)
-  -- One at the head of the queue is older than its search.
-  local known = waits_of(search.place.name)
-  if not known or find(search.entry_json, '"atHead":true', 1, true) then return end
-  local wait = math.log(max(0.1, (now_us - search.since) / 1000000))
-  known.count, known.is_moved, known.words = known.count + 1, true, nil
-  local step = max(WAIT_STEP, 1 / known.count)
-  known.median = known.median + step * (wait > known.median and 0.5 or -0.5)
-  known.p90 = known.p90 + step * (wait > known.p90 and 0.9 or -0.1)
-end
-
-local function describe_waits(name)
-  local known = waits_of(name)
-  if not known then return '' end
-  if not known.words then
-    known.words = string.format('%.3f %.3f', math.exp(known.median), math.exp(max(known.median, known.p90)))
-  end
-  return known.words
-end
+-- include wait_quantiles.lua
 
 -- Take a search out of its queue; one that came with these finds is in none.
 local function take_out(search)
   local user = search.user
-  matched[user] = true
+  matched[user], search.is_matched = true, true
   note_wait(search)
   if search.is_new then return end
   drops[#drops + 1] = 'search:' .. user
-  call('DEL', '{match}:searching:' .. user)
+  deletes[#deletes + 1] = '{match}:searching:' .. user
   gather(leaves, search.place.key, user)
   if search.topic_key then gather(leaves, search.topic_key, user) end
 end
@@ -232,8 +220,6 @@ local function make_room(room, session, partner, me, mine)
   if mine then take_out(mine) end
   matched[user] = true
   local own, theirs = me.place, partner.place
-  made[own.name] = (made[own.name] or 0) + 1
-  if theirs.name ~= own.name then made[theirs.name] = (made[theirs.name] or 0) + 1 end
   local level = own.level == 'all' and theirs.level or own.level
   local topic = me.topic == '' and partner.topic or me.topic
   local users, meta = '{match}:room:' .. room .. ':users', '{match}:room:' .. room .. ':meta'
@@ -264,7 +250,7 @@ local function wait(me, position, index)
     end
   end
   me.since, me.worker, me.is_new = string.format('%.0f', since), match(me.socket, '^[^.]*'), true
-  me.bonus = (now_us - since) / 1000000 * WAIT_BONUS + (since <= leaving_since and FIRST or 0)
+  me.bonus, me.limit = bonus_of(since), limit_of(since)
   searches[me.user] = me
   for _, queue in ipairs({general, me.topic_key and open_queue(me.topic_key) or nil}) do
     local at = #queue + 1
@@ -294,9 +280,14 @@ for index = 1, COUNT do
   if busy then
     answers[index] = {busy}
   else
-    local me = new_search(user, name, topic, entry_json, socket)
-    me.began = mine and tonumber(mine.since) or tonumber(position) or now_us
-    me.avoided, me.met, me.only = avoided, met, only
+    local since = mine and mine.since or tonumber(position) or now_us
+    local me = new_search(user, name, topic, entry_json, socket, nil, since)
+    asks.avoided, asks.met, asks.only = avoided, met, only
+    if not mine and only == '' then
+      -- With the features alone, which stand at the beginning of the entry.
+      local features = match(entry_json, '^{"pool":"[^"]*","fit":"[^"]*"') or ''
+      gather(came, '{match}:came:' .. me.place.pool, concat({created, user, name, features}, ' '))
+    end
     local partner = partner_of(me)
     if partner then
       answers[index] = make_room(room, session, partner, me, mine)
@@ -314,19 +305,24 @@ for _, me in pairs(waiting) do
     local search = concat({me.place.level, me.topic, me.socket, me.since, me.entry_json}, '\n')
     call('SET', '{match}:searching:' .. me.user, search, 'PXAT', search_until)
     gather(joins, me.place.key, me.since, me.user)
+    if me.place.band ~= me.place.pool then gather(pools, '{match}:pools', search_by, me.place.pool) end
     if me.topic_key then gather(joins, me.topic_key, me.since, me.user) end
     deadlines[#deadlines + 1], deadlines[#deadlines + 2] = search_by, 'search:' .. me.user
   end
 end
+if #deletes > 0 then call('DEL', unpack(deletes)) end
 give('ZREM', leaves)
+give('LPUSH', came)
 give('ZADD', joins)
 -- Nobody waits longer than a search lasts, so a queue that nobody joins may go.
 for key in pairs(joins) do call('PEXPIREAT', key, search_by) end
+give('ZADD', pools)
+for key in pairs(pools) do call('ZREMRANGEBYSCORE', key, '-inf', created) end
 if #drops > 1 then call('ZREM', unpack(drops)) end
 if #deadlines > 1 then call('ZADD', unpack(deadlines)) end
-for name, count in pairs(made) do
-  local rate = '{match}:rate:' .. name .. ':' .. minute
-  if call('INCRBY', rate, count) == count then call('EXPIRE', rate, '360') end
+for key in pairs(came) do
+  call('LTRIM', key, 0, RECENT - 1)
+  call('PEXPIRE', key, RECENT_MS)
 end
 for name, known in pairs(waits) do
   if known and known.is_moved then

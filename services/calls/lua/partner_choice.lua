@@ -1,6 +1,6 @@
 -- Part of find_partner.lua: of those who wait, whom a search meets.
 --
--- The search of a find has, beside what each has, {began (µs), avoided, met, only}.
+-- What the find asks for beside its search is in `asks`: {avoided, met, only}.
 
 -- The queue of a key: what Redis has is `stored`; answers what came with these finds.
 local function open_queue(key)
@@ -24,8 +24,8 @@ end
 -- The walk of a search over the queues that fit it: {ways, and who was found on them, the oldest first}. Finds that look
 -- at the same queues share it.
 local function walk_of(me, topic)
-  local may_near = may_widen and not me.is_strict
-  local has_waited = me.began <= near_since
+  local may_near = may_widen and not me.is_strict and me.place.near[1]
+  local has_waited = tonumber(me.since) <= near_since
   local name = (topic == '' and me.place.key or me.topic_key) .. (may_near and (has_waited and '+' or '~') or '')
   local walk = walks[name]
   if walk then return walk end
@@ -92,104 +92,123 @@ end
 -- What Redis knows of a match of two a moment ago: their room, 'refused', or false.
 local function met_before(one, other) return call('GET', pair(one, other)) end
 
-local function words_of(search)
-  if search.words_at == 0 then return '-', '-' end
-  return match(search.entry_json, '^([^ ]+) ([^"]+)', search.words_at)
+-- Read native language and goal of a search, '-' where there is none; most are never asked for theirs.
+local function read_words(search)
+  search.language, search.goal = match(search.entry_json, '^([^ ]+) ([^"]+)', search.place.words_at)
 end
 
 -- The part of a misfit that native languages and goals decide, and how often the two have met in the last days.
 local function misfit_of_words(me, other)
-  local cost = 0
-  if not me.goal then me.language, me.goal = words_of(me) end
-  local language, goal = words_of(other)
-  if me.language == language and language ~= '-' then cost = cost + SAME_LANGUAGE end
-  if me.goal ~= goal and me.goal ~= '-' and goal ~= '-' then cost = cost + OTHER_GOAL end
-  if me.met ~= '' then
-    local _, at = find(me.met, other.user, 1, true)
-    if at then cost = cost + REPEAT * match(me.met, '^:(%d+)', at + 1) end
+  local cost, met = 0, asks.met
+  if not me.goal then read_words(me) end
+  if not other.goal then read_words(other) end
+  if me.language == other.language and me.language ~= '-' then cost = cost + SAME_LANGUAGE end
+  if me.goal ~= other.goal and me.goal ~= '-' and other.goal ~= '-' then cost = cost + OTHER_GOAL end
+  if met ~= '' then
+    local _, at = find(met, other.user, 1, true)
+    if at then cost = cost + REPEAT * match(met, '^:(%d+)', at + 1) end
   end
   return cost
 end
 
--- How many matches the queues that fit a search had in this minute and the one before; one of two levels counts twice.
-local function rate_of(place)
-  local name = place.name
-  if not rates[name] then
-    local keys, count = {}, 0
-    for index, key in ipairs(place.fitting) do
-      local rate = '{match}:rate:' .. string.sub(key, #'{match}:queue:' + 1) .. ':'
-      keys[2 * index - 1], keys[2 * index] = rate .. minute, rate .. minute - 1
+-- The searches that began in a pool within the last minutes, the newest first; most have ended.
+local function recent_searches_of(pool)
+  if not recents[pool] then
+    local found = {}
+    recents[pool] = found
+    for _, each in ipairs(call('LRANGE', '{match}:came:' .. pool, 0, -1)) do
+      local at, user, name, features = match(each, '^(%d+) (%S+) (%S+) (.*)$')
+      if at and now - at <= RECENT_MS then found[#found + 1] = new_search(user, name, '', features, '', '', now_us) end
     end
-    for _, each in ipairs(#keys > 0 and call('MGET', unpack(keys)) or {}) do count = count + (each or 0) end
-    rates[name] = count
   end
-  return rates[name] + (made[name] or 0)
+  return recents[pool]
+end
+
+-- Whether as many of those who searched in the last minutes as `enough` says would be a good match: then a search waits for
+-- one like them. Where nobody like that comes, as in a small pool whose learners have all met, waiting gains nothing.
+local function is_worth_waiting(me)
+  local count, seen = 0, {[me.user] = true}
+  for _, each in ipairs(recent_searches_of(me.place.pool)) do
+    if count >= ENOUGH then break end
+    if not seen[each.user] and me.place.distances[each.place.level] == 0 and not find(asks.avoided, each.user, 1, true) then
+      local misfit = LEVEL_GAP * math.abs(each.skill - me.skill) / (me.uncertainty + each.uncertainty)
+        + POINTS * math.abs(each.points - me.points)
+      if misfit <= THRESHOLD and misfit + misfit_of_words(me, each) <= THRESHOLD then count = count + 1 end
+    end
+    seen[each.user] = true
+  end
+  return count >= ENOUGH
 end
 
 -- Of those who fit, oldest first, until `left` people have been looked at or those behind cannot fit better: who fits
--- best, who fits best of those beyond the threshold where nobody else does, how many fit then, who was met a moment ago,
--- and how many are left to look at. `is_careful`: ask of each who was met a moment ago, not of the best alone.
-local function look(me, topic, left, is_careful)
-  local user, began, skill, uncertainty, points = me.user, me.began, me.skill, me.uncertainty, me.points
-  local walk, before, distances = walk_of(me, topic), left, me.place.distances
-  local best, best_cost, any, any_cost, count, met = nil, huge, nil, huge, 0, nil
+-- best, who fits best of those beyond the threshold where nobody else does, who was met a moment ago, and how many are left
+-- to look at. `is_patient`: nobody is met beyond the threshold, so that of those one is enough, who was not met a moment
+-- ago. `is_careful`: ask of each who was met a moment ago, not of those alone who are returned.
+local function look(me, topic, left, is_patient, is_careful)
+  local user, skill, uncertainty, points, own_limit = me.user, me.skill, me.uncertainty, me.points, me.limit
+  local walk, distances, avoided = walk_of(me, topic), me.place.distances, asks.avoided
+  local level_gap, point_gap, slack = LEVEL_GAP, POINTS, SLACK
+  local best, best_cost, any, any_cost, met = nil, huge, nil, huge, nil
   local index = 1
-  while left > 0 do
+  while index <= left do
     local search = walk[index] or extend(walk)
     if not search then break end
-    if matched[search.user] then
+    if search.is_matched then
       table.remove(walk, index)
     else
-      local bonus = search.bonus
       -- Those behind have waited for less, and a misfit is never below 0.
-      if best_cost <= -bonus then break end
-      index, left = index + 1, left - 1
-      local gap, difference = search.skill - skill, search.points - points
+      if best and best_cost <= -search.bonus then break end
+      index = index + 1
+      local gap, difference, limit = search.skill - skill, search.points - points, search.limit
       if gap < 0 then gap = -gap end
       if difference < 0 then difference = -difference end
-      local misfit = gap * LEVEL_GAP / (uncertainty + search.uncertainty) + difference * POINTS - SLACK
-      if (misfit < 0 and -bonus or misfit - bonus) < best_cost and search.user ~= user
-        and not (search.is_strict and distances[search.place.level] == 1)
-        and not (me.avoided ~= '' and find(me.avoided, search.user, 1, true))
+      if limit < own_limit then limit = own_limit end
+      local misfit = gap * level_gap / (uncertainty + search.uncertainty) + difference * point_gap
+      if (misfit <= limit or not (any and is_patient)) and misfit - slack - search.bonus < best_cost
+        and search.user ~= user and not (search.is_strict and distances[search.place.level] == 1)
+        and not (avoided ~= '' and find(avoided, search.user, 1, true))
         and is_alive(search.worker) then -- a dead process's search is removed by another; or Redis was away
         local known = is_careful and met_before(user, search.user)
         if known then
           -- Two whose match was refused a moment ago would be refused again; two who met wait for another.
-          if known ~= 'refused' and min(began, search.since) <= again_since then met = met or search end
+          local may_meet = not is_patient or min(me.since, search.since) <= again_since
+          if known ~= 'refused' and may_meet then met = met or search end
         else
-          count = count + 1
           misfit = misfit + misfit_of_words(me, search)
-          local oldest = min(began, search.since)
-          local waited = (now_us - oldest) / 1000000
-          local is_good = oldest <= leaving_since or misfit + SLACK <= THRESHOLD + GROWTH * waited * waited
-          misfit = max(0, misfit)
-          if is_good and misfit - bonus < best_cost then best, best_cost = search, misfit - bonus end
-          if misfit - bonus < any_cost then any, any_cost = search, misfit - bonus end
+          local cost = max(0, misfit - slack) - search.bonus
+          if misfit <= limit and cost < best_cost then best, best_cost = search, cost end
+          if cost < any_cost then any, any_cost = search, cost end
         end
       end
     end
   end
-  if not is_careful and (best or any) and (not best or met_before(user, best.user)) then
-    return look(me, topic, before, true)
+  if not is_careful then
+    local is_doubtful = any
+    if best then
+      is_doubtful = met_before(user, best.user)
+    elseif any and is_patient then
+      is_doubtful = min(me.since, walk[1].since) <= again_since and met_before(user, any.user)
+    end
+    if is_doubtful then return look(me, topic, left, is_patient, true) end
   end
-  return best, any, count, met, left
+  return best, any, met, left - index + 1
 end
 
 local function fits_level(me, search)
   local distance = me.place.distances[search.place.level]
-  local has_waited = may_widen and min(me.began, search.since) <= near_since
+  local has_waited = may_widen and min(me.since, search.since) <= near_since
   return distance == 0 or distance == 1 and has_waited and not me.is_strict and not search.is_strict
 end
 
 -- The longest-waiting of some users who search in any pool of the band.
 local function oldest_among(me)
   local users, best, met = {}, nil, nil
-  for user in string.gmatch(me.only, '%S+') do users[#users + 1] = user end
+  for user in string.gmatch(asks.only, '%S+') do users[#users + 1] = user end
   read_searches(users)
   for _, user in ipairs(users) do
     local search = searches[user]
     if search and not matched[user] and user ~= me.user and search.place.band == me.place.band and fits_level(me, search)
-      and not find(me.avoided, user, 1, true) and is_alive(search.worker) then
+      and not find(asks.avoided, user, 1, true) and is_alive(search.worker) then
       local known = met_before(me.user, user)
       if not known then
         if not best or tonumber(search.since) < tonumber(best.since) then best = search end
@@ -202,15 +221,18 @@ local function oldest_among(me)
 end
 
 local function partner_of(me)
-  if me.only ~= '' then return oldest_among(me) end
-  local best, any, met, left, _ = nil, nil, nil, WINDOW, nil
+  if asks.only ~= '' then return oldest_among(me) end
+  local walk = walk_of(me, '')
+  if not (walk[1] or extend(walk)) then return nil end
+  local is_patient = is_worth_waiting(me)
+  local best, any, met, left = nil, nil, nil, WINDOW
   if me.topic ~= '' then
-    best, any, _, met, left = look(me, me.topic, left)
+    best, any, met, left = look(me, me.topic, left, is_patient)
     if best then return best end
   end
-  local other, other_any, count, other_met = look(me, '', left)
+  local other, other_any, other_met = look(me, '', left, is_patient)
   if other then return other end
   any = any or other_any
-  if any then return count + rate_of(me.place) < ENOUGH and any or nil end
+  if any then return not is_patient and any or nil end
   return met or other_met
 end

@@ -12,6 +12,9 @@ local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 -- A little longer than the search, so that its end still finds the socket to emit to.
 redis.call('SET', KEYS[1], table.concat({level, topic, socket, since, entry_json}, '\n'), 'PX', search_ms + 5000)
 redis.call('ZADD', KEYS[3], now + search_ms, 'search:' .. user)
+if string.find(pool, '_partners$') or string.find(pool, '_course_%x+$') then
+  redis.call('ZADD', '{match}:pools', now + search_ms, pool)
+end
 local queues = {'{match}:queue:' .. pool .. ':' .. level}
 if topic ~= '' then queues[2] = queues[1] .. ':' .. topic end
 for _, queue in ipairs(queues) do

@@ -193,6 +193,34 @@ async def test_recent_partner_is_met_when_nobody_else_waits(container: Container
     assert met(await find(rooms, again)) == waiting[0]["userId"]
 
 
+@pytest.mark.parametrize("waits", ["the one", "the other"])
+async def test_recent_partner_is_met_after_a_wait(
+    container: Container, rooms: Rooms, search: Search, waits: str
+) -> None:
+    """Two who met a moment ago meet once either has waited for `again_seconds`; until then both wait for others."""
+    patient = with_weights(container, replace(WEIGHTS, again_seconds=60))
+    one, other = search(), search()
+    await container.redis.set(_recent(one, other), "a room", ex=600)
+    await wait(container, patient, one, 55)
+    assert isinstance(await find(patient, other), Queued)
+    longer = one if waits == "the one" else other
+    await patient.leave_queue(longer["userId"])
+    await wait(container, patient, longer, 61)
+    assert met(await retry(patient, other)) == one["userId"]
+
+
+async def test_unfit_stranger_is_waited_for_as_long(container: Container, rooms: Rooms, search: Search) -> None:
+    """Beside somebody new who fits badly no recent partner is met: the stranger will be, after a wait."""
+    patient = with_weights(container, replace(STRICT_WEIGHTS, again_seconds=60))
+    own, recent, stranger = search(), search(), search(mu=60.0)
+    await container.redis.set(_recent(own, recent), "a room", ex=600)
+    await wait(container, patient, recent, 70)
+    await wait(container, patient, stranger, 65)
+    assert isinstance(await find(patient, own), Queued)
+    await patient.leave_queue(stranger["userId"])
+    assert met(await retry(patient, own)) == recent["userId"]
+
+
 def _recent(one: QueueEntry, other: QueueEntry) -> str:
     first, second = sorted((one["userId"], other["userId"]))
     return f"{{match}}:recent:{first}:{second}"

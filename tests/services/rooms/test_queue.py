@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
 
 import orjson
 
 from container import Container
 from models import AgeBand
-from services.calls.room_state import Paired, Queued
+from services.calls.room_state import Paired, Queued, QueueEntry
 from services.calls.rooms import Rooms
 from testing.rooms import MakeEntry, find, list_keys
 
@@ -99,6 +100,26 @@ async def test_search_meets_only_its_own_pool(container: Container, rooms: Rooms
     assert (await rooms.count_searches_by_level())["all"] == 4
     outcome = await find(rooms, make_entry("beginner", pool=AgeBand.FROM_16))
     assert isinstance(outcome, Paired) and outcome.partner_entry["userId"] == waiting["userId"]
+
+
+async def test_searches_of_all_pools_are_counted(container: Container, rooms: Rooms, make_entry: MakeEntry) -> None:
+    """Of partners and courses too, whether they came with a find or were put back; none whose search is over."""
+    courses = [f"18_plus_course_{uuid.uuid4().hex}" for _ in range(2)]
+    entries: list[QueueEntry] = [
+        {**make_entry("beginner"), "pool": pool} for pool in ("18_plus", "13_15_partners", *courses)
+    ]
+    for each in entries[:3]:
+        assert isinstance(await find(rooms, each), Queued)
+    await rooms.requeue({**entries[3], "since": int(time.time() * 1e6)})
+    await find(rooms, make_entry("advanced"))
+    found = await rooms.count_searches_by_level()
+    assert (found["beginner"], found["advanced"], await rooms.count_searches()) == (4, 1, 5)
+    # A pool in which nobody has begun for as long as a search lasts is forgotten with the next one.
+    await container.redis.zadd("{match}:pools", {courses[0]: 1})
+    await rooms.leave_queue(entries[2]["userId"])
+    await find(rooms, {**make_entry("beginner"), "pool": "16_17_partners"})
+    assert set(await container.redis.zrange("{match}:pools", 0, -1)) == {"13_15_partners", "16_17_partners", courses[1]}
+    assert await rooms.count_searches() == 5
 
 
 async def test_pools_in_one_batch_of_finds_stay_apart(rooms: Rooms, make_entry: MakeEntry) -> None:
