@@ -147,7 +147,9 @@ local matched, searches = {}, {}
 local stored, fresh = {}, {}
 -- What finds walk: those who wait, in the order of their wait, by the queue in which the find would wait.
 local walks = {}
-local workers, recents, waits = {}, {}, {}
+local workers, waits = {}, {}
+-- The latest searches of pools, and those of these finds.
+local recents, newcomers = {}, {}
 -- What the find that runs asks for beside its search.
 local asks = {}
 -- What is written at the end.
@@ -283,12 +285,8 @@ for index = 1, COUNT do
     local since = mine and mine.since or tonumber(position) or now_us
     local me = new_search(user, name, topic, entry_json, socket, nil, since)
     asks.avoided, asks.met, asks.only = avoided, met, only
-    if not mine and only == '' then
-      -- With the features alone, which stand at the beginning of the entry.
-      local features = match(entry_json, '^{"pool":"[^"]*","fit":"[^"]*"') or ''
-      gather(came, '{match}:came:' .. me.place.pool, concat({created, user, name, features}, ' '))
-    end
     local partner = partner_of(me)
+    if not mine and only == '' then note_newcomer(me) end
     if partner then
       answers[index] = make_room(room, session, partner, me, mine)
     elseif mine then

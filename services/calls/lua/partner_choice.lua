@@ -111,11 +111,12 @@ local function misfit_of_words(me, other)
   return cost
 end
 
--- The searches that began in a pool within the last minutes, the newest first; most have ended.
+-- The latest searches of a pool, of the last minutes, the newest first; most have ended.
 local function recent_searches_of(pool)
   if not recents[pool] then
     local found = {}
     recents[pool] = found
+    for _, each in ipairs(newcomers[pool] or {}) do table.insert(found, 1, each) end
     for _, each in ipairs(call('LRANGE', '{match}:came:' .. pool, 0, -1)) do
       local at, user, name, features = match(each, '^(%d+) (%S+) (%S+) (.*)$')
       if at and now - at <= RECENT_MS then found[#found + 1] = new_search(user, name, '', features, '', '', now_us) end
@@ -124,12 +125,23 @@ local function recent_searches_of(pool)
   return recents[pool]
 end
 
+-- Keep a search that begins with these finds for others to see who comes.
+local function note_newcomer(me)
+  local pool = me.place.pool
+  if recents[pool] then table.insert(recents[pool], 1, me) end
+  newcomers[pool] = newcomers[pool] or {}
+  table.insert(newcomers[pool], me)
+  -- With the features alone, which stand at the beginning of the entry.
+  local features = match(me.entry_json, '^{"pool":"[^"]*","fit":"[^"]*"') or ''
+  gather(came, '{match}:came:' .. pool, concat({created, me.user, me.place.name, features}, ' '))
+end
+
 -- Whether as many of those who searched in the last minutes as `enough` says would be a good match: then a search waits for
 -- one like them. Where nobody like that comes, as in a small pool whose learners have all met, waiting gains nothing.
 local function is_worth_waiting(me)
   local count, seen = 0, {[me.user] = true}
-  for _, each in ipairs(recent_searches_of(me.place.pool)) do
-    if count >= ENOUGH then break end
+  for index, each in ipairs(recent_searches_of(me.place.pool)) do
+    if count >= ENOUGH or index > RECENT then break end
     if not seen[each.user] and me.place.distances[each.place.level] == 0 and not find(asks.avoided, each.user, 1, true) then
       local misfit = LEVEL_GAP * math.abs(each.skill - me.skill) / (me.uncertainty + each.uncertainty)
         + POINTS * math.abs(each.points - me.points)
@@ -222,8 +234,8 @@ end
 
 local function partner_of(me)
   if asks.only ~= '' then return oldest_among(me) end
-  local walk = walk_of(me, '')
-  if not (walk[1] or extend(walk)) then return nil end
+  local walk, near = walk_of(me, ''), me.topic ~= '' and walk_of(me, me.topic)
+  if not (near and (near[1] or extend(near)) or walk[1] or extend(walk)) then return nil end
   local is_patient = is_worth_waiting(me)
   local best, any, met, left = nil, nil, nil, WINDOW
   if me.topic ~= '' then

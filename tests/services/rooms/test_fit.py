@@ -158,14 +158,37 @@ async def test_misfits_wait_until_the_threshold_has_risen(container: Container, 
     assert await list_keys(container, "{match}:searching:*") == await list_keys(container, "{match}:queue:*") == set()
 
 
-async def test_few_waiting_meet_at_once(container: Container, rooms: Rooms, search: Search) -> None:
-    """Where fewer fit than `enough`, those matched in the last minute included, any is met."""
-    few = with_weights(container, replace(STRICT_WEIGHTS, enough=3, repeat=10))
-    for number in range(3):
-        waiting = await wait(container, few, search(mu=10.0 * number))
-        outcome = await few.find_partner(search(mu=60.0), str(uuid.uuid4()), "s", met={waiting["userId"]: 1})
-        # Each match counts for a minute or two: the third search is in a pool that is not thin any more.
-        assert isinstance(outcome, Paired if number < 2 else Queued), number
+async def test_search_waits_while_better_partners_come(container: Container, rooms: Rooms, search: Search) -> None:
+    """A misfit is met at once, unless `enough` others of the last minutes would have been accepted, waiting or not."""
+    few = with_weights(container, replace(STRICT_WEIGHTS, enough=2))
+    for mu in (80.0, 60.0):
+        await find(few, search(mu=mu))  # the second meets the first, and both are gone
+    misfit = await wait(container, few, search(mu=10.0))
+    assert met(await find(few, search(mu=60.5))) == misfit["userId"], "one such other has come"
+    misfit = await wait(container, few, search(mu=10.0))
+    own = search(mu=60.2)
+    assert isinstance(await find(few, own), Queued), "two have come"
+    assert met(await find(few, search(mu=60.4))) == own["userId"]
+    assert met(await few.find_partner(search(mu=35.0), str(uuid.uuid4()), "s")) == misfit["userId"]
+
+
+async def test_learners_who_have_all_met_do_not_wait(container: Container, rooms: Rooms, search: Search) -> None:
+    """In a small pool whose learners have all met in the last days, a repeat is met at once; a stranger is waited for."""
+    few = with_weights(container, replace(STRICT_WEIGHTS, enough=2, again_seconds=60))
+    learners = [search() for _ in range(4)]
+    for one, other in (learners[:2], learners[2:]):
+        await find(few, one)
+        await find(few, other)
+    await container.redis.delete(*(f"{{match}}:in_room:{each['userId']}" for each in learners))
+    own, met_before = search(), dict.fromkeys((each["userId"] for each in learners), 3)
+    waiting = await wait(container, few, search(user=learners[0]["userId"]))
+    await container.redis.set(_recent(own, waiting), "a room", ex=600)
+    outcome = await few.find_partner(own, str(uuid.uuid4()), "s", met=met_before)
+    assert met(outcome) == waiting["userId"], "all have been met, this one a moment ago"
+    waiting = await wait(container, few, search(user=learners[1]["userId"]))
+    repeat = {waiting["userId"]: 3}
+    outcome = await few.find_partner(search(), str(uuid.uuid4()), "s", met=repeat)
+    assert isinstance(outcome, Queued), "this one has not met the others"
 
 
 async def test_new_learner_meets_anybody(container: Container, rooms: Rooms, search: Search) -> None:
@@ -198,7 +221,7 @@ async def test_recent_partner_is_met_after_a_wait(
     container: Container, rooms: Rooms, search: Search, waits: str
 ) -> None:
     """Two who met a moment ago meet once either has waited for `again_seconds`; until then both wait for others."""
-    patient = with_weights(container, replace(WEIGHTS, again_seconds=60))
+    patient = with_weights(container, replace(WEIGHTS, enough=0, again_seconds=60))
     one, other = search(), search()
     await container.redis.set(_recent(one, other), "a room", ex=600)
     await wait(container, patient, one, 55)

@@ -23,7 +23,8 @@ async def test_leaving_removes_the_search_from_every_queue(
     assert not await rooms.leave_queue(ada["userId"], "another.socket")
     assert await rooms.leave_queue(ada["userId"], ada["socket"])
     assert not await rooms.leave_queue(ada["userId"])
-    assert await list_keys(container) == set()
+    # For some minutes it still says that learners like this one come.
+    assert await list_keys(container) == {"{match}:came:18_plus"}
 
 
 async def test_concurrent_leave_and_match_exclude_each_other(rooms: Rooms, make_entry: MakeEntry) -> None:
