@@ -173,7 +173,7 @@ async def test_search_waits_while_better_partners_come(container: Container, roo
 
 
 async def test_learners_who_have_all_met_do_not_wait(container: Container, rooms: Rooms, search: Search) -> None:
-    """In a small pool whose learners have all met in the last days, a repeat is met at once; a stranger is waited for."""
+    """Where all who come have been met in the last days, a repeat is met at once; strangers are waited for."""
     few = with_weights(container, replace(STRICT_WEIGHTS, enough=2, again_seconds=60))
     learners = [search() for _ in range(4)]
     for one, other in (learners[:2], learners[2:]):
