@@ -23,8 +23,9 @@ from settings import Settings
 EPOCH = int(datetime(2040, 1, 2, tzinfo=UTC).timestamp()) * SECOND
 _KEY = "{match}:simulated_clock"
 _TIME = re.compile(r"(\w+(?:\.\w+)?)\('TIME'\)")
-#: Durations in the scripts: how long two who have met are kept apart, and rates, which are read by their minute's name.
-RECENT_SECONDS, _RATE_SECONDS = 600, 360
+#: Durations in the scripts: how long two who have met are kept apart, outcomes that wait for a row, and polls. The
+#: latest searches of a pool have their times beside them.
+RECENT_SECONDS, _OUTCOMES_SECONDS, _POLL_SECONDS = 600, 7200, 3600
 _DURATION = re.compile(r"'(?:EX|EXPIRE|SETEX)',\s*(?:\w+,\s*)?'?(\d+)'?")
 
 
@@ -33,7 +34,7 @@ def copy_scripts(directory: Path) -> None:
     shutil.copytree(LUA_DIRECTORY, directory)
     for path in directory.glob("*.lua"):
         source = path.read_text()
-        unknown = {int(each) for each in _DURATION.findall(source)} - {RECENT_SECONDS, _RATE_SECONDS, 3600}
+        unknown = {int(each) for each in _DURATION.findall(source)} - {RECENT_SECONDS, _OUTCOMES_SECONDS, _POLL_SECONDS}
         if unknown:
             raise ValueError(f"{path.name} has keys that expire after {unknown} s: the simulation has to remove them")
         path.write_text(_TIME.sub(rf"\1('HMGET', '{_KEY}', 'seconds', 'microseconds')", source))

@@ -57,14 +57,16 @@ class FitWeights:
     #: better partners are still to come, and soon much.
     threshold: float = 0.1
     threshold_growth: float = 0.00035
-    #: Where fewer of those who searched in the last minutes would be accepted at once than this, any is accepted.
-    enough: int = 2
+    #: Where fewer of those who searched in the last minutes would be a `good` match than this, any is accepted.
+    enough: int = 1
     #: Seconds before the end of a search from which it comes first and accepts any.
     leaving_seconds: float = 250.0
     #: Wait after which neighbouring levels meet.
     neighbour_seconds: float = 20.0
     #: Wait after which two who met in the last ten minutes meet again, where nobody else fits.
     again_seconds: float = 60.0
+    #: The misfit of a match that is worth waiting for.
+    good: float = 0.3
 
     def serialize(self) -> str:
         return " ".join(f"{value:.10g}" for value in astuple(self))

@@ -9,7 +9,7 @@
     {match}:searching:{userId}      a search, for 5 minutes: level, topic, socket and start (µs), a line each, and the
                                     queue entry: {pool, fit, userId, socket, level, topic, card}, in this order
     {match}:waits:{pool}:{level}    quantiles of waits: logarithms of the median and of 90% (s), and how many moved them
-    {match}:came:{pool}             latest searches of the last five minutes: when each began (ms), its user, pool and
+    {match}:came:{pool}             latest searches of the last 15 minutes: when each began (ms), its user, pool and
                                     level, and the features of its entry
     {match}:recent:{a}:{b}          the room that two learners were in in the last ten minutes, or, for some seconds,
                                     `refused`: their match was not allowed

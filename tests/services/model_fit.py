@@ -15,7 +15,7 @@ BETA = 25 / 6
 #: An expectation that depends on a moment within this time of now is none (s).
 EDGE_SECONDS = 1.5
 #: For how long a search says who else may come.
-NEWCOMER_SECONDS = 300
+NEWCOMER_SECONDS = 900
 
 
 class WaitingSearch(NamedTuple):
@@ -105,7 +105,7 @@ class Expectation:
             seen.add(each.user)
             same_level = self.own.level == each.level or "all" in (self.own.level, each.level)
             misfit = self._misfit(each.features) + self.weights.repeat * self.met.get(each.user, 0)
-            good += same_level and misfit <= self.weights.threshold
+            good += same_level and misfit <= self.weights.good
         return good >= self.weights.enough
 
     def choose_partner(self, fits: dict[str, WaitingSearch]) -> str | None:

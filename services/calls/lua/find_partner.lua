@@ -27,7 +27,7 @@ local COUNT = (#ARGV - 4) / FIND
 local weights = {}
 for number in string.gmatch(ARGV[4], '%S+') do weights[#weights + 1] = tonumber(number) end
 local LEVEL_GAP, REPEAT, SAME_LANGUAGE, OTHER_GOAL, POINTS, SLACK = unpack(weights)
-local WAIT_BONUS, THRESHOLD, GROWTH, ENOUGH, LEAVING, NEIGHBOUR, AGAIN = unpack(weights, 7)
+local WAIT_BONUS, THRESHOLD, GROWTH, ENOUGH, LEAVING, NEIGHBOUR, AGAIN, GOOD = unpack(weights, 7)
 -- What those about to leave come first by.
 local FIRST = 1e6
 -- How many of those waiting one search looks at.
@@ -43,7 +43,7 @@ local NEAR = {beginner = {'intermediate'}, intermediate = {'beginner', 'advanced
 -- Beta of openskill, and the skill (mu, sigma) of a search of a release before this one.
 local BETA, SKILL, SIGMA = 25 / 6, 25, 25 / 3
 -- The latest searches of a pool that are kept, and for how long (ms): from them it is seen who else may come.
-local RECENT, RECENT_MS = 16, 300000
+local RECENT, RECENT_MS = 32, 900000
 -- The least step of the quantiles of waits, as a part of their logarithms, and for how long they are kept (s).
 local WAIT_STEP, WAITS_KEPT = 0.1, 604800
 

@@ -111,7 +111,7 @@ local function misfit_of_words(me, other)
   return cost
 end
 
--- The latest searches of a pool, of the last minutes, the newest first; most have ended.
+-- The latest searches of a pool, of the last quarter of an hour, the newest first; most have ended.
 local function recent_searches_of(pool)
   if not recents[pool] then
     local found = {}
@@ -136,7 +136,7 @@ local function note_newcomer(me)
   gather(came, '{match}:came:' .. pool, concat({created, me.user, me.place.name, features}, ' '))
 end
 
--- Whether as many of those who searched in the last minutes as `enough` says would be a good match: then a search waits for
+-- Whether as many of those who searched a moment ago as `enough` says would be a good match: then a search waits for
 -- one like them. Where nobody like that comes, as in a small pool whose learners have all met, waiting gains nothing.
 local function is_worth_waiting(me)
   local count, seen = 0, {[me.user] = true}
@@ -145,7 +145,7 @@ local function is_worth_waiting(me)
     if not seen[each.user] and me.place.distances[each.place.level] == 0 and not find(asks.avoided, each.user, 1, true) then
       local misfit = LEVEL_GAP * math.abs(each.skill - me.skill) / (me.uncertainty + each.uncertainty)
         + POINTS * math.abs(each.points - me.points)
-      if misfit <= THRESHOLD and misfit + misfit_of_words(me, each) <= THRESHOLD then count = count + 1 end
+      if misfit <= GOOD and misfit + misfit_of_words(me, each) <= GOOD then count = count + 1 end
     end
     seen[each.user] = true
   end

@@ -184,11 +184,13 @@ async def test_every_queue_and_room_key_expires(container: Container, rooms: Roo
         "searching",
         "queue",
         "waits",
+        "came",
     }
     for key in await list_keys(container) - {"{match}:due"}:  # what is due is taken off when it is done
         seconds = await container.redis.ttl(key)
-        limit = ROOM_SECONDS + 60 if ":room:" in key or ":in_room:" in key else max(305, 360)
-        limit = 600 if ":recent:" in key else WAITS_SECONDS if ":waits:" in key else limit
+        kind = key.split(":")[1]
+        limits = {"room": ROOM_SECONDS + 60, "in_room": ROOM_SECONDS + 60, "recent": 600, "came": 900}
+        limit = {**limits, "waits": WAITS_SECONDS}.get(kind, 305)
         assert limit - 60 <= seconds <= limit, f"{key} expires in {seconds} s"
 
 
