@@ -195,14 +195,14 @@ class Rooms(SearchQueue):
         *,
         condition: str = "",
         by: str | None = None,
-        why: Literal["left", "unjoined", ""] = "",
+        why: Literal["left", "left_silent", "unjoined", ""] = "",
     ) -> ClosedRoom | None:
         """Close a room for a participant; None where it is gone, not theirs, or the condition does not hold.
 
         `condition`: `unjoined`, while it is no call; `away`, when the participant's grace is over; `socket:{id}`, while
         they are there with that socket. `by` is what the call's row will say ended it: the participant, when None.
-        `why`: `left`, the participant ended it themselves; `unjoined`, the time to join is over. Any other end is
-        nobody's fault.
+        `why`: `left`, the participant ended it themselves; `left_silent`, the same, before the two had negotiated a
+        connection; `unjoined`, the time to join is over. Any other end is nobody's fault.
         """
         answer = await self._run(
             "close_room",
