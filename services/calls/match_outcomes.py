@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
@@ -60,10 +60,42 @@ async def count(db: AsyncSession, call: CallSession) -> list[Consequence]:
             sides[user_id] = await _weigh_flight(db, user_id, partner_id)
     call.user_a_outcome, call.user_b_outcome = sides[call.user_a_id], sides[call.user_b_id]
     db.add(call)
+    return await _add(db, call, sides)
+
+
+async def count_absence(db: AsyncSession, room_id: str, user_id: str) -> tuple[bool, Consequence | None]:
+    """Count a match that has ended without a call as not joined by a learner; return whether it is, and what followed.
+
+    It is not where it has an outcome already, or did not come of a search.
+    """
+    statement = select(CallSession).where(
+        CallSession.room_id == room_id,
+        CallSession.origin == CallOrigin.SEARCH,
+        col(CallSession.ended_at).is_not(None),
+        col(CallSession.connected_at).is_(None),
+    )
+    call = (await db.exec(statement.with_for_update())).one_or_none()
+    me = uuid.UUID(user_id)
+    sides = {call.user_a_id: call.user_a_outcome, call.user_b_id: call.user_b_outcome} if call else {}
+    if call is None or me not in sides or sides[me] is not None:
+        return False, None
+    await _lock(db, [me])
+    if me == call.user_a_id:
+        call.user_a_outcome = MatchOutcome.NOT_JOINED
+    else:
+        call.user_b_outcome = MatchOutcome.NOT_JOINED
+    db.add(call)
+    return True, next(iter(await _add(db, call, {me: MatchOutcome.NOT_JOINED})), None)
+
+
+async def _add(
+    db: AsyncSession, call: CallSession, sides: Mapping[uuid.UUID, MatchOutcome | None]
+) -> list[Consequence]:
+    """Add outcomes of a call to the records of its learners; return what followed."""
     counted = {user_id: outcome for user_id, outcome in sides.items() if outcome in (MatchOutcome.GOOD, *_BAD)}
     assert call.ended_at is not None
     followed = []
-    for row in await _lock_records(db, counted, create=[each for each in bad if each in counted]):
+    for row in await _lock_records(db, counted, create=[each for each, outcome in counted.items() if outcome in _BAD]):
         record, consequence = add_outcome(
             _read(row), counted[row.user_id], began_at=call.started_at, ended_at=call.ended_at
         )

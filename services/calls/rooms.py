@@ -71,6 +71,7 @@ _IDEMPOTENT_SCRIPTS = {
     "take_deadlines",
     "restore_room",
     "note_trouble",
+    "note_goodbye",
 }
 LUA_DIRECTORY = Path(__file__).parent / "lua"
 
@@ -258,6 +259,11 @@ class Rooms(SearchQueue):
     async def note_trouble(self, room_id: str) -> None:
         """Note that the line of a call is poor, so that neither participant has a bad outcome of it."""
         await self._run("note_trouble", [f"{{match}}:room:{room_id}:meta"])
+
+    async def note_goodbye(self, user_id: str, socket_id: str) -> None:
+        """Note that a client has closed a socket: a match of it that was not joined gets a deadline `goodbye`."""
+        keys = [f"{{match}}:in_room:{user_id}", "{match}:due"]
+        await self._run("note_goodbye", keys, user_id, socket_id, self._join_ms)
 
     async def remove_end(self, end: CallEnd) -> None:
         """Remove the deadline of an end that the row of its call has, or that it is not to have."""

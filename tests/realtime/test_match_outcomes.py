@@ -24,7 +24,7 @@ from testing.calls import (
     make_due,
     match,
 )
-from testing.client_internals import abort_connection, get_transport
+from testing.client_internals import abort_connection, close_websocket, get_transport
 from testing.databases import query, rows
 from testing.polling import eventually
 from testing.servers import Learner, Phone, Server, http_client
@@ -208,8 +208,67 @@ async def test_drop_for_good_counts_for_nobody(container: Container, pair: Pair)
 
 async def test_drop_before_the_join_counts_for_nobody(container: Container, pair: Pair) -> None:
     room = await begin(*pair)
+    await age_match(container, room)
     abort_connection(pair[0].client)
     assert await read_outcomes(container, room, *pair) == [None, None]
+    assert await make_due(container, f"goodbye:{room['roomId']}") == []
+
+
+async def is_weighed(container: Container, room: Room) -> bool:
+    noted: Any = await container.redis.zrange("{match}:due", 0, -1)
+    return not any(entry.startswith(f"goodbye:{room['roomId']}") for entry in noted)
+
+
+@pytest.mark.parametrize("by", ["goodbye", "close frame"])
+async def test_closed_app_has_not_joined(container: Container, pair: Pair, by: str) -> None:
+    """The partner's search goes on at once; what is counted is decided when the time to join is over."""
+    ada, bob = pair
+    room = await begin(ada, bob)
+    await age_match(container, room)
+    await (ada.client.disconnect() if by == "goodbye" else close_websocket(ada.client))
+    await bob.wait_for("partner_cancelled")
+    assert await read_outcomes(container, room, ada, bob) == [None, None]
+    assert await make_due(container, f"goodbye:{room['roomId']}")
+    await eventually(lambda: is_weighed(container, room))
+    assert await read_outcomes(container, room, ada, bob) == ["not_joined", None]
+    assert await read_points(container, ada) == pytest.approx(1, abs=0.001) and await read_points(container, bob) == 0
+
+
+async def test_page_that_is_loaded_again_counts_for_nobody(
+    container: Container, make_phone: MakePhone, pair: Pair
+) -> None:
+    ada, bob = pair
+    room = await begin(ada, bob)
+    await age_match(container, room)
+    await ada.client.disconnect()
+    await bob.wait_for("partner_cancelled")
+    await make_phone(learner=ada.learner)
+
+    async def is_back() -> bool:
+        return bool(await container.user_sockets.list_socket_ids(ada.learner.id))
+
+    await eventually(is_back)
+    assert await make_due(container, f"goodbye:{room['roomId']}")
+    await eventually(lambda: is_weighed(container, room))
+    assert await read_outcomes(container, room, ada, bob) == [None, None]
+    assert await read_points(container, ada) == 0
+
+
+@pytest.mark.parametrize("case", ["moment of the match", "after the join", "invitation", "late deadline"])
+async def test_goodbye_that_counts_for_nobody(container: Container, pair: Pair, case: str) -> None:
+    ada, bob = pair
+    room = await begin(ada, bob)
+    await age_match(container, room, -600 if case == "moment of the match" else 60 if case == "late deadline" else 3)
+    if case == "after the join":
+        assert await ada.send("join_room", room) == {"ok": True}
+    elif case == "invitation":
+        await container.redis.hset(f"{{match}}:room:{room['roomId']}:meta", "invitation", str(uuid.uuid4()))
+    await ada.client.disconnect()
+    assert await read_outcomes(container, room, ada, bob) == [None, None]
+    await make_due(container, f"goodbye:{room['roomId']}")
+    await eventually(lambda: is_weighed(container, room))
+    assert await read_outcomes(container, room, ada, bob) == [None, None]
+    assert await read_points(container, ada) == 0
 
 
 async def test_hang_up_after_an_ice_restart_is_not_early(container: Container, pair: Pair) -> None:
@@ -314,16 +373,16 @@ async def decline(container: Container, one: Phone, other: Phone) -> None:
     await other.send("cancel_search", {})
 
 
-async def test_third_declined_match_leads_to_a_rest(container: Container, make_phone: MakePhone, pair: Pair) -> None:
+async def test_third_declined_match_leads_to_a_rest(container: Container, make_phone: MakePhone) -> None:
     """A warning comes first, once; the rest refuses searches until its time, and its end needs no job."""
-    ada, bob = pair
-    await decline(container, ada, bob)
-    await decline(container, ada, bob)
+    ada = await make_phone()
+    await decline(container, ada, await make_phone())
+    await decline(container, ada, await make_phone())
     warning = await find_notification(container, ada, "pairing_warning")
     assert warning["count"] == 1
     assert ack_code(await ada.send("find_partner", {"topic": f"after a warning {ada.learner.id}"})) == "ok"
     assert await ada.send("cancel_search", {}) == {"ok": True}
-    await decline(container, ada, bob)
+    await decline(container, ada, await make_phone())
     assert (await find_notification(container, ada, "pairing_warning"))["count"] == 1
     rest = await find_notification(container, ada, "pairing_rest")
     refused = await ada.send("find_partner", {})
