@@ -18,6 +18,7 @@ from testing.calls import (
     Room,
     ack_code,
     call,
+    empty_queue,
     ended_call_row,
     expire_grace,
     is_away,
@@ -153,7 +154,7 @@ async def test_leaving_within_a_minute_is_early(container: Container, pair: Pair
 
 @pytest.mark.parametrize("has_offer", [False, True])
 async def test_leaving_who_does_not_answer_is_not_early(container: Container, pair: Pair, has_offer: bool) -> None:
-    """A partner whose app joins and does not negotiate cannot be heard: nobody has to wait a minute for them."""
+    """A partner whose app joins and does not negotiate has no voice: nobody has to wait a minute for them."""
     ada, bob = pair
     room = await call(ada, bob)
     if has_offer:
@@ -367,8 +368,12 @@ async def test_both_who_hang_up_at_once_have_one_outcome(container: Container, p
 
 
 async def decline(container: Container, one: Phone, other: Phone) -> None:
-    await age_match(container, await begin(one, other))
+    # A record of matches waits for its like, where many have been matched.
+    await empty_queue(container)
+    room = await begin(one, other)
+    await age_match(container, room)
     assert await one.send("cancel_search", {}) == {"ok": True}
+    assert await read_outcomes(container, room, one) == ["declined"]
     await other.wait_for("partner_cancelled")
     await other.send("cancel_search", {})
 

@@ -66,7 +66,7 @@ async def test_one_direction_of_a_pair_counts_once_a_week(container: Container) 
 
 
 async def test_fifty_accounts_move_a_learner_by_the_bound(container: Container) -> None:
-    """Who has had some calls moves by two in a day, whoever agrees on what; a newcomer by half a deviation."""
+    """Who has had some calls moves by two in a day, however many agree; a newcomer by half a deviation."""
     (ada, new), raters = await add_users(container, 2, EnglishLevel.INTERMEDIATE), await add_users(container, 51)
     await give(container, raters.pop(), ada, "same")
     settled = "UPDATE learner_skills SET sigma = 3, day = day - 1 WHERE user_id = :u RETURNING mu"

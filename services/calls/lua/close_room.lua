@@ -53,7 +53,7 @@ local function judge()
   local joins = redis.call('HMGET', KEYS[1], 'joins:' .. meta[1], 'joins:' .. meta[2])
   local is_left = ARGV[5] == 'left' or ARGV[5] == 'left_silent'
   if is_left and meta[3] then
-    -- Of a call in which nobody could be heard, because the other's app did not answer, it is not early.
+    -- Of a call in which the two had no connection, because the other's app did not answer, it is not early.
     if ARGV[5] == 'left' then letters[mine] = 'l' end
   elseif is_left then
     -- Who cancels a search in the moment of its match does not know of it yet.
