@@ -35,6 +35,7 @@ from adapters.turn import Turn
 from services.calls.call_history import CallHistoryService
 from services.calls.call_records import CallRecords
 from services.calls.fit import OLDEST_FIRST, FitWeights
+from services.calls.goodbyes import Goodbyes
 from services.calls.invitation_acceptances import InvitationAcceptances
 from services.calls.invitation_ends import InvitationEnds
 from services.calls.invitations import InvitationsService
@@ -455,6 +456,7 @@ class Container:
         self.search_rounds = SearchRounds(self.matchmaking, rooms)
         self.learners_online = LearnersOnline(self.scripts, self.bus.process_id)
         self.signaling = SignalingService(self.bus, rooms, records, self.matchmaking)
+        self.goodbyes = Goodbyes(rooms, self.database, self.call_history, self.user_sockets)
         self.poor_lines = PoorLines(rooms, self.signaling, self.call_history)
         self.pairing_checks = PairingChecks(self.bus, rooms, records, self.call_history, self.matchmaking)
         checks = RoomChecks(self.bus, rooms, records, self.call_history, self.matchmaking, self.signaling)
@@ -462,7 +464,14 @@ class Container:
             rooms, self.call_history, self.matchmaking, self.signaling, checks, self.bus.process_id
         )
         self.recovery = RecoveryService(
-            rooms, records, self.matchmaking, self.signaling, reconciliation, checks, self.invitation_ends
+            rooms,
+            records,
+            self.matchmaking,
+            self.signaling,
+            reconciliation,
+            checks,
+            self.invitation_ends,
+            self.goodbyes,
         )
 
     def _build_operations(self) -> None:

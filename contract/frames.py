@@ -9,6 +9,8 @@ import struct
 WHOLE_TEXT, MIN_FRAME_BYTES, MASKED = 0x81, 6, 0x80
 #: Codes of close frames (7.4.1).
 INVALID_TEXT, POLICY_VIOLATION, GOING_AWAY = 1007, 1008, 1012
+#: Codes with which clients close: they are done, or their page or app is closed.
+GOODBYES = {1000, 1001}
 
 
 def text_frame(payload: bytes) -> bytes:

@@ -13,6 +13,7 @@ from adapters.tasks import BackgroundTasks
 from contract import problems
 from realtime import lifecycle
 from realtime.connection import EmitTo, SocketConnection
+from realtime.lifecycle import Manner
 
 if TYPE_CHECKING:
     from container import Container
@@ -63,23 +64,25 @@ class Connections:
         logs.request_id.set(socket_id)
         connection, held.event_connection = held.event_connection, None
         self._services.user_sockets.remove(connection.user_id, socket_id)
-        is_lost = reason == self._server.reason.PING_TIMEOUT
-        if not await self._record_disconnect(connection, is_lost):
+        reasons = self._server.reason
+        manners: dict[str, Manner] = {reasons.CLIENT_DISCONNECT: "goodbye", reasons.PING_TIMEOUT: "silence"}
+        manner = manners.get(reason, "other")
+        if not await self._record_disconnect(connection, manner):
             # In a task: the connection closes at once, also while Redis or PostgreSQL is unavailable.
-            self._tasks.start(self._retry_disconnect(connection, is_lost))
+            self._tasks.start(self._retry_disconnect(connection, manner))
 
-    async def _record_disconnect(self, connection: SocketConnection, is_lost: bool) -> bool:
+    async def _record_disconnect(self, connection: SocketConnection, manner: Manner) -> bool:
         """Record that a socket is gone; return False if that has to be retried."""
         try:
-            await lifecycle.disconnect(self._services, connection, is_lost=is_lost)
+            await lifecycle.disconnect(self._services, connection, manner=manner)
         except Exception as exception:
             return not isinstance(problems.as_product_error(exception), errors.Unavailable)
         return True
 
-    async def _retry_disconnect(self, connection: SocketConnection, is_lost: bool) -> None:
+    async def _retry_disconnect(self, connection: SocketConnection, manner: Manner) -> None:
         while True:
             await asyncio.sleep(_RETRY_SECONDS)
-            if await self._record_disconnect(connection, is_lost):
+            if await self._record_disconnect(connection, manner):
                 return
 
     def end_logins(self, ended: set[str]) -> None:

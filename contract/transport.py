@@ -25,10 +25,12 @@ import engineio  # type: ignore[import-untyped]
 import orjson
 
 from contract.event_rate import EventLimit, EventRate
-from contract.frames import INVALID_TEXT, POLICY_VIOLATION, text_frame
+from contract.frames import GOODBYES, INVALID_TEXT, POLICY_VIOLATION, text_frame
 from contract.websocket import FRAMES_PER_TURN, MAX_FRAME_BYTES, SCOPE_EXTENSION, Connection
 
 if TYPE_CHECKING:
+    from websockets.protocol import Protocol
+
     from realtime.connection import SocketConnection
 
 log = logging.getLogger("parlance.events")
@@ -179,8 +181,12 @@ class Socket:
         """Send an encoded Engine.IO packet."""
         self.connection.write(text_frame(packet))
 
-    def end_session(self) -> None:
-        """End the session of a lost connection, after its earlier frames."""
+    def end_session(self, parser: Protocol | None) -> None:
+        """End the session of a lost connection, after its earlier frames; `parser` has the client's close frame."""
+        closed = parser.close_rcvd if parser is not None and parser.close_rcvd_then_sent else None
+        # Without a code it may be a client that has given up a silent connection.
+        if closed is not None and closed.code in GOODBYES:
+            self._reason = self.engine.reason.CLIENT_DISCONNECT
         self.queue(_LOST)
 
     async def send(self, pkt: Any) -> None:

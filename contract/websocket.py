@@ -351,4 +351,4 @@ class Connection(WebSocketsSansIOProtocol):
     def _lose(self) -> None:
         self.is_open = False
         assert self.socket is not None
-        self.socket.end_session()
+        self.socket.end_session(self._parser)

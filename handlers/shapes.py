@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Mapping
+from datetime import date
 from typing import Generic, TypedDict, TypeVar
 
 import inflection
@@ -753,20 +754,21 @@ def data_export(export: DataExport) -> rest.DataExport:
             {"oldEmail": row.old_email, "newEmail": row.new_email, "changedAt": format_instant(row.created_at)}
             for row in export.email_changes
         ],
-        "skill": _exported_skill(export.skill),
+        "skill": _exported_skill(export.skill, export.today),
         "pairingRecord": _exported_pairing_record(export.pairing_record),
     }
 
 
-def _exported_skill(row: LearnerSkill | None) -> rest.ExportedSkill | None:
+def _exported_skill(row: LearnerSkill | None, today: date) -> rest.ExportedSkill | None:
+    """Return what was known when the day began: what one partner has said is not to be read the moment it is said."""
     if row is None:
         return None
-    return {
-        "mean": row.mu,
-        "deviation": row.sigma,
-        "calls": row.calls,
-        "updatedAt": format_instant(row.updated_at),
-    }
+    is_moved = row.day >= today
+    calls = row.day_calls if is_moved else row.calls
+    if calls == 0:
+        return None
+    mean, deviation = (row.day_mu, row.day_sigma) if is_moved else (row.mu, row.sigma)
+    return {"mean": mean, "deviation": deviation, "calls": calls, "day": today.isoformat()}
 
 
 def _exported_pairing_record(row: PairingRecord | None) -> rest.ExportedPairingRecord | None:

@@ -31,12 +31,13 @@ class CallOrigin(enum.StrEnum):
 
 
 class MatchOutcome(enum.StrEnum):
-    """How one learner kept a match: `left_early` is within a minute."""
+    """How one learner kept a match: `left_early` is within a minute, `forgiven` the same of an unpleasant partner."""
 
     GOOD = "good"
     DECLINED = "declined"
     NOT_JOINED = "not_joined"
     LEFT_EARLY = "left_early"
+    FORGIVEN = "forgiven"
 
 
 class CallSession(SQLModel, table=True):

@@ -26,7 +26,10 @@ class LearnerSkill(SQLModel, table=True):
     sigma: float = Field(sa_type=sa.Double)
     #: Counted feedback, given and received.
     calls: int = Field(default=0)
-    #: The UTC day of the last change, and `mu` when that day began: what bounds the change of a day.
+    #: The UTC day of the last change, and what was known when that day began: it bounds the change of the day, and is
+    #: what the learner is shown until the day is over.
     day: date
     day_mu: float = Field(sa_type=sa.Double)
+    day_sigma: float = Field(sa_type=sa.Double)
+    day_calls: int = Field(default=0)
     updated_at: datetime = instant(default=True)

@@ -11,6 +11,10 @@ from services.identity.logins import Identity
 if TYPE_CHECKING:
     from container import Container
 
+#: How the connection of a socket ended: its client said goodbye, it left pings without an answer, or it broke, or the
+#: server closed it.
+Manner = Literal["goodbye", "silence", "other"]
+
 
 async def connect(services: Container, auth: object) -> Identity:
     """Return the identity of the handshake's access token; raise Unauthenticated, Banned or AccountSuspended."""
@@ -24,13 +28,12 @@ def connected(services: Container, connection: SocketConnection) -> None:
     services.learners_online.add(connection.user_id, connection.socket_id)
 
 
-async def disconnect(services: Container, connection: SocketConnection, *, is_lost: bool = False) -> None:
-    """Note that a socket is gone, and emit it to the partner; after an error it may be called again.
-
-    `is_lost`: it did not say so, but left pings without an answer.
-    """
+async def disconnect(services: Container, connection: SocketConnection, *, manner: Manner = "other") -> None:
+    """Note that a socket is gone, and emit it to the partner; after an error it may be called again."""
     services.learners_online.remove(connection.socket_id)
-    if is_lost:
+    if manner == "goodbye":
+        await services.goodbyes.note(connection.user_id, connection.socket_id)
+    elif manner == "silence":
         await services.poor_lines.note_loss(connection.socket_id)
     final_reason: Literal["banned", "disconnected"] | None = None
     if services.login_revocations.has_ended(connection.family_id):

@@ -562,7 +562,7 @@ class ExportedSkill(TypedDict):
     mean: float
     deviation: float
     calls: int
-    updatedAt: Time
+    day: str
 
 
 class ExportedPairingRecord(TypedDict):
@@ -1371,7 +1371,7 @@ class ExportedCall(TypedDict):
     startedAt: Time
     connectedAt: NullableTime | None
     endedAt: NullableTime | None
-    outcome: Literal["good", "declined", "not_joined", "left_early"] | None
+    outcome: Literal["good", "declined", "not_joined", "left_early", "forgiven"] | None
     durationSeconds: int | None
 
 

@@ -12,7 +12,7 @@ down_revision = "b3d81f6a0c52"
 branch_labels = None
 depends_on = None
 
-MATCH_OUTCOME = sa.Enum("good", "declined", "not_joined", "left_early", name="match_outcome")
+MATCH_OUTCOME = sa.Enum("good", "declined", "not_joined", "left_early", "forgiven", name="match_outcome")
 CALL_ORIGIN = sa.Enum("search", "invitation", name="call_origin")
 FEEDBACK_PACE = sa.Enum("easier", "same", "harder", name="feedback_pace")
 
@@ -36,6 +36,8 @@ def upgrade() -> None:
         sa.Column("calls", sa.Integer(), nullable=False),
         sa.Column("day", sa.Date(), nullable=False),
         sa.Column("day_mu", sa.Double(), nullable=False),
+        sa.Column("day_sigma", sa.Double(), nullable=False),
+        sa.Column("day_calls", sa.Integer(), nullable=False),
         sa.Column("updated_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.CheckConstraint("sigma > 0", name="learner_skills_sigma_check"),
         sa.CheckConstraint("calls >= 0", name="learner_skills_calls_check"),

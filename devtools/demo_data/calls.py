@@ -125,6 +125,8 @@ def make_skills(people: list[Person], ratings: list[SessionRating]) -> list[Lear
                 calls=rows[user_id].calls + 1 if user_id in rows else 1,
                 day=at.date(),
                 day_mu=skill.mu,
+                day_sigma=skill.sigma,
+                day_calls=rows[user_id].calls + 1 if user_id in rows else 1,
                 updated_at=at,
             )
     return list(rows.values())

@@ -32,7 +32,7 @@ async def count_pace(db: AsyncSession, call: CallSession, rating: SessionRating)
     before = Skill(rater.mu, rater.sigma), Skill(rated.mu, rated.sigma)
     for row, old, new in zip((rater, rated), before, update(*before, rating.pace), strict=True):
         if row.day < today:
-            row.day, row.day_mu = today, row.mu
+            row.day, row.day_mu, row.day_sigma, row.day_calls = today, row.mu, row.sigma, row.calls
         row.mu, row.sigma = bound(old, new, row.day_mu)
         row.calls += 1
         row.updated_at = sa.func.now()  # type: ignore[assignment]
@@ -55,7 +55,8 @@ async def _lock_skills(db: AsyncSession, *user_ids: uuid.UUID) -> dict[uuid.UUID
     for user_id, level in (await db.execute(levels)).all():
         skill = prior(level)
         values = {"user_id": user_id, "mu": skill.mu, "sigma": skill.sigma, "calls": 0}
-        await db.execute(insert(LearnerSkill).values(**values, day=today, day_mu=skill.mu).on_conflict_do_nothing())
+        values |= {"day": today, "day_mu": skill.mu, "day_sigma": skill.sigma, "day_calls": 0}
+        await db.execute(insert(LearnerSkill).values(values).on_conflict_do_nothing())
     statement = (
         select(LearnerSkill)
         .join(User, col(User.id) == col(LearnerSkill.user_id))

@@ -20,7 +20,7 @@ from adapters.ports import Bus
 from adapters.redis import UNAVAILABLE
 from adapters.tasks import BackgroundTasks
 from services.bus_messages import Message
-from services.calls.participants import MAX_RECORDED_SIGNALS, Acknowledge, Participant, SignalPayload, read_seq
+from services.calls.participants import ANSWER, MAX_RECORDED_SIGNALS, Acknowledge, Participant, SignalPayload, read_seq
 from services.calls.rooms import Rooms
 
 log = logging.getLogger("parlance.signaling")
@@ -179,6 +179,7 @@ class Forwarding:
             if not self._write(receiver.socket_id, name, content):
                 return False
             receiver.received_seq = seq
+            receiver.is_negotiated |= name == ANSWER
         return True
 
     def _report_written(self) -> None:

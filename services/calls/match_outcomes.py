@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
@@ -23,15 +23,17 @@ from services.messaging import notification_templates, notifications
 
 log = logging.getLogger("parlance.calls")
 
-#: For how long after a match a block or a report of the partner takes its point back.
-TAKE_BACK_WITHIN = timedelta(days=1)
+#: For how long after a call that was left early a block or a report of the partner forgives it; and how many are
+#: forgiven in which time, for a block is undone as fast as it is made.
+FORGIVEN_WITHIN = timedelta(days=1)
+MAX_FORGIVEN, MAX_FORGIVEN_WITHIN = 2, timedelta(days=7)
 _OUTCOMES = {
     "g": MatchOutcome.GOOD,
     "d": MatchOutcome.DECLINED,
     "n": MatchOutcome.NOT_JOINED,
     "l": MatchOutcome.LEFT_EARLY,
 }
-_BAD = [outcome for outcome in MatchOutcome if outcome is not MatchOutcome.GOOD]
+_BAD = list(_OUTCOMES.values())[1:]
 #: Columns of one side of a match, each: the learner, the partner, the learner's outcome.
 _SIDES = (
     (CallSession.user_a_id, CallSession.user_b_id, CallSession.user_a_outcome),
@@ -49,19 +51,51 @@ async def count(db: AsyncSession, call: CallSession) -> list[Consequence]:
     if call.origin is not CallOrigin.SEARCH:
         call.user_a_outcome = call.user_b_outcome = None
     sides = {call.user_a_id: call.user_a_outcome, call.user_b_id: call.user_b_outcome}
-    bad = sorted(user_id for user_id, outcome in sides.items() if outcome not in (None, MatchOutcome.GOOD))
+    bad = sorted(user_id for user_id, outcome in sides.items() if outcome in _BAD)
     # Before any row of theirs: a report of the partner waits here, or is seen below.
     await _lock(db, bad)
     for user_id in bad:
         partner_id = call.user_b_id if user_id == call.user_a_id else call.user_a_id
-        if await _has_turned_away(db, user_id, partner_id):
-            sides[user_id] = None
+        if sides[user_id] is MatchOutcome.LEFT_EARLY:
+            sides[user_id] = await _weigh_flight(db, user_id, partner_id)
     call.user_a_outcome, call.user_b_outcome = sides[call.user_a_id], sides[call.user_b_id]
     db.add(call)
-    counted = {user_id: outcome for user_id, outcome in sides.items() if outcome is not None}
+    return await _add(db, call, sides)
+
+
+async def count_absence(db: AsyncSession, room_id: str, user_id: str) -> tuple[bool, Consequence | None]:
+    """Count a match that has ended without a call as not joined by a learner; return whether it is, and what followed.
+
+    It is not where it has an outcome already, or did not come of a search.
+    """
+    statement = select(CallSession).where(
+        CallSession.room_id == room_id,
+        CallSession.origin == CallOrigin.SEARCH,
+        col(CallSession.ended_at).is_not(None),
+        col(CallSession.connected_at).is_(None),
+    )
+    call = (await db.exec(statement.with_for_update())).one_or_none()
+    me = uuid.UUID(user_id)
+    sides = {call.user_a_id: call.user_a_outcome, call.user_b_id: call.user_b_outcome} if call else {}
+    if call is None or me not in sides or sides[me] is not None:
+        return False, None
+    await _lock(db, [me])
+    if me == call.user_a_id:
+        call.user_a_outcome = MatchOutcome.NOT_JOINED
+    else:
+        call.user_b_outcome = MatchOutcome.NOT_JOINED
+    db.add(call)
+    return True, next(iter(await _add(db, call, {me: MatchOutcome.NOT_JOINED})), None)
+
+
+async def _add(
+    db: AsyncSession, call: CallSession, sides: Mapping[uuid.UUID, MatchOutcome | None]
+) -> list[Consequence]:
+    """Add outcomes of a call to the records of its learners; return what followed."""
+    counted = {user_id: outcome for user_id, outcome in sides.items() if outcome in (MatchOutcome.GOOD, *_BAD)}
     assert call.ended_at is not None
     followed = []
-    for row in await _lock_records(db, counted, create=[each for each in bad if each in counted]):
+    for row in await _lock_records(db, counted, create=[each for each, outcome in counted.items() if outcome in _BAD]):
         record, consequence = add_outcome(
             _read(row), counted[row.user_id], began_at=call.started_at, ended_at=call.ended_at
         )
@@ -74,15 +108,22 @@ async def count(db: AsyncSession, call: CallSession) -> list[Consequence]:
 
 
 async def forgive(db: AsyncSession, user_id: uuid.UUID, partner_id: uuid.UUID) -> None:
-    """Take back the points of a learner's matches of the last day with a partner whom they have blocked or reported."""
+    """Forgive a learner the calls of a day that they left early, of a partner whom they have blocked or reported.
+
+    A match that they declined or did not join has nobody to flee from; and no rest ends by it.
+    """
     # Not before the end of a match that is being counted.
     await _lock(db, [user_id])
     ended = []
     for mine, theirs, outcome in _SIDES:
-        is_theirs = sa.and_(col(mine) == user_id, col(theirs) == partner_id, col(outcome).in_(_BAD))
-        recent = col(CallSession.ended_at) > sa.func.now() - TAKE_BACK_WITHIN
-        ended += await _erase(db, outcome, sa.and_(is_theirs, recent))
-    await _take_back(db, user_id, ended)
+        left = sa.select(col(CallSession.id)).where(
+            *(col(mine) == user_id, col(theirs) == partner_id, col(outcome) == MatchOutcome.LEFT_EARLY),
+            col(CallSession.ended_at) > sa.func.now() - FORGIVEN_WITHIN,
+        )
+        allowed = max(0, MAX_FORGIVEN - await _count_forgiven(db, user_id))
+        oldest = left.order_by(col(CallSession.ended_at)).limit(allowed)
+        ended += await _change(db, outcome, col(CallSession.id).in_(oldest), MatchOutcome.FORGIVEN)
+    await _take_back(db, user_id, ended, ends_rest=False)
 
 
 async def excuse(db: AsyncSession, room_id: str) -> None:
@@ -92,29 +133,32 @@ async def excuse(db: AsyncSession, room_id: str) -> None:
         found = await db.execute(sa.select(col(mine)).where(of_room, col(outcome).in_(_BAD)))
         if (user_id := found.scalar()) is not None:
             await _lock(db, [user_id])
-            await _take_back(db, user_id, await _erase(db, outcome, sa.and_(of_room, col(outcome).in_(_BAD))))
+            ended = await _change(db, outcome, sa.and_(of_room, col(outcome).in_(_BAD)), None)
+            await _take_back(db, user_id, ended, ends_rest=True)
 
 
-async def _erase(db: AsyncSession, outcome: MatchOutcome | None, which: sa.ColumnElement[bool]) -> list[datetime]:
-    """Set one side's outcome of matches to nothing; return when these ended."""
+async def _change(
+    db: AsyncSession, outcome: MatchOutcome | None, which: sa.ColumnElement[bool], changed: MatchOutcome | None
+) -> list[datetime]:
+    """Change one side's outcome of matches; return when these ended."""
     statement = (
         sa.update(CallSession)
         .where(which, col(CallSession.ended_at).is_not(None))
-        .values({col(outcome): None})
+        .values({col(outcome): changed})
         .returning(col(CallSession.ended_at))
         .execution_options(synchronize_session=False)
     )
     return [at for at in (await db.execute(statement)).scalars() if at is not None]
 
 
-async def _take_back(db: AsyncSession, user_id: uuid.UUID, ended: list[datetime]) -> None:
+async def _take_back(db: AsyncSession, user_id: uuid.UUID, ended: list[datetime], *, ends_rest: bool) -> None:
     if not ended:
         return
     now = (await db.execute(sa.select(sa.func.now()))).scalar_one()
     for row in await _lock_records(db, [user_id]):
         record = _read(row)
         for at in ended:
-            record = take_back(record, ended_at=at, now=now)
+            record = take_back(record, ended_at=at, now=now, ends_rest=ends_rest)
         _write(row, record)
         db.add(row)
 
@@ -124,11 +168,30 @@ async def _lock(db: AsyncSession, user_ids: Iterable[uuid.UUID]) -> None:
         await lock_name(db, f"bad matches of {user_id}")
 
 
-async def _has_turned_away(db: AsyncSession, user_id: uuid.UUID, partner_id: uuid.UUID) -> bool:
-    """Whether a learner has blocked or reported a partner, before the end of the match or while it was written."""
+async def _weigh_flight(db: AsyncSession, user_id: uuid.UUID, partner_id: uuid.UUID) -> MatchOutcome | None:
+    """Weigh a call that was left early by what was done before its end, or while that was written.
+
+    It is nothing where the partner had blocked the learner, and forgiven where that was the other way, or a report.
+    """
     blocked = sa.exists().where(col(Block.blocker_id) == user_id, col(Block.blocked_id) == partner_id)
     reported = sa.exists().where(col(Report.reporter_id) == user_id, col(Report.reported_id) == partner_id)
-    return bool((await db.execute(sa.select(sa.or_(blocked, reported)))).scalar())
+    is_blocked = sa.exists().where(col(Block.blocker_id) == partner_id, col(Block.blocked_id) == user_id)
+    has_fled, was_blocked = (await db.execute(sa.select(sa.or_(blocked, reported), is_blocked))).one()
+    if was_blocked:
+        return None
+    if has_fled and await _count_forgiven(db, user_id) < MAX_FORGIVEN:
+        return MatchOutcome.FORGIVEN
+    return MatchOutcome.LEFT_EARLY
+
+
+async def _count_forgiven(db: AsyncSession, user_id: uuid.UUID) -> int:
+    """Count the calls of the last days that a learner was forgiven."""
+    recent = col(CallSession.started_at) > sa.func.now() - MAX_FORGIVEN_WITHIN
+    counted = 0
+    for mine, _, outcome in _SIDES:
+        forgiven = sa.and_(col(mine) == user_id, recent, col(outcome) == MatchOutcome.FORGIVEN)
+        counted += (await db.execute(sa.select(sa.func.count()).select_from(CallSession).where(forgiven))).scalar_one()
+    return counted
 
 
 async def _lock_records(

@@ -75,10 +75,11 @@ def count_rests(record: Record, at: datetime) -> int:
     return 0 if is_forgiven else record.rests
 
 
-def take_back(record: Record, *, ended_at: datetime, now: datetime) -> Record:
-    """Remove the point of a bad match that ended at a time, and the rest that it led to, if any."""
+def take_back(record: Record, *, ended_at: datetime, now: datetime, ends_rest: bool) -> Record:
+    """Remove the point of a bad match that ended at a time, and with `ends_rest` the rest that it led to, if any."""
     points = decay(record.points, now - record.points_at) - decay(BAD_POINTS, now - ended_at)
     record = record._replace(points=max(0.0, points), points_at=now)
-    if record.resting_until is None or record.resting_until <= now or record.points >= REST_POINTS:
+    is_resting = record.resting_until is not None and record.resting_until > now
+    if not ends_rest or not is_resting or record.points >= REST_POINTS:
         return record
     return record._replace(resting_until=now, rests=max(0, record.rests - 1))

@@ -16,6 +16,8 @@ from wire import events
 
 #: Relayed fields of an offer, an answer or a candidate.
 SignalPayload = events.RemoteDescription | events.RemoteCandidate
+#: The signal with which a connection is negotiated.
+ANSWER = "webrtc_answer"
 #: Signals that a participant keeps for a peer that reconnects: more than a socket may send within the longest grace.
 MAX_RECORDED_SIGNALS, MAX_RECORDED_BYTES = 1024, 512 * 1024
 
@@ -36,6 +38,8 @@ class Participant:
     #: The peer's last join that is known here; and whether the connection of that join dropped.
     peer_joins: int = 0
     is_peer_away: bool = False
+    #: Whether this socket has sent an answer, or the peer's was written to it.
+    is_negotiated: bool = False
     closed: bool = False
     #: When it was, by the clock of `time.monotonic`.
     closed_at: float = 0.0

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 
 from services.calls.call_records import CallRecords
+from services.calls.goodbyes import Goodbyes
 from services.calls.invitation_ends import InvitationEnds
 from services.calls.matchmaking import MatchmakingService
 from services.calls.outcomes import Outcome
@@ -40,6 +41,7 @@ class RecoveryService:
         reconciliation: Reconciliation,
         checks: RoomChecks,
         invitation_ends: InvitationEnds | None = None,
+        goodbyes: Goodbyes | None = None,
         *,
         rejoin_seconds: float = 3.0,
     ) -> None:
@@ -51,6 +53,7 @@ class RecoveryService:
         self._reconciliation = reconciliation
         self._checks = checks
         self._invitation_ends = invitation_ends
+        self._goodbyes = goodbyes
         self._rejoin_seconds = rejoin_seconds
         #: The polls of deadlines are numbered: a Redis without the one it answered last has older data.
         self._reader = secrets.token_hex(4)
@@ -111,6 +114,9 @@ class RecoveryService:
                     return await (ends.expire if kind == "invite" else ends.check_inviter)(invitation_id)
             case ["begin", room_id, at_ms]:
                 await self._records.record_connected(room_id, at_ms, is_late=True)
+            case ["goodbye", room_id, user_id, due_ms] if self._goodbyes is not None:
+                await self._goodbyes.weigh(room_id, user_id, due_ms)
+                await self._rooms.remove_deadline(*entry)
             case ["end", room_id, by, lasted_ms, at_ms]:
                 await self._records.record_end(CallEnd(room_id, by, lasted_ms, at_ms), is_late=True)
             case _:

@@ -74,6 +74,7 @@ _IDEMPOTENT_SCRIPTS = {
     "take_deadlines",
     "restore_room",
     "note_trouble",
+    "note_goodbye",
 }
 LUA_DIRECTORY = Path(__file__).parent / "lua"
 
@@ -198,14 +199,14 @@ class Rooms(SearchQueue):
         *,
         condition: str = "",
         by: str | None = None,
-        why: Literal["left", "unjoined", ""] = "",
+        why: Literal["left", "left_silent", "unjoined", ""] = "",
     ) -> ClosedRoom | None:
         """Close a room for a participant; None where it is gone, not theirs, or the condition does not hold.
 
         `condition`: `unjoined`, while it is no call; `away`, when the participant's grace is over; `socket:{id}`, while
         they are there with that socket. `by` is what the call's row will say ended it: the participant, when None.
-        `why`: `left`, the participant ended it themselves; `unjoined`, the time to join is over. Any other end is
-        nobody's fault.
+        `why`: `left`, the participant ended it themselves; `left_silent`, the same, before the two had negotiated a
+        connection; `unjoined`, the time to join is over. Any other end is nobody's fault.
         """
         answer = await self._run(
             "close_room",
@@ -261,6 +262,11 @@ class Rooms(SearchQueue):
     async def note_trouble(self, room_id: str) -> None:
         """Note that the line of a call is poor, so that neither participant has a bad outcome of it."""
         await self._run("note_trouble", [f"{{match}}:room:{room_id}:meta"])
+
+    async def note_goodbye(self, user_id: str, socket_id: str) -> None:
+        """Note that a client has closed a socket: a match of it that was not joined gets a deadline `goodbye`."""
+        keys = [f"{{match}}:in_room:{user_id}", "{match}:due"]
+        await self._run("note_goodbye", keys, user_id, socket_id, self._join_ms)
 
     async def remove_end(self, end: CallEnd) -> None:
         """Remove the deadline of an end that the row of its call has, or that it is not to have."""

@@ -31,7 +31,7 @@ from services.calls.outcomes import (
     PeerReconnecting,
     RoomJoined,
 )
-from services.calls.participants import Acknowledge, Participant, SignalPayload
+from services.calls.participants import ANSWER, Acknowledge, Participant, SignalPayload
 from services.calls.room_messages import JOIN_AGAIN, ROOM_LEFT, close_participants
 from services.calls.room_state import ClosedRoom, ParticipantAway, ParticipantRecord
 from services.calls.rooms import Rooms
@@ -44,7 +44,7 @@ PEER_HERE: Message[[str, str, int, int | None, bool, bool]] = Message("peer_here
 #: The peer's connection dropped: room, how often the peer had joined, seconds that it has to come back.
 PEER_AWAY: Message[[str, int, int]] = Message("peer_away")
 #: The role that may send a signal; a candidate may come from both.
-_SENDER_ROLES = {"webrtc_offer": "caller", "webrtc_answer": "receiver"}
+_SENDER_ROLES = {"webrtc_offer": "caller", ANSWER: "receiver"}
 
 #: Takes a change of the peer of a participant of this web process.
 PeerListener = Callable[[PeerReconnecting | PeerReconnected], Awaitable[None]]
@@ -208,13 +208,13 @@ class SignalingService:
         waits for the peer. `payload` is given its `seq`.
         """
         participant = self.check_room(socket_id, room_id)
-        role = _SENDER_ROLES.get(name)
-        if role is not None and participant.role != role:
+        if (role := _SENDER_ROLES.get(name)) is not None and participant.role != role:
             raise errors.BadRole()
         if participant.peer_socket_id is None and not participant.is_peer_away:
             raise errors.PeerNotReady()
         if role is not None:
             participant.note(name)
+        participant.is_negotiated |= name == ANSWER
         return self.forwarding.forward(participant, name, payload, acknowledge, argument)
 
     async def relay_and_wait(self, socket_id: str, room_id: str, name: str, payload: SignalPayload) -> None:
@@ -237,7 +237,8 @@ class SignalingService:
     async def end_call(self, user_id: str, socket_id: str, room_id: str) -> PeerLeft | PartnerCancelled | None:
         """Hang up; raise NotInRoom, or RoomClosed where the partner was quicker."""
         participant = self._get_participant(socket_id, room_id)
-        closed = await self._rooms.close(room_id, user_id, why="left")
+        why: Literal["left", "left_silent"] = "left" if participant and participant.is_negotiated else "left_silent"
+        closed = await self._rooms.close(room_id, user_id, why=why)
         if closed is None and participant is not None:
             closed = await self._close_lost_room(socket_id, participant)
         if closed is None:

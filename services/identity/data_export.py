@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import TypeAlias, TypeVar
 
 import sqlalchemy as sa
@@ -42,6 +42,7 @@ from services.people.appointment_rows import is_of
 from services.safety.standings import SanctionNotice
 
 T = TypeVar("T", bound=SQLModel)
+_TODAY = sa.cast(sa.func.timezone("UTC", sa.func.now()), sa.Date)
 OrderBy: TypeAlias = sa.ColumnExpressionArgument[datetime] | sa.ColumnExpressionArgument[uuid.UUID]
 
 
@@ -71,6 +72,8 @@ class DataExport:
     identities: list[LinkedIdentity]
     passkeys: list[Passkey]
     email_changes: list[EmailChange]
+    #: The UTC day; and the skill, of which the user is shown what was known when that day began.
+    today: date
     skill: LearnerSkill | None
     pairing_record: PairingRecord | None
 
@@ -123,6 +126,7 @@ class DataExportService:
                 ),
                 passkeys=await read(Passkey, col(Passkey.user_id) == me, col(Passkey.created_at)),
                 email_changes=await read(EmailChange, col(EmailChange.user_id) == me, col(EmailChange.created_at)),
+                today=(await db.execute(sa.select(_TODAY))).scalar_one(),
                 skill=await db.get(LearnerSkill, me),
                 pairing_record=await db.get(PairingRecord, me),
             )

@@ -18,13 +18,14 @@ from testing.calls import (
     Room,
     ack_code,
     call,
+    empty_queue,
     ended_call_row,
     expire_grace,
     is_away,
     make_due,
     match,
 )
-from testing.client_internals import abort_connection, get_transport
+from testing.client_internals import abort_connection, close_websocket, get_transport
 from testing.databases import query, rows
 from testing.polling import eventually
 from testing.servers import Learner, Phone, Server, http_client
@@ -58,6 +59,21 @@ async def lengthen(container: Container, room: Room, seconds: int) -> None:
     await container.redis.hincrby(f"{{match}}:room:{room['roomId']}:meta", "connected", -seconds * 1000)
 
 
+async def age_match(container: Container, room: Room, seconds: int = 3) -> None:
+    """Let a match have been found, and both been informed of it, some time ago."""
+    for field in ("createdAt", "announced"):
+        await container.redis.hincrby(f"{{match}}:room:{room['roomId']}:meta", field, -seconds * 1000)
+
+
+async def talk(caller: Phone, receiver: Phone) -> Room:
+    """Bring two learners into a call whose connection is negotiated."""
+    room = await call(caller, receiver)
+    assert await caller.send("webrtc_offer", {**room, "sdp": "v=0"}) == {"ok": True}
+    assert await receiver.send("webrtc_answer", {**room, "sdp": "v=0"}) == {"ok": True}
+    await caller.wait_for("webrtc_answer")
+    return room
+
+
 async def begin(one: Phone, other: Phone) -> Room:
     return {"roomId": (await match(one, other))["roomId"]}
 
@@ -65,9 +81,28 @@ async def begin(one: Phone, other: Phone) -> Room:
 async def test_cancelled_match_is_declined(container: Container, pair: Pair) -> None:
     ada, bob = pair
     room = await begin(ada, bob)
+    await age_match(container, room)
     assert await ada.send("cancel_search", {}) == {"ok": True}
     assert await read_outcomes(container, room, ada, bob) == ["declined", None]
     assert await read_points(container, ada) == pytest.approx(1) and await read_points(container, bob) == 0
+
+
+async def test_search_cancelled_in_the_moment_of_its_match_is_not_declined(container: Container, pair: Pair) -> None:
+    """`match_found` takes its time: who cancels before it is there has seen no match."""
+    ada, bob = pair
+    room = await begin(ada, bob)
+    # The time in which a slow machine has handled this is not the learner's.
+    await age_match(container, room, -600)
+    assert await ada.send("cancel_search", {}) == {"ok": True}
+    assert await read_outcomes(container, room, ada, bob) == [None, None]
+    assert await read_points(container, ada) == 0
+
+
+async def test_match_is_declined_after_its_join_at_any_time(container: Container, pair: Pair) -> None:
+    room = await begin(*pair)
+    assert await pair[0].send("join_room", room) == {"ok": True}
+    assert await pair[0].send("cancel_search", {}) == {"ok": True}
+    assert await read_outcomes(container, room, *pair) == ["declined", None]
 
 
 @pytest.mark.parametrize("has_joined", [False, True])
@@ -108,11 +143,35 @@ async def test_late_deadline_counts_for_nobody(container: Container, pair: Pair)
     assert await read_outcomes(container, room, *pair) == [None, None]
 
 
-async def test_leaving_within_a_minute_is_early(container: Container, pair: Pair) -> None:
-    room = await call(*pair)
+@pytest.mark.parametrize("leaver", [0, 1])
+async def test_leaving_within_a_minute_is_early(container: Container, pair: Pair, leaver: int) -> None:
+    room = await talk(*pair)
     await lengthen(container, room, 50)
-    assert await pair[1].send("end_call", room) == {"ok": True}
-    assert await read_outcomes(container, room, *pair) == [None, "left_early"]
+    assert await pair[leaver].send("end_call", room) == {"ok": True}
+    expected = ["left_early", None] if leaver == 0 else [None, "left_early"]
+    assert await read_outcomes(container, room, *pair) == expected
+
+
+@pytest.mark.parametrize("has_offer", [False, True])
+async def test_leaving_who_does_not_answer_is_not_early(container: Container, pair: Pair, has_offer: bool) -> None:
+    """A partner whose app joins and does not negotiate has no voice: nobody has to wait a minute for them."""
+    ada, bob = pair
+    room = await call(ada, bob)
+    if has_offer:
+        assert await ada.send("webrtc_offer", {**room, "sdp": "v=0"}) == {"ok": True}
+        await bob.wait_for("webrtc_offer")
+    assert await ada.send("end_call", room) == {"ok": True}
+    assert await read_outcomes(container, room, ada, bob) == [None, None]
+    assert await read_points(container, ada) == 0
+
+
+async def test_leaving_who_has_blocked_one_is_not_early(container: Container, pair: Pair) -> None:
+    ada, bob = pair
+    room = await talk(ada, bob)
+    assert (await bob.learner.http.put(f"/users/{ada.learner.id}/block")).status_code == 204
+    assert await ada.send("end_call", room) == {"ok": True}
+    assert await read_outcomes(container, room, ada, bob) == [None, None]
+    assert await read_points(container, ada) == 0
 
 
 async def test_call_of_more_than_a_minute_is_good(container: Container, pair: Pair) -> None:
@@ -125,7 +184,7 @@ async def test_call_of_more_than_a_minute_is_good(container: Container, pair: Pa
 async def test_hang_up_after_a_drop_is_not_early(container: Container, make_phone: MakePhone, pair: Pair) -> None:
     """Both the one who came back and the one who had to wait may leave such a call."""
     ada, bob = pair
-    room = await call(*pair)
+    room = await talk(*pair)
     abort_connection(ada.client)
     await bob.wait_for("peer_reconnecting")
     again = await make_phone(learner=ada.learner)
@@ -150,12 +209,71 @@ async def test_drop_for_good_counts_for_nobody(container: Container, pair: Pair)
 
 async def test_drop_before_the_join_counts_for_nobody(container: Container, pair: Pair) -> None:
     room = await begin(*pair)
+    await age_match(container, room)
     abort_connection(pair[0].client)
     assert await read_outcomes(container, room, *pair) == [None, None]
+    assert await make_due(container, f"goodbye:{room['roomId']}") == []
+
+
+async def is_weighed(container: Container, room: Room) -> bool:
+    noted: Any = await container.redis.zrange("{match}:due", 0, -1)
+    return not any(entry.startswith(f"goodbye:{room['roomId']}") for entry in noted)
+
+
+@pytest.mark.parametrize("by", ["goodbye", "close frame"])
+async def test_closed_app_has_not_joined(container: Container, pair: Pair, by: str) -> None:
+    """The partner's search goes on at once; what is counted is decided when the time to join is over."""
+    ada, bob = pair
+    room = await begin(ada, bob)
+    await age_match(container, room)
+    await (ada.client.disconnect() if by == "goodbye" else close_websocket(ada.client))
+    await bob.wait_for("partner_cancelled")
+    assert await read_outcomes(container, room, ada, bob) == [None, None]
+    assert await make_due(container, f"goodbye:{room['roomId']}")
+    await eventually(lambda: is_weighed(container, room))
+    assert await read_outcomes(container, room, ada, bob) == ["not_joined", None]
+    assert await read_points(container, ada) == pytest.approx(1, abs=0.001) and await read_points(container, bob) == 0
+
+
+async def test_page_that_is_loaded_again_counts_for_nobody(
+    container: Container, make_phone: MakePhone, pair: Pair
+) -> None:
+    ada, bob = pair
+    room = await begin(ada, bob)
+    await age_match(container, room)
+    await ada.client.disconnect()
+    await bob.wait_for("partner_cancelled")
+    await make_phone(learner=ada.learner)
+
+    async def is_back() -> bool:
+        return bool(await container.user_sockets.list_socket_ids(ada.learner.id))
+
+    await eventually(is_back)
+    assert await make_due(container, f"goodbye:{room['roomId']}")
+    await eventually(lambda: is_weighed(container, room))
+    assert await read_outcomes(container, room, ada, bob) == [None, None]
+    assert await read_points(container, ada) == 0
+
+
+@pytest.mark.parametrize("case", ["moment of the match", "after the join", "invitation", "late deadline"])
+async def test_goodbye_that_counts_for_nobody(container: Container, pair: Pair, case: str) -> None:
+    ada, bob = pair
+    room = await begin(ada, bob)
+    await age_match(container, room, -600 if case == "moment of the match" else 60 if case == "late deadline" else 3)
+    if case == "after the join":
+        assert await ada.send("join_room", room) == {"ok": True}
+    elif case == "invitation":
+        await container.redis.hset(f"{{match}}:room:{room['roomId']}:meta", "invitation", str(uuid.uuid4()))
+    await ada.client.disconnect()
+    assert await read_outcomes(container, room, ada, bob) == [None, None]
+    await make_due(container, f"goodbye:{room['roomId']}")
+    await eventually(lambda: is_weighed(container, room))
+    assert await read_outcomes(container, room, ada, bob) == [None, None]
+    assert await read_points(container, ada) == 0
 
 
 async def test_hang_up_after_an_ice_restart_is_not_early(container: Container, pair: Pair) -> None:
-    room = await call(*pair)
+    room = await talk(*pair)
     assert ack_code(await pair[0].send("refresh_ice", room)) == "ok"
     assert await pair[1].send("end_call", room) == {"ok": True}
     assert await read_outcomes(container, room, *pair) == [None, None]
@@ -164,7 +282,7 @@ async def test_hang_up_after_an_ice_restart_is_not_early(container: Container, p
 async def test_hang_up_on_a_silent_partner_is_not_early(container: Container, pair: Pair) -> None:
     """A partner whose line died is noticed some seconds later; who has hung up by then is excused."""
     ada, bob = pair
-    room = await call(*pair)
+    room = await talk(*pair)
     get_transport(bob.client).pause_reading()
     assert await ada.send("end_call", room) == {"ok": True}
     row = await ended_call_row(container, room["roomId"])
@@ -188,6 +306,7 @@ async def test_ban_in_a_call_counts_for_nobody(container: Container, admin: Lear
 async def test_invited_match_counts_for_nobody(container: Container, pair: Pair) -> None:
     room = await begin(*pair)
     await query(container, "UPDATE call_sessions SET origin = 'invitation' WHERE room_id = :r", r=room["roomId"])
+    await age_match(container, room)
     assert await pair[0].send("cancel_search", {}) == {"ok": True}
     assert await read_outcomes(container, room, *pair) == [None, None]
     assert await read_points(container, pair[0]) == 0
@@ -243,28 +362,32 @@ async def test_dead_process_of_a_participant_excuses_both(container: Container, 
 
 
 async def test_both_who_hang_up_at_once_have_one_outcome(container: Container, pair: Pair) -> None:
-    room = await call(*pair)
+    room = await talk(*pair)
     await asyncio.gather(*(phone.send("end_call", room) for phone in pair))
     assert sorted(map(str, await read_outcomes(container, room, *pair))) == ["None", "left_early"]
 
 
-async def decline(one: Phone, other: Phone) -> None:
-    await begin(one, other)
+async def decline(container: Container, one: Phone, other: Phone) -> None:
+    # A record of matches waits for its like, where many have been matched.
+    await empty_queue(container)
+    room = await begin(one, other)
+    await age_match(container, room)
     assert await one.send("cancel_search", {}) == {"ok": True}
+    assert await read_outcomes(container, room, one) == ["declined"]
     await other.wait_for("partner_cancelled")
     await other.send("cancel_search", {})
 
 
-async def test_third_declined_match_leads_to_a_rest(container: Container, make_phone: MakePhone, pair: Pair) -> None:
+async def test_third_declined_match_leads_to_a_rest(container: Container, make_phone: MakePhone) -> None:
     """A warning comes first, once; the rest refuses searches until its time, and its end needs no job."""
-    ada, bob = pair
-    await decline(ada, bob)
-    await decline(ada, bob)
+    ada = await make_phone()
+    await decline(container, ada, await make_phone())
+    await decline(container, ada, await make_phone())
     warning = await find_notification(container, ada, "pairing_warning")
     assert warning["count"] == 1
     assert ack_code(await ada.send("find_partner", {"topic": f"after a warning {ada.learner.id}"})) == "ok"
     assert await ada.send("cancel_search", {}) == {"ok": True}
-    await decline(ada, bob)
+    await decline(container, ada, await make_phone())
     assert (await find_notification(container, ada, "pairing_warning"))["count"] == 1
     rest = await find_notification(container, ada, "pairing_rest")
     refused = await ada.send("find_partner", {})

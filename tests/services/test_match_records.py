@@ -20,6 +20,7 @@ from testing.call_history import MakeLearner, add_users
 from testing.commands import run_parlance
 from testing.databases import query, rows, value
 from testing.polling import eventually
+from testing.servers import Learner
 
 
 async def open_match(
@@ -150,53 +151,117 @@ async def test_invitation_counts_for_nobody(container: Container) -> None:
     assert list((await rows(container, outcomes, r=room))[0]) == [None, None]
 
 
+async def turn_away(learner: Learner, partner_id: str, by: str) -> None:
+    """Block or report a partner."""
+    if by == "block":
+        assert (await learner.http.put(f"/users/{partner_id}/block")).status_code == 204
+    else:
+        body = {"reportedId": partner_id, "reason": "harassment"}
+        assert (await learner.http.post("/reports", json=body)).status_code == 201
+
+
+async def read_outcome(container: Container, room: str) -> str | None:
+    found = await value(container, "SELECT user_a_outcome FROM call_sessions WHERE room_id = :r", r=room)
+    return None if found is None else str(found)
+
+
 @pytest.mark.parametrize("by", ["block", "report"])
 @pytest.mark.parametrize("when", ["before the end", "after the end"])
-async def test_turning_away_takes_the_point_back(
+async def test_turning_away_forgives_a_call_that_was_left(
     container: Container, make_learner: MakeLearner, by: str, when: str
 ) -> None:
-    """Who leaves because of the partner, and says so, has no bad match; a rest that it led to ends."""
+    """Who leaves because of the partner, and says so, has no bad match."""
     ada, bob, (eve,) = await make_learner(), await make_learner(), await add_users(container, 1)
-    for _ in range(2):
-        await play(container, ada.id, eve, "d-")
+    await play(container, ada.id, eve, "d-")
     room = await open_match(container, ada.id, bob.id)
     await container.call_history.connect(room)
-
-    async def turn_away() -> None:
-        if by == "block":
-            assert (await ada.http.put(f"/users/{bob.id}/block")).status_code == 204
-        else:
-            body = {"reportedId": bob.id, "reason": "harassment"}
-            assert (await ada.http.post("/reports", json=body)).status_code == 201
-
     if when == "before the end":
-        await turn_away()
+        await turn_away(ada, bob.id, by)
     await container.call_history.end(room, ended_by=ada.id, outcomes="l-")
     if when == "after the end":
-        assert (await read_record(container, ada.id)).points == pytest.approx(3, abs=0.05)
-        await turn_away()
-    record = await read_record(container, ada.id)
-    assert record.points == pytest.approx(2, abs=0.05)
-    assert await value(
-        container, "SELECT coalesce(resting_until <= now(), true) FROM pairing_records WHERE user_id = :u", u=ada.id
-    )
-    outcome = "SELECT user_a_outcome FROM call_sessions WHERE room_id = :r"
-    assert await value(container, outcome, r=room) is None
+        assert (await read_record(container, ada.id)).points == pytest.approx(2, abs=0.05)
+        await turn_away(ada, bob.id, by)
+    assert (await read_record(container, ada.id)).points == pytest.approx(1, abs=0.05)
+    assert await read_outcome(container, room) == "forgiven"
     # Again, and by the other side, it takes nothing more.
-    assert (await ada.http.put(f"/users/{bob.id}/block")).status_code == 204
-    assert (await bob.http.put(f"/users/{ada.id}/block")).status_code == 204
-    assert (await read_record(container, ada.id)).points == pytest.approx(2, abs=0.05)
+    await turn_away(ada, bob.id, "block")
+    await turn_away(bob, ada.id, "block")
+    assert (await read_record(container, ada.id)).points == pytest.approx(1, abs=0.05)
 
 
-async def test_block_during_the_end_takes_the_point_back(container: Container, make_learner: MakeLearner) -> None:
+@pytest.mark.parametrize("letters", ["d-", "n-"])
+@pytest.mark.parametrize("when", ["before the end", "after the end"])
+async def test_blocks_wipe_no_declined_match(
+    container: Container, make_learner: MakeLearner, letters: str, when: str
+) -> None:
+    """Blocks of all partners, each undone at once, change nothing: a warning comes, then a rest, and it stays."""
+    ada = await make_learner()
+    for _ in range(3):
+        (partner,) = await add_users(container, 1)
+        room = await open_match(container, ada.id, partner)
+        if when == "before the end":
+            await turn_away(ada, partner, "block")
+        await container.call_history.end(room, ended_by=ada.id, outcomes=letters)
+        await turn_away(ada, partner, "block")
+        assert (await ada.http.delete(f"/users/{partner}/block")).status_code == 204
+        assert await read_outcome(container, room) in ("declined", "not_joined")
+    record = await read_record(container, ada.id)
+    assert record.points == pytest.approx(3, abs=0.05) and record.rests == 1
+    assert await count_notifications(container, ada.id, "pairing_warning") == 1
+    with pytest.raises(errors.Resting):
+        await read_seeker(container.database, container.gates, ada.id, "w.1")
+
+
+@pytest.mark.parametrize("when", ["before the end", "after the end"])
+async def test_two_calls_are_forgiven_in_seven_days(container: Container, make_learner: MakeLearner, when: str) -> None:
+    """Who blocks and unblocks each partner is forgiven two; a rest that has begun stays."""
+    ada = await make_learner()
+    outcomes = []
+    for _ in range(6):
+        (partner,) = await add_users(container, 1)
+        room = await open_match(container, ada.id, partner)
+        if when == "before the end":
+            await turn_away(ada, partner, "block")
+        await container.call_history.end(room, ended_by=ada.id, outcomes="l-")
+        await turn_away(ada, partner, "block")
+        assert (await ada.http.delete(f"/users/{partner}/block")).status_code == 204
+        outcomes.append(await read_outcome(container, room))
+    assert outcomes == ["forgiven"] * 2 + ["left_early"] * 4
+    assert (await read_record(container, ada.id)).rests == 1
+    await query(
+        container, "UPDATE call_sessions SET started_at = started_at - interval '8 days' WHERE user_a_id = :u", u=ada.id
+    )
+    room = await play(container, ada.id, partner, "l-")
+    await turn_away(ada, partner, "block")
+    assert await read_outcome(container, room) == "forgiven"
+    assert await value(container, "SELECT resting_until > now() FROM pairing_records WHERE user_id = :u", u=ada.id), (
+        "a rest does not end by a block"
+    )
+
+
+async def test_call_with_who_has_blocked_one_is_not_left_early(container: Container) -> None:
+    """Whose partner blocks them during the call may leave it; a block after its end changes nothing."""
+    ada, bob = await add_users(container, 2)
+    room = await open_match(container, ada, bob)
+    await container.blocks.block(bob, ada)
+    await container.call_history.end(room, ended_by=ada, outcomes="l-")
+    assert await read_outcome(container, room) is None and await read_record(container, ada) is None
+    (eve,) = await add_users(container, 1)
+    room = await play(container, ada, eve, "l-")
+    await container.blocks.block(eve, ada)
+    assert await read_outcome(container, room) == "left_early"
+
+
+async def test_block_during_the_end_forgives(container: Container) -> None:
     """Either order of the two transactions leads to the same."""
     for _ in range(10):
-        ada, bob = await make_learner(ready=False), (await add_users(container, 1))[0]
-        room = await open_match(container, ada.id, bob)
+        ada, bob = await add_users(container, 2)
+        room = await open_match(container, ada, bob)
         await asyncio.gather(
-            container.call_history.end(room, ended_by=ada.id, outcomes="d-"), container.blocks.block(ada.id, bob)
+            container.call_history.end(room, ended_by=ada, outcomes="l-"), container.blocks.block(ada, bob)
         )
-        record = await read_record(container, ada.id)
+        assert await read_outcome(container, room) == "forgiven"
+        record = await read_record(container, ada)
         assert record is None or record.points == pytest.approx(0, abs=0.001)
 
 
@@ -205,7 +270,7 @@ async def test_block_waits_for_an_end_that_is_written(container: Container) -> N
     room = await open_match(container, ada, bob)
     async with container.database.transaction() as held:
         await held.execute(sa.text("SELECT 1 FROM call_sessions WHERE room_id = :r FOR UPDATE"), {"r": room})
-        end = asyncio.create_task(container.call_history.end(room, ended_by=ada, outcomes="d-"))
+        end = asyncio.create_task(container.call_history.end(room, ended_by=ada, outcomes="l-"))
 
         async def waits() -> bool:
             waiting = (
@@ -216,6 +281,7 @@ async def test_block_waits_for_an_end_that_is_written(container: Container) -> N
         await eventually(waits)
         await container.blocks.block(ada, bob)
     assert await end
+    assert await read_outcome(container, room) == "forgiven"
     assert await read_record(container, ada) is None
 
 

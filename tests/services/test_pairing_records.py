@@ -116,14 +116,16 @@ def test_no_rest_without_a_warning_and_three_points(matches: list[tuple[MatchOut
 def test_point_that_is_taken_back_ends_its_rest() -> None:
     record, _ = play_all([BAD] * 3, every=timedelta(minutes=20))
     ended = START + 2 * timedelta(minutes=20) + MINUTE
-    after = take_back(record, ended_at=ended, now=ended + MINUTE)
+    after = take_back(record, ended_at=ended, now=ended + MINUTE, ends_rest=True)
     assert after.points == pytest.approx(record.points - 1, abs=0.01)
     assert after.resting_until == ended + MINUTE and after.rests == 0
+    kept = take_back(record, ended_at=ended, now=ended + MINUTE, ends_rest=False)
+    assert kept == record._replace(points=after.points, points_at=after.points_at)
 
 
 @given(st.integers(0, 4), st.integers(0, 10_000))
 def test_points_are_never_negative(bad: int, minutes: int) -> None:
     record, _ = play_all([BAD] * bad, every=MINUTE)
     for _ in range(6):
-        record = take_back(record, ended_at=START, now=START + timedelta(minutes=minutes + 10))
+        record = take_back(record, ended_at=START, now=START + timedelta(minutes=minutes + 10), ends_rest=True)
         assert record.points >= 0

@@ -35,7 +35,7 @@ KEPT = {
         "session_ratings": "id session_id rater_id rated_id stars pace is_pace_counted created_at",
     },
     "skill": {
-        "learner_skills": "user_id mu sigma calls day day_mu updated_at",
+        "learner_skills": "user_id mu sigma calls day day_mu day_sigma day_calls updated_at",
         "pairing_records": "user_id points points_at warned_at resting_until rests",
     },
     "reports": {

@@ -3664,7 +3664,10 @@ export interface components {
             logins: components["schemas"]["ExportedLogin"][];
             /** @description Calls of the user, also matches that never became a call. */
             calls: components["schemas"]["ExportedCall"][];
-            /** @description The skill by which partners are chosen; null before feedback has moved it. Nobody else sees it. */
+            /**
+             * @description The skill by which partners are chosen, as it was when this UTC day began; null where no feedback had moved it by
+             *     then. Nobody else sees it.
+             */
             skill: components["schemas"]["ExportedSkill"] | null;
             /** @description How the user keeps matches; null without a match that counts. Nobody else sees it. */
             pairingRecord: components["schemas"]["ExportedPairingRecord"] | null;
@@ -3797,7 +3800,10 @@ export interface components {
              */
             revokedAt: components["schemas"]["NullableTime"];
         };
-        /** @description An estimate of the user's English, from feedback about the pace of calls. */
+        /**
+         * @description An estimate of the user's English, from feedback about the pace of calls, by the end of the day before: feedback of
+         *     one partner cannot be read the moment it is given.
+         */
         ExportedSkill: {
             /**
              * @description The estimate: 25 is the middle, and a declared level is six apart from the next.
@@ -3815,8 +3821,12 @@ export interface components {
              * @example 12
              */
             calls: number;
-            /** @description When it last moved. */
-            updatedAt: components["schemas"]["Time"];
+            /**
+             * Format: date
+             * @description The UTC day at whose beginning it was so.
+             * @example 2026-12-01
+             */
+            day: string;
         };
         /** @description Points for matches that the user declined, did not join or left within a minute. */
         ExportedPairingRecord: {
@@ -3865,10 +3875,11 @@ export interface components {
              */
             endedAt: components["schemas"]["NullableTime"];
             /**
-             * @description How the user kept the match; null where there is nothing to count.
+             * @description How the user kept the match; `forgiven`: left within a minute, because of a partner whom the user has blocked or
+             *     reported; null where there is nothing to count.
              * @enum {string|null}
              */
-            outcome: "good" | "declined" | "not_joined" | "left_early" | null;
+            outcome: "good" | "declined" | "not_joined" | "left_early" | "forgiven" | null;
             /**
              * Format: int32
              * @description Whole seconds from `connectedAt` to `endedAt`; 0 for a match that never became a call, null while it lasts.

@@ -3,7 +3,8 @@
 -- KEYS[1] {match}:room:{room}:meta   KEYS[2] {match}:room:{room}:users   KEYS[3] {match}:due
 -- ARGV    user ('' for neither), room, condition: '' | 'unjoined', while it is no call | 'away', while the user is,
 --         and their grace is over | 'socket:' and the socket the room must still have for the user; who ended it;
---         why: 'left', the user ended it themselves | 'unjoined', its time to join is over | ''; that time (ms)
+--         why: 'left', the user ended it themselves | 'left_silent', the same, and the connection of the call was not
+--         negotiated | 'unjoined', its time to join is over | ''; that time (ms)
 -- returns {'not_in_room'} | {for how many ms it was a call, -1 where it was none, when it ended (ms): now, or when its
 --         participants were last known to be there, 1 where `match_found` was about to be emitted, ms since it ended,
 --         the outcomes of its two participants, a letter each (services/calls/match_outcomes.py), then for each participant: user id, socket or '' where they had not joined, queue entry or ''}
@@ -50,11 +51,17 @@ local function judge()
   if is_announced == 0 or redis.call('HEXISTS', KEYS[1], 'troubled') == 1 then return letters end
   local age, join_ms = now - (redis.call('HGET', KEYS[1], 'createdAt') or now), tonumber(ARGV[6])
   local joins = redis.call('HMGET', KEYS[1], 'joins:' .. meta[1], 'joins:' .. meta[2])
-  if ARGV[5] == 'left' and meta[3] then
-    letters[mine] = 'l'
-  elseif ARGV[5] == 'left' then
+  local is_left = ARGV[5] == 'left' or ARGV[5] == 'left_silent'
+  if is_left and meta[3] then
+    -- Of a call in which the two had no connection, because the other's app did not answer, it is not early.
+    if ARGV[5] == 'left' then letters[mine] = 'l' end
+  elseif is_left then
+    -- Who cancels a search in the moment of its match does not know of it yet.
+    local announced = tonumber(redis.call('HGET', KEYS[1], 'announced'))
+    local is_unseen = condition == 'unjoined' and not joins[mine] and math.min(age, now - announced) < 2000
     -- Who has joined and waited for the other in vain, for half of the time, has declined nothing.
-    if not joins[mine] or joins[3 - mine] or age < join_ms / 2 then letters[mine] = 'd' end
+    local has_waited = joins[mine] and not joins[3 - mine] and age >= join_ms / 2
+    if not is_unseen and not has_waited then letters[mine] = 'd' end
   elseif ARGV[5] == 'unjoined' and age < join_ms + 4000 then
     -- A deadline that is handled late is a sign of an outage, in which nobody could join.
     for index = 1, 2 do letters[index] = joins[index] and '-' or 'n' end

@@ -84,7 +84,7 @@ async def test_same_calls_without_a_mishap_have_one(rooms: Rooms, make_entry: Ma
 
 
 async def test_match_that_was_not_announced_is_not_declined(rooms: Rooms, make_entry: MakeEntry) -> None:
-    """Who cancels a search in the moment of its match has seen no match."""
+    """Whose match is not announced has seen none."""
     one, other = make_entry(), make_entry()
     room_id = await match_entries(rooms, one, other)
     closed = await rooms.close(room_id, one["userId"], condition="unjoined", why="left")
