@@ -86,6 +86,7 @@ class MatchmakingService:
         #: The searches of this web process's sockets.
         self._own = OwnSearches(bus, rooms)
         self.set_app_state, self.on_match_in_background = self._own.set_app_state, self._own.on_match_in_background
+        self.on_matched = self._own.on_matched
         #: One search of a socket is tried again or restored at a time.
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
