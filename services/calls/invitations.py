@@ -45,7 +45,7 @@ MAX_ATTEMPTS = 5
 
 
 class Ring(NamedTuple):
-    """A new invitation, whose invitee is to hear of it."""
+    """A new invitation, which the invitee is to receive."""
 
     row: InvitationRow
     inviter: Partner

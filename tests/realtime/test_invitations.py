@@ -407,7 +407,7 @@ async def test_block_stops_the_ring_at_once(pair: Pair, container: Container) ->
 async def test_check_of_a_learner_ends_their_invitations(
     pair: Pair, container: Container, change: str, code: str, who: int
 ) -> None:
-    """By the job that ends their searches and calls; who may not meet others is told why, the other is not."""
+    """By the job that ends their searches and calls; who may not meet others learns why, the other does not."""
     ada, ben = pair
     invitation = await invite(ada, ben)
     changed = pair[who].learner.id

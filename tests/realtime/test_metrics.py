@@ -92,7 +92,7 @@ async def test_jobs_are_reported_by_name_and_age(container: Container, api: http
 async def test_invitations_are_reported_by_their_end(container: Container, api: httpx.AsyncClient) -> None:
     ids = [uuid.uuid4() for _ in range(2)]
     columns = "id, email, email_canonical, password_hash, role"
-    users = f"INSERT INTO users ({columns}) SELECT u, u || :d, u || :d, '', 'student'"  # noqa: S608
+    users = f"INSERT INTO users ({columns}) SELECT u, u || :d, u || :d, '', 'student'"
     await query(container, f"{users} FROM unnest(CAST(:u AS uuid[])) AS u", u=ids, d="@example.com")
     for state, answered in (("open", "NULL"), ("declined", "now()")):
         await query(
