@@ -37,7 +37,9 @@ from services.calls.call_records import CallRecords
 from services.calls.fit import OLDEST_FIRST, FitWeights
 from services.calls.goodbyes import Goodbyes
 from services.calls.invitation_acceptances import InvitationAcceptances
+from services.calls.invitation_checks import InvitationChecks
 from services.calls.invitation_ends import InvitationEnds
+from services.calls.invitation_notices import InvitationNotices
 from services.calls.invitations import InvitationsService
 from services.calls.invited_rooms import InvitedRooms
 from services.calls.learners_online import LearnersOnline
@@ -437,11 +439,14 @@ class Container:
         self.matchmaking.on_match_in_background(self.notifications.notify_match)
         invited = InvitedRooms(self.scripts, join=settings.join_deadline)
         self.invitation_ends = InvitationEnds(self.bus, self.database, invited)
+        self.matchmaking.on_matched(self.invitation_ends.end_sent)
         hide_weight = settings.picture_hide_weight
         acceptances = InvitationAcceptances(
             *(self.bus, self.database, rooms, invited, self.call_history, records),
             *(self.gates, self.invitation_ends, hide_weight),
         )
+        self.invitation_checks = InvitationChecks(self.database, self.invitation_ends, acceptances)
+        self.invitation_notices = InvitationNotices(self.database, invited)
         self.invitations = InvitationsService(
             self.database,
             rooms,

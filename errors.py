@@ -434,6 +434,12 @@ class TooManyAppointments(ProductError):
     title = "You have proposed many times to this partner; wait for an answer, or until tomorrow."
 
 
+class AppointmentExists(ProductError):
+    status = 409
+    code = "appointment_exists"
+    title = "There is another appointment of you two at this time; cancel it first, or propose another time."
+
+
 class AppointmentClosed(ProductError):
     status = 409
     code = "appointment_closed"

@@ -145,6 +145,7 @@ async def end_stale_calls(run: Run) -> None:
 @job("calls.check_pairing", max_attempts=_RETRY_ATTEMPTS)
 async def check_pairing(run: Run, *, user_id: str) -> None:
     await run.services.pairing_checks.check_user(user_id)
+    await run.services.invitation_checks.check_user(user_id)
 
 
 @job("invitations.announce_end", max_attempts=_RETRY_ATTEMPTS)
@@ -152,6 +153,11 @@ async def announce_invitation_end(
     run: Run, *, invitation_id: str, inviter_id: str, invitee_id: str, reason: OverReason
 ) -> None:
     await run.services.invitation_ends.announce_end(invitation_id, inviter_id, invitee_id, reason)
+
+
+@job("invitations.notify", max_attempts=_RETRY_ATTEMPTS)
+async def notify_invitee(run: Run, *, invitation_id: str, invitee_id: str) -> None:
+    await run.services.invitation_notices.notify(invitation_id, invitee_id)
 
 
 @job("invitations.expire", schedule="* * * * *")

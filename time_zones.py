@@ -15,8 +15,10 @@ import tzdata  # type: ignore[import-untyped]
 
 #: Version of the rules, such as `2026a`; a later one is the greater text.
 VERSION: str = tzdata.IANA_VERSION
+#: No places: what a machine is set to before anybody has chosen a zone, and copies of the rules of some place.
+_NO_PLACES = {"Factory", "localtime", "posixrules"}
 #: Read once.
-NAMES = frozenset((resources.files("tzdata") / "zones").read_text().split())
+NAMES = frozenset((resources.files("tzdata") / "zones").read_text().split()) - _NO_PLACES
 
 
 @cache

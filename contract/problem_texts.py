@@ -227,6 +227,10 @@ TEXTS: dict[str, ProblemText] = {
         "Twenty proposals of the user to this partner are open, or were made in the last 24 hours.",
         "Wait for the partner's answers, or propose again tomorrow.",
     ),
+    "appointment_exists": ProblemText(
+        "The two have an appointment at this instant, with another duration, note or time zone.",
+        "Read the list of appointments again. The user accepts that one, or cancels it and proposes again.",
+    ),
     "appointment_closed": ProblemText(
         "The appointment has begun, or the other has cancelled or answered it meanwhile.",
         "Read the list of appointments again, and show their states.",

@@ -54,6 +54,7 @@ async def run(
         log.warning("redis_data_lost process_id=%s", services.bus.process_id)
         async with lock:
             await restore_data()
+            await emit_ends_of_invitations()
             await emit_resync()
 
     async def restore_at_start() -> None:
@@ -73,6 +74,14 @@ async def run(
             if failures == 1:
                 await emit_resync()
             await asyncio.sleep(RESTORE_RETRY_SECONDS)
+
+    async def emit_ends_of_invitations() -> None:
+        """Emit the ends that came while Redis did not have the sockets, to those of this web process."""
+        try:
+            for ended in await services.invitation_ends.list_recent_ends(services.learners_online.list_sockets()):
+                await emit_outcome(services, emit_to, ended)
+        except Exception as error:  # probably an outage of PostgreSQL; clients show no invitation after its time
+            log.warning("invitation_ends_not_emitted error=%r code=%s", error, classify(error).code)
 
     async def emit_resync() -> None:
         for socket_id in list_socket_ids():

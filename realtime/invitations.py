@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, TypedDict
 
 from instants import format_instant
 from realtime.connection import SocketConnection
 from realtime.outcomes import emit_outcome
-from services.calls.outcomes import Invited
+from services.calls.invitations import Ring
 from wire import events
 
 if TYPE_CHECKING:
     from container import Container
+
+log = logging.getLogger("parlance.invitations")
 
 
 class InvitationSent(TypedDict):
@@ -29,11 +32,19 @@ async def invite_partner(
     )
     for outcome in sent.outcomes:
         await emit_outcome(services, connection.emit_to, outcome)
-        if isinstance(outcome, Invited):
-            await emit_outcome(
-                services, connection.emit_to, await services.invitations.check_after_ring(sent.invitation_id)
-            )
+    if sent.ring is not None:
+        services.invitations.tasks.start(_ring(services, connection, sent.ring))
     return {"invitationId": sent.invitation_id, "expiresAt": format_instant(sent.expires_at)}
+
+
+async def _ring(services: Container, connection: SocketConnection, ring: Ring) -> None:
+    """Emit a new invitation to its invitee, and its end where that has come meanwhile."""
+    try:
+        await emit_outcome(services, connection.emit_to, await services.invitations.ring(ring))
+        ended = await services.invitations.check_after_ring(ring.row.id)
+        await emit_outcome(services, connection.emit_to, ended)
+    except Exception as error:  # an outage; the job notifies the invitee, and a socket that connects receives it
+        log.warning("invitation_not_emitted invitation_id=%s error=%r", ring.row.id, error)
 
 
 async def answer_invitation(services: Container, connection: SocketConnection, body: events.AnswerInvitation) -> None:

@@ -108,6 +108,7 @@ ErrorCode: TypeAlias = Literal[
     "picture_not_waiting",
     "too_many_partners",
     "too_many_appointments",
+    "appointment_exists",
     "appointment_closed",
     "course_is_free",
     "already_enrolled",

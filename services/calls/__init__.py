@@ -32,4 +32,10 @@ EVENTS = (
     "error",
 )
 MODELS = (CallSession, Invitation, SessionRating, LearnerSkill, PairingRecord)
-JOBS = ("sessions.end_stale", "calls.check_pairing", "invitations.announce_end", "invitations.expire")
+JOBS = (
+    "sessions.end_stale",
+    "calls.check_pairing",
+    "invitations.announce_end",
+    "invitations.notify",
+    "invitations.expire",
+)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 
 import sqlalchemy as sa
@@ -16,6 +16,7 @@ from sqlmodel import col
 
 from adapters.database import Database
 from adapters.ports import Bus
+from adapters.tasks import BackgroundTasks
 from models import Invitation, InvitationState
 from services.calls import invitation_rows
 from services.calls.invitation_rows import EndedInvitation
@@ -28,6 +29,8 @@ log = logging.getLogger("parlance.invitations")
 
 #: An overdue invitation without a deadline is ended by a job after this time.
 OVERDUE_AFTER = timedelta(seconds=10)
+#: A client shows an invitation until it expires, by a clock that may be late.
+RINGS_AT_MOST_AFTER = timedelta(seconds=30)
 
 _REASONS: dict[InvitationState, OverReason] = {
     InvitationState.ACCEPTED: "accepted",
@@ -45,6 +48,7 @@ class InvitationEnds:
         self._database = database
         self._invited = invited
         self._listeners: list[OutcomeListener] = []
+        self._tasks = BackgroundTasks()
         INVITATION_ENDED.on(bus, self._handle_ended)
 
     def on_outcome(self, listener: OutcomeListener) -> None:
@@ -124,6 +128,37 @@ class InvitationEnds:
             found = await invitation_rows.end(db, InvitationState.EXPIRED, "expired", is_overdue)
             await invitation_rows.announce_within(db, found)
         return len(found)
+
+    async def end_sent(self, user_id: str) -> None:
+        """End the open invitation of an inviter who is in a room now, and cannot be met."""
+        invitation_id = await self._invited.read_own(user_id)
+        if invitation_id is None:
+            return
+        async with self._database.transaction() as db:
+            ended = await invitation_rows.end_one(db, InvitationState.CANCELLED, "unavailable", invitation_id)
+        if ended is not None:
+            await self.announce(ended)
+
+    async def list_recent_ends(self, sockets_of: Mapping[str, Sequence[str]]) -> list[InvitationEnded]:
+        """List the ends of invitations that may still ring, for the sockets of a web process, by user.
+
+        For a Redis that has lost its data: an invitation that ended before the sockets were there again was announced
+        to nobody. An acceptance needs its sockets, so its end was.
+        """
+        is_recent = (
+            # By an index; no invitation lasts as long.
+            col(Invitation.answered_at) > sa.func.now() - timedelta(minutes=10),
+            col(Invitation.state).in_((InvitationState.DECLINED, InvitationState.CANCELLED, InvitationState.EXPIRED)),
+            col(Invitation.expires_at) > sa.func.now() - RINGS_AT_MOST_AFTER,
+        )
+        async with self._database.transaction() as db:
+            rows = await invitation_rows.read(db, *is_recent)
+        found = []
+        for row in rows:
+            sockets = tuple(each for user_id in row.users for each in sockets_of.get(user_id, ()))
+            if sockets:
+                found.append(InvitationEnded(sockets, row.id, self.get_reason(row.state)))
+        return found
 
     # --- Connections --------------------------------------------------------------------------------
 

@@ -19,7 +19,10 @@ from sqlmodel import col
 
 import errors
 from adapters.database import Database
+from adapters.jobs import enqueue_each
 from adapters.rate_limiter import CountedCall, RateLimiter
+from adapters.tasks import BackgroundTasks
+from jobs import notify_invitee
 from models import Invitation, InvitationState
 from services.calls import invitation_rows
 from services.calls.invitation_acceptances import NOT_ADMITTED, InvitationAcceptances
@@ -29,8 +32,6 @@ from services.calls.invited_rooms import InvitedRooms
 from services.calls.outcomes import InvitationEnded, Invited, Outcome, Partner
 from services.calls.pools import PARTNERS, Pools
 from services.calls.rooms import Rooms
-from services.messaging import notification_templates
-from services.messaging.notifications import notify_user
 from services.safety.text_filter import TextFilter
 
 log = logging.getLogger("parlance.invitations")
@@ -43,12 +44,24 @@ PARTNER_LIMIT, ALL_LIMIT = (3, 600.0), (20, 3600.0)
 MAX_ATTEMPTS = 5
 
 
+class Ring(NamedTuple):
+    """A new invitation, which the invitee is to receive."""
+
+    row: InvitationRow
+    inviter: Partner
+
+
 class Sent(NamedTuple):
-    """An invitation that is open, or the partner's own that was accepted; `outcomes` are to be emitted."""
+    """An invitation that is open, or the partner's own that was accepted; `outcomes` are to be emitted.
+
+    `ring` of a new one is for `InvitationsService.ring`, after the answer to the inviter: how long it takes shows
+    whether the partner is there.
+    """
 
     invitation_id: str
     expires_at: datetime
     outcomes: list[Outcome]
+    ring: Ring | None = None
 
 
 class InvitationsService:
@@ -75,6 +88,8 @@ class InvitationsService:
         self._ends = ends
         self._acceptances = acceptances
         self._expiry = expiry
+        #: Those that ring.
+        self.tasks = BackgroundTasks()
 
     # --- Inviting -----------------------------------------------------------------------------------
 
@@ -99,7 +114,8 @@ class InvitationsService:
             if existing is None:
                 row = await self._add(seeker.profile, partner_id, topic)
                 if row is not None:
-                    return Sent(row.id, row.expires_at, await self._ring(row, seeker.profile))
+                    log.info("invitation_sent invitation_id=%s user_id=%s", row.id, row.inviter_id)
+                    return Sent(row.id, row.expires_at, [], Ring(row, seeker.profile))
             elif existing.inviter_id == user_id:
                 return Sent(existing.id, existing.expires_at, [])
             else:
@@ -127,7 +143,7 @@ class InvitationsService:
         return found
 
     async def _add(self, inviter: Partner, partner_id: str, topic: str | None) -> InvitationRow | None:
-        """Write an invitation, with the notification where no app of the partner is in the foreground.
+        """Write an invitation, with the job that notifies the partner where no app of theirs is in the foreground.
 
         Returns None where another one was quicker; raises RateLimited.
         """
@@ -135,15 +151,13 @@ class InvitationsService:
         invitation_id = str(uuid.uuid4())
         # Before the row, so that one without a deadline is not left where this process dies.
         await self._invited.note(invitation_id, inviter.user_id, partner_id, self._expiry)
-        is_notified = not await self._invited.has_foreground(partner_id)
         async with self._database.transaction() as db:
             row = await invitation_rows.add(
                 db, invitation_id, inviter.user_id, partner_id, inviter.socket_id, topic, self._expiry
             )
-            # The row refers to the account, which is not deleted before it is written.
-            if row is not None and is_notified:
-                template = notification_templates.invitation(invitation_id, inviter.display_name, row.expires_at)
-                await notify_user(db, uuid.UUID(partner_id), template)
+            if row is not None:
+                notice = {"invitation_id": invitation_id, "invitee_id": partner_id}
+                await enqueue_each(db, notify_invitee, [notice])
         if row is None:
             await self._invited.forget(invitation_id, inviter.user_id, partner_id)
             for each in counted:
@@ -159,11 +173,11 @@ class InvitationsService:
             raise
         return counted
 
-    async def _ring(self, row: InvitationRow, inviter: Partner) -> list[Outcome]:
-        """Return the invitation for all sockets of the partner, and its end where that has come meanwhile."""
-        log.info("invitation_sent invitation_id=%s user_id=%s", row.id, row.inviter_id)
+    async def ring(self, ring: Ring) -> Invited:
+        """Return a new invitation for all sockets of the partner."""
+        row = ring.row
         sockets = await self._invited.list_sockets(row.invitee_id)
-        return [Invited(tuple(sockets), row.id, inviter, row.topic, row.expires_at)]
+        return Invited(tuple(sockets), row.id, ring.inviter, row.topic, row.expires_at)
 
     async def check_after_ring(self, invitation_id: str) -> Outcome | None:
         """Return the end of an invitation that has come while it was emitted; it is to be emitted after it."""
@@ -194,18 +208,20 @@ class InvitationsService:
     ) -> list[Outcome]:
         """Accept or decline an invitation; return what is to be emitted.
 
-        Raises NotFound, also for an invitation of others, InvitationOver, and for an acceptance PoolClosed, what
-        `read_seeker` does, AlreadyInRoom, or PartnerUnavailable.
+        Raises NotFound, also for an invitation of others; for an acceptance PoolClosed, or what `read_seeker` does,
+        also where the invitation has ended because of that; InvitationOver; AlreadyInRoom, or PartnerUnavailable.
         """
         async with self._database.transaction() as db:
             row = await invitation_rows.read_one(db, invitation_id)
         if row is None or row.invitee_id != user_id:
             raise errors.NotFound("There is no such invitation.")
+        if is_accepted:
+            self._pools.require_open(PARTNERS, await self._pools.read_platform(family_id))
+            seeker = await self._acceptances.read_seeker(user_id, socket_id)
         if not row.is_open:
             raise errors.InvitationOver()
         if is_accepted:
-            self._pools.require_open(PARTNERS, await self._pools.read_platform(family_id))
-            return await self._acceptances.accept(row, await self._acceptances.read_seeker(user_id, socket_id))
+            return await self._acceptances.accept(row, seeker)
         not_expired = col(Invitation.expires_at) > sa.func.now()
         return [await self._end(row, InvitationState.DECLINED, not_expired)]
 

@@ -36,6 +36,13 @@ class LearnersOnline:
             if not self._sockets[user_id]:
                 del self._sockets[user_id]
 
+    def list_sockets(self) -> dict[str, list[str]]:
+        """List the sockets of this web process by learner."""
+        found: dict[str, list[str]] = {}
+        for socket_id, user_id in self._users.items():
+            found.setdefault(user_id, []).append(socket_id)
+        return found
+
     @property
     def count(self) -> int:
         """The learners of this web process, and those that the others had published by the last `publish`."""

@@ -88,6 +88,7 @@ class MatchmakingService:
         self.connect, self.is_connected = self._own.connect, self._own.is_connected
         self.list_queue_entries = self._own.list_queue_entries
         self.set_app_state, self.on_match_in_background = self._own.set_app_state, self._own.on_match_in_background
+        self.on_matched = self._own.on_matched
         #: One search of a socket is tried again or restored at a time.
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 

@@ -32,6 +32,7 @@ class OwnSearches:
         self._connected_socket_ids: set[str] = set()
         self._background_socket_ids: set[str] = set()
         self._listeners: list[MatchListener] = []
+        self._matched_listeners: list[Callable[[str], Awaitable[None]]] = []
         self._tasks = BackgroundTasks()
         SEARCH_WAITS.on(bus, self._handle_search_queued)
         MATCHED.on(bus, self._handle_matched)
@@ -40,6 +41,10 @@ class OwnSearches:
     def on_match_in_background(self, listener: MatchListener) -> None:
         """Call `listener` when a user is matched whose app is in the background."""
         self._listeners.append(listener)
+
+    def on_matched(self, listener: Callable[[str], Awaitable[None]]) -> None:
+        """Call `listener` with the id of each user who is matched on a socket of this web process."""
+        self._matched_listeners.append(listener)
 
     def connect(self, socket_id: str) -> None:
         """Note that a socket of this web process may search."""
@@ -89,13 +94,17 @@ class OwnSearches:
         self._queue_entries.pop(socket_id, None)
         if (span := self._spans.pop(socket_id, None)) is not None:
             span.end(room_id)
+        calls = [listener(user_id) for listener in self._matched_listeners]
         if socket_id in self._background_socket_ids:
-            # In a task: neither the publisher nor the next message should wait for PostgreSQL.
-            self._tasks.start(self._notify_listeners(user_id, partner_name, room_id, session_id))
+            calls += [listener(user_id, partner_name, room_id, session_id) for listener in self._listeners]
+        if calls:
+            # In a task: neither the publisher nor the next message should wait for Redis or PostgreSQL.
+            self._tasks.start(_finish(calls, user_id, room_id))
 
-    async def _notify_listeners(self, user_id: str, partner_name: str, room_id: str, session_id: str) -> None:
-        for listener in self._listeners:
-            try:
-                await listener(user_id, partner_name, room_id, session_id)
-            except Exception as error:
-                log.warning("match_not_notified user_id=%s room_id=%s error=%r", user_id, room_id, error)
+
+async def _finish(calls: list[Awaitable[None]], user_id: str, room_id: str) -> None:
+    for call in calls:
+        try:
+            await call
+        except Exception as error:
+            log.warning("match_not_notified user_id=%s room_id=%s error=%r", user_id, room_id, error)

@@ -52,6 +52,10 @@ _APPEALS_QUERY = """
     SELECT CAST(status AS text), count(*) FROM appeals
     WHERE status = 'open' OR decided_at > now() - interval '30 days' GROUP BY 1
 """
+_INVITATIONS_QUERY = """
+    SELECT CAST(state AS text), count(*) FROM invitations
+    WHERE state = 'open' OR answered_at > now() - interval '1 hour' GROUP BY 1
+"""
 
 _REPORTS_QUERY = """
     SELECT is_urgent, count(*), count(*) FILTER (WHERE due_at < now()), extract(epoch FROM now() - min(created_at))
@@ -260,6 +264,9 @@ class MetricsService:
             appeals: list[Sample] = [
                 ([status], count) for status, count in await connection.execute(sa.text(_APPEALS_QUERY))
             ]
+            invitations: list[Sample] = [
+                ([state], count) for state, count in await connection.execute(sa.text(_INVITATIONS_QUERY))
+            ]
         counts: list[Sample] = [([task, status], count) for task, status, count, _ in jobs]
         ages: list[Sample] = [([task], max(0.0, float(age))) for task, _, _, age in jobs if age is not None]
         rooms: list[Sample] = [(["unjoined"], unjoined), (["joined"], joined)]
@@ -268,6 +275,8 @@ class MetricsService:
         yield Metric("parlance_rooms", "gauge", "Open rooms.", ("state",), (), rooms)
         for metric in _build_report_metrics({row[0]: (row[1], row[2], row[3]) for row in reports}):
             yield metric
+        help_text = "Open invitations of partners, and those of the last hour by their end."
+        yield Metric("parlance_invitations", "gauge", help_text, ("state",), (), invitations)
         help_text = "Open appeals, and those of the last 30 days by outcome."
         yield Metric("parlance_appeals", "gauge", help_text, ("status",), (), appeals)
 

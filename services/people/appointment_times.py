@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from datetime import UTC, datetime, timedelta
+from datetime import MAXYEAR, MINYEAR, UTC, datetime, timedelta
 
 import sqlalchemy as sa
 from sqlmodel import col
@@ -18,6 +18,9 @@ MAX_AHEAD = timedelta(days=366)
 DAY_BEFORE, SOON_BEFORE = timedelta(days=1), timedelta(minutes=10)
 #: A reminder of the day before that is later than this is left out: the other one follows.
 DAY_REMINDER_LATEST = timedelta(hours=1)
+
+_PAST = "'localTime' is in the past; propose a later time"
+_TOO_FAR = "'localTime' is more than a year ahead; propose an earlier time"
 
 
 class Reminder(enum.StrEnum):
@@ -35,7 +38,11 @@ def find_start(local_time: str, timezone: str, utc_offset: str | None) -> tuple[
     except ValueError:
         raise errors.RequestInvalid("'localTime' is not a time of the calendar; send it as 2026-12-01T18:00") from None
     # Years at the ends of the calendar have no instant in some zones.
-    instants = time_zones.find_instants(local, zone) if 1 < local.year < 9999 else []
+    if local.year == MINYEAR:
+        raise errors.RequestInvalid(_PAST)
+    if local.year == MAXYEAR:
+        raise errors.RequestInvalid(_TOO_FAR)
+    instants = time_zones.find_instants(local, zone)
     if not instants:
         raise errors.RequestInvalid(f"'localTime' does not exist in {timezone}: the clocks skip it; send another time")
     if utc_offset is None:
@@ -49,9 +56,9 @@ def find_start(local_time: str, timezone: str, utc_offset: str | None) -> tuple[
 def check_start(starts_at: datetime, now: datetime) -> None:
     """Raise RequestInvalid for a beginning that is past, or more than a year ahead."""
     if starts_at <= now:
-        raise errors.RequestInvalid("'localTime' is in the past; propose a later time")
+        raise errors.RequestInvalid(_PAST)
     if starts_at > now + MAX_AHEAD:
-        raise errors.RequestInvalid("'localTime' is more than a year ahead; propose an earlier time")
+        raise errors.RequestInvalid(_TOO_FAR)
 
 
 def list_due_reminders(appointment: Appointment, now: datetime) -> list[Reminder]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from datetime import UTC, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple, TypedDict
 
 import sqlalchemy as sa
@@ -25,6 +25,9 @@ from services.safety.text_filter import TextFilter
 #: Proposals of one learner to another that are open, or were made in the last `PROPOSAL_PERIOD`.
 MAX_PROPOSALS = 20
 PROPOSAL_PERIOD = timedelta(days=1)
+#: With as many proposals to a partner in `WITHDRAWN_PERIOD` that were cancelled unanswered, further ones notify nobody.
+MAX_WITHDRAWN = 2
+WITHDRAWN_PERIOD = timedelta(hours=1)
 
 
 class Proposal(TypedDict):
@@ -67,7 +70,7 @@ class AppointmentsService:
         """Propose a time to a partner, and notify them; a time that they have proposed is accepted.
 
         Raises RequestInvalid for a time that cannot be met, NotFound for a learner who is not a partner, TextRefused,
-        TooManyAppointments, or a GateClosed.
+        AppointmentExists where theirs at that instant is another one, TooManyAppointments, or a GateClosed.
         """
         local, starts_at = find_start(proposal["local_time"], proposal["timezone"], proposal["utc_offset"])
         me, partner_id = uuid.UUID(user_id), uuid.UUID(proposal["partner_id"])
@@ -82,9 +85,10 @@ class AppointmentsService:
                 col(Appointment.state).in_(appointment_rows.OPEN_STATES),
             )
             same = (await db.exec(select(Appointment).where(is_same).with_for_update())).first()
-            if same is not None and (same.proposer_id == me or same.state is AppointmentState.ACCEPTED):
-                return _view(same, me, partner)
             if same is not None:
+                _require_same(same, me, local, proposal)
+                if same.proposer_id == me or same.state is AppointmentState.ACCEPTED:
+                    return _view(same, me, partner)
                 answered = await _answer(db, same.id, me, AppointmentState.ACCEPTED)
                 assert answered is not None, "its row is locked, and it begins later"
                 return _view(answered, me, partner)
@@ -102,7 +106,8 @@ class AppointmentsService:
             db.add(row)
             await db.flush()
             await db.refresh(row)
-            await appointment_rows.notify_of(db, row, "proposed", [partner_id])
+            if await _count_withdrawn(db, me, partner_id) < MAX_WITHDRAWN:
+                await appointment_rows.notify_of(db, row, "proposed", [partner_id])
         return _view(row, me, partner)
 
     async def accept(self, user_id: str, appointment_id: str) -> AppointmentView:
@@ -214,6 +219,32 @@ async def _answer(
         change: Any = state.value
         await appointment_rows.notify_of(db, row, change, [row.proposer_id])
     return row
+
+
+def _require_same(row: Appointment, me: uuid.UUID, local: datetime, proposal: Proposal) -> None:
+    """Raise AppointmentExists where a proposal at the instant of an appointment says something else.
+
+    The partner may mean the same instant by the clocks of another zone, and need not repeat the note.
+    """
+    is_same = row.duration_minutes == proposal["duration_minutes"]
+    if row.proposer_id == me:
+        is_same = is_same and (row.local_time, row.timezone) == (local, proposal["timezone"])
+    if row.proposer_id == me or proposal["note"] is not None:
+        is_same = is_same and row.note == proposal["note"]
+    if not is_same:
+        raise errors.AppointmentExists()
+
+
+async def _count_withdrawn(db: AsyncSession, me: uuid.UUID, partner_id: uuid.UUID) -> int:
+    """Count the proposals to a partner of the last hour that were cancelled before they were answered."""
+    statement = sa.select(sa.func.count()).where(
+        col(Appointment.proposer_id) == me,
+        col(Appointment.partner_id) == partner_id,
+        col(Appointment.state) == AppointmentState.CANCELLED,
+        col(Appointment.answered_at).is_(None),
+        col(Appointment.created_at) > sa.func.now() - WITHDRAWN_PERIOD,
+    )
+    return int((await db.execute(statement)).scalar_one())
 
 
 async def _check_limit(db: AsyncSession, me: uuid.UUID, partner_id: uuid.UUID) -> None:

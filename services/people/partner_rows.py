@@ -24,6 +24,9 @@ from services.safety.hidden_pictures import shown_avatar
 #: A user's id: a value, or a column of the caller's query.
 UserId: TypeAlias = uuid.UUID | Mapped[uuid.UUID] | sa.ColumnElement[uuid.UUID]
 
+#: The longest wait for others who change the same pair.
+LOCK_SECONDS = 2
+
 
 class PartnerCard(NamedTuple):
     """A partner as the other sees them."""
@@ -37,8 +40,11 @@ class PartnerCard(NamedTuple):
 async def lock_pair(db: AsyncSession, one: uuid.UUID, other: uuid.UUID) -> dict[uuid.UUID, User]:
     """Lock the rows of two accounts, in one order; return those that exist, by id.
 
-    What makes or ends a partnership, a block or an appointment of the two locks them first.
+    What makes or ends a partnership, a block or an appointment of the two locks them first. Each wait for a lock in the
+    transaction ends after `LOCK_SECONDS`, as where PostgreSQL is unavailable: those who queue for one pair hold
+    connections of the pool, which others need.
     """
+    await db.execute(sa.select(sa.func.set_config("lock_timeout", f"{LOCK_SECONDS}s", True)))
     statement = (
         select(User)
         .where(col(User.id).in_([one, other]))

@@ -421,3 +421,19 @@ def test_google_alone_is_warned_of_in_production() -> None:
         assert "password" in describe_login_methods(google.model_copy(update=changes), has_passkeys=False)
     for url, offered in (("https://a.example", True), ("https://192.0.2.1", False), ("https://[2001:db8::1]", False)):
         assert (find_relying_party(google.model_copy(update={"app_url": url})) is not None) is offered
+
+
+@pytest.mark.parametrize(
+    ("pairing", "verdict", "word"),
+    [
+        ("anyone,partners,course", "ok", "anyone+partners+course"),
+        ("ios=partners,course;*=anyone,partners,course", "ok", "ios: partners+course"),
+        ("partners,course", "warning", "same course"),
+        ("partners", "fault", "can meet nobody"),
+    ],
+)
+async def test_ways_to_meet_are_checked(settings: Settings, pairing: str, verdict: str, word: str) -> None:
+    found = (await examined(settings, pairing=Settings.model_validate({"pairing": pairing}).pairing))["pairing"]
+    assert found.verdict == verdict, found
+    assert word in found.summary, found
+    assert bool(found.fix) == (verdict != "ok")

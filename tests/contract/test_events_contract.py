@@ -243,6 +243,7 @@ def what_is_sent(settings: Settings) -> list[Event[Any]]:
         numbered(emit.webrtc_ice(None)),
         *(numbered(emit.webrtc_ice(candidate)) for candidate in candidates),
         emit.search_expired(),
+        emit.resting("2026-12-01T18:05:00Z"),
         emit.peer_reconnecting(10),
         emit.peer_reconnected(),
         emit.session_replaced(),

@@ -45,7 +45,7 @@ async def test_dashboard_and_alert_labels_exist(server: Server) -> None:
     found = await asyncio.to_thread(scrape, server.url)
     labels = {label for family in found.values() for sample in family.samples for label in sample.labels}
     # Of these there are no samples before there is anything to count.
-    labels |= {"level", "event", "outcome", "provider", "task", "status", "way", "store", "state"}
+    labels |= {"level", "event", "outcome", "provider", "task", "status", "way", "store", "state", "kind"}
     grouped = {
         name.strip()
         for each in expressions()

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from container import Container
+from jobs import Run, announce_invitation_end, check_pairing, notify_invitee
 from testing.calls import MakePhone, ack_code, ban, call, event_names, make_due, match
 from testing.databases import query, rows, value
 from testing.invitations import answer, expire_invitation, invite, list_calls, make_partners, read_state
@@ -25,6 +26,24 @@ async def pair(make_phone: MakePhone, container: Container) -> Pair:
     other = await make_phone(apart_from=one)
     await make_partners(container, one.learner, other.learner)
     return one, other
+
+
+async def run_announcement(container: Container, invitation_id: str) -> None:
+    """Run the job that announces the end of an invitation."""
+    enqueued = "SELECT args FROM procrastinate_jobs WHERE args ->> 'invitation_id' = :i AND task_name = :t"
+    arguments = await value(container, enqueued, i=invitation_id, t=announce_invitation_end.name)
+    await container.invitation_ends.announce_end(
+        **{key: each for key, each in arguments.items() if key != "request_id"}
+    )
+
+
+async def run_notice(container: Container, invitation_id: str, invitee: Phone) -> None:
+    """Run the job that notifies the invitee, which is enqueued once."""
+    enqueued = "SELECT count(*) FROM procrastinate_jobs WHERE args ->> 'invitation_id' = :i AND task_name = :t"
+    assert await value(container, enqueued, i=invitation_id, t=notify_invitee.name) == 1
+    for _ in range(2):
+        arguments = {"invitation_id": invitation_id, "invitee_id": invitee.learner.id}
+        await notify_invitee.function(Run(container, is_last_attempt=False), **arguments)
 
 
 async def check_over(phone: Phone, invitation_id: str, reason: str) -> None:
@@ -228,7 +247,8 @@ async def test_search_and_acceptance_at_once_make_one_room(make_phone: MakePhone
         if accepted["ok"]:
             assert "match_found" not in event_names(eve)
         else:
-            assert ack_code(accepted) == "partner_unavailable"
+            # The match ends the invitation, before the acceptance or with it.
+            assert ack_code(accepted) in ("partner_unavailable", "invitation_over")
             await check_over(ben, invitation, "unavailable")
         for phone in (ada, ben, eve):
             await phone.client.disconnect()
@@ -279,13 +299,13 @@ async def test_inviter_in_a_call_is_refused(pair: Pair, make_phone: MakePhone) -
     assert ack_code(await ada.send("invite_partner", {"userId": ben.learner.id})) == "already_in_room"
 
 
-async def test_inviter_who_was_matched_meanwhile_is_unavailable(
+async def test_inviter_who_is_matched_meanwhile_rings_no_more(
     pair: Pair, make_phone: MakePhone, container: Container
 ) -> None:
+    """By the match alone: nobody answers an invitation that cannot be accepted."""
     ada, ben = pair
     invitation = await invite(ada, ben)
     await match(ada, await make_phone())
-    assert ack_code(await answer(ben, invitation, is_accepted=True)) in ("partner_unavailable", "invitation_over")
     for phone in pair:
         await check_over(phone, invitation, "unavailable")
     assert await read_state(container, invitation) == "cancelled"
@@ -370,13 +390,39 @@ async def test_block_stops_the_ring_at_once(pair: Pair, container: Container) ->
     answered = await ben.learner.http.put(f"/users/{ada.learner.id}/block")
     assert answered.status_code == 204, answered.text
     assert await read_state(container, invitation) == "cancelled"
-    enqueued = "SELECT args FROM procrastinate_jobs WHERE args ->> 'invitation_id' = :i"
-    job = {
-        name: text for name, text in (await value(container, enqueued, i=invitation)).items() if name != "request_id"
-    }
-    await container.invitation_ends.announce_end(**job)
+    await run_announcement(container, invitation)
     for phone in pair:
         await check_over(phone, invitation, "unavailable")
+
+
+@pytest.mark.parametrize("who", [0, 1])
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ("suspended_until = now() + interval '1 day'", "account_suspended"),
+        ("pairing_held_until = now() + interval '1 day'", "pairing_on_hold"),
+        ("age_band = '16_17', age_source = 'declared', age_declared_at = now()", "invitation_over"),
+    ],
+)
+async def test_check_of_a_learner_ends_their_invitations(
+    pair: Pair, container: Container, change: str, code: str, who: int
+) -> None:
+    """By the job that ends their searches and calls; who may not meet others learns why, the other does not."""
+    ada, ben = pair
+    invitation = await invite(ada, ben)
+    changed = pair[who].learner.id
+    run = Run(container, is_last_attempt=False)
+    await check_pairing.function(run, user_id=changed)
+    assert await read_state(container, invitation) == "open"
+    await query(container, f"UPDATE users SET {change} WHERE id = :u", u=uuid.UUID(changed))
+    await check_pairing.function(run, user_id=changed)
+    assert await read_state(container, invitation) == "cancelled"
+    await run_announcement(container, invitation)
+    for phone in pair:
+        await check_over(phone, invitation, "unavailable")
+    expected = code if pair[who] is ben else "invitation_over"
+    assert ack_code(await answer(ben, invitation, is_accepted=True)) == expected
+    assert ack_code(await answer(ben, invitation, is_accepted=False)) == "invitation_over"
 
 
 # --- Sockets that come and go -------------------------------------------------------------------------------
@@ -496,6 +542,11 @@ async def test_invitations_of_an_hour_are_limited(make_phone: MakePhone, contain
 # --- Notifications ------------------------------------------------------------------------------------------
 
 
+async def read_family(container: Container, phone: Phone) -> str:
+    statement = "SELECT family_id::text FROM refresh_tokens WHERE user_id = :u LIMIT 1"
+    return str(await value(container, statement, u=uuid.UUID(phone.learner.id)))
+
+
 async def _list_notified(container: Container, user_id: str) -> list[Any]:
     statement = "SELECT data, read FROM notifications WHERE user_id = :u AND data ->> 'kind' = 'invitation'"
     return list(await rows(container, statement, u=uuid.UUID(user_id)))
@@ -503,8 +554,31 @@ async def _list_notified(container: Container, user_id: str) -> list[Any]:
 
 async def test_invitee_in_the_foreground_is_not_notified(pair: Pair, container: Container) -> None:
     ada, ben = pair
-    await invite(ada, ben)
+    await run_notice(container, await invite(ada, ben), ben)
     assert await _list_notified(container, ben.learner.id) == []
+
+
+async def test_answer_to_the_inviter_does_the_same_work_for_all(pair: Pair, container: Container) -> None:
+    """How long it takes would show whether the partner is there, who may not share that."""
+    ada, ben = pair
+    seen = []
+    for is_there in (True, False):
+        if not is_there:
+            await ben.client.disconnect()
+
+            async def is_gone() -> bool:
+                return not await container.redis.zcard(f"user:{{match}}:{ben.learner.id}:sockets")
+
+            await eventually(is_gone, "the invitee has no socket")
+        sent = await container.invitations.invite(
+            ada.learner.id, await read_family(container, ada), ada.client.get_sid() or "", ben.learner.id, None
+        )
+        assert sent.outcomes == [] and sent.ring is not None
+        jobs = "SELECT array_agg(task_name) FROM procrastinate_jobs WHERE args ->> 'invitation_id' = :i"
+        notified = await _list_notified(container, ben.learner.id)
+        seen.append((await value(container, jobs, i=sent.invitation_id), notified))
+        await container.invitations.cancel(ada.learner.id, sent.invitation_id)
+    assert seen == [(["invitations.notify"], [])] * 2
 
 
 async def test_invitee_in_the_background_is_notified_once(pair: Pair, container: Container) -> None:
@@ -516,6 +590,7 @@ async def test_invitee_in_the_background_is_notified_once(pair: Pair, container:
 
     await eventually(is_hidden, "the app is in the background")
     invitation = await invite(ada, ben)
+    await run_notice(container, invitation, ben)
     [found] = await _list_notified(container, ben.learner.id)
     assert found.data["invitationId"] == invitation and not found.read
     jobs = "SELECT count(*) FROM procrastinate_jobs WHERE args ->> 'notification_id' ="
@@ -544,8 +619,18 @@ async def test_missed_invitation_stays_unread(pair: Pair, container: Container) 
     ack = await ada.send("invite_partner", {"userId": ben.learner.id})
     await expire_invitation(container, ack["invitationId"])
     await check_over(ada, ack["invitationId"], "expired")
+    await run_notice(container, ack["invitationId"], ben)
     [found] = await _list_notified(container, ben.learner.id)
     assert not found.read
+
+
+async def test_invitation_that_was_taken_back_at_once_notifies_nobody(pair: Pair, container: Container) -> None:
+    ada, ben = pair
+    await ben.client.disconnect()
+    ack = await ada.send("invite_partner", {"userId": ben.learner.id})
+    assert await ada.send("cancel_invitation", {"invitationId": ack["invitationId"]}) == {"ok": True}
+    await run_notice(container, ack["invitationId"], ben)
+    assert await _list_notified(container, ben.learner.id) == []
 
 
 # --- Lost data ----------------------------------------------------------------------------------------------

@@ -142,6 +142,23 @@ async def test_open_invitation_survives_a_store(
     await check_room(ada, ben, services)
 
 
+@pytest.mark.parametrize("event", ["cancel_invitation", "answer_invitation"])
+async def test_end_reaches_sockets_that_redis_has_lost(
+    deployment: Deployment, pair: tuple[ReconnectingClient, ReconnectingClient], services: Container, event: str
+) -> None:
+    """Ended before the web processes have recorded their sockets again: nobody rings on."""
+    ada, ben = pair
+    invitation = await invite(ada, ben)
+    await services.redis.flushall()
+    if event == "cancel_invitation":
+        ack = await ada.phone.send(event, {"invitationId": invitation})
+    else:
+        ack = await ben.phone.send(event, {"invitationId": invitation, "isAccepted": False})
+    assert ack_code(ack) == "ok"
+    for client in (ada, ben):
+        await client.wait_for("invitation_over", within=20)
+
+
 async def test_expiry_survives_the_loss_of_all_data(
     deployment: Deployment, pair: tuple[ReconnectingClient, ReconnectingClient], services: Container
 ) -> None:

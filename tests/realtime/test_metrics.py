@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import uuid
 from pathlib import Path
 
 import httpx
@@ -12,6 +13,7 @@ import httpx
 from container import Container
 from jobs import delete_object
 from testing.calls import MakePhone, empty_queue
+from testing.databases import query
 from testing.metrics import growth, scrape, scrape_all, total
 from testing.polling import eventually
 from testing.servers import Server, http_client, start_server, stop_server
@@ -85,6 +87,24 @@ async def test_jobs_are_reported_by_name_and_age(container: Container, api: http
     (count,) = (each for each in lines if each.startswith('parlance_jobs{status="todo",task="storage.delete"}'))
     assert float(count.split()[-1]) >= 1
     assert any(each.startswith('parlance_job_age_seconds{task="storage.delete"}') for each in lines)
+
+
+async def test_invitations_are_reported_by_their_end(container: Container, api: httpx.AsyncClient) -> None:
+    ids = [uuid.uuid4() for _ in range(2)]
+    columns = "id, email, email_canonical, password_hash, role"
+    users = f"INSERT INTO users ({columns}) SELECT u, u || :d, u || :d, '', 'student'"
+    await query(container, f"{users} FROM unnest(CAST(:u AS uuid[])) AS u", u=ids, d="@example.com")
+    for state, answered in (("open", "NULL"), ("declined", "now()")):
+        await query(
+            container,
+            "INSERT INTO invitations (id, inviter_id, invitee_id, inviter_socket, state, expires_at, answered_at)"
+            f" VALUES (:i, :a, :b, 'gone', '{state}', now() + interval '1 minute', {answered})",
+            **dict(zip("iab", [uuid.uuid4(), *ids], strict=True)),
+        )
+    text = (await api.get("/metrics")).text
+    for state in ("open", "declined"):
+        (count,) = (each for each in text.splitlines() if each.startswith(f'parlance_invitations{{state="{state}"}}'))
+        assert float(count.split()[-1]) >= 1
 
 
 async def test_silent_process_is_reported_soon(environment: dict[str, str], tmp_path: Path) -> None:

@@ -453,7 +453,8 @@ export interface ClientEvents {
    * Accept or decline an invitation
    *
    * After an acceptance `match_found` follows, and a search of either learner has ended. In a call it is refused with
-   * `already_in_room`, and the invitation stays open: end the call and accept again. `invitation_over` is an invitation that
+   * `already_in_room`, and the invitation stays open: end the call and accept again. What the account itself lacks comes
+   * before what the invitation is, also where the invitation has ended because of it. `invitation_over` is an invitation that
    * was answered, cancelled or has expired; `partner_unavailable` is an inviter who cannot be met any more, and `unavailable` one
    * who has no connection for now: send it again, until `invitation_over`.
    */

@@ -1025,13 +1025,15 @@ export interface paths {
         get?: never;
         /**
          * Block a learner
-         * @description The two are not matched again, in either direction. Idempotent; the blocked learner is not notified.
+         * @description The two are not matched again, in either direction. Ends their partnership, with wishes of both, their appointments
+         *     and their open invitation; an unblock brings none of them back. Idempotent; the blocked learner is not notified of
+         *     the block.
          */
         put: operations["blockUser"];
         post?: never;
         /**
          * Unblock a learner
-         * @description The two can be matched again.
+         * @description The two can be matched again. A partnership and appointments that the block ended stay ended.
          */
         delete: operations["unblockUser"];
         options?: never;
@@ -1110,8 +1112,8 @@ export interface paths {
         /**
          * List the user's partners, newest first
          * @description Two learners are partners once both have asked for it. Whom the user has asked, and who has asked the user, is not
-         *     listed before. A partner who may not be met is left out as long as that lasts: banned, blocked or reported by one of
-         *     the two, or of another age band.
+         *     listed before. A partner who may not be met is left out as long as that lasts: banned, reported by one of the two, or
+         *     of another age band. A block is no such pause: it ends the partnership and the appointments of the two for good.
          */
         get: operations["listPartners"];
         put?: never;
@@ -1167,8 +1169,13 @@ export interface paths {
         /**
          * Propose a time to a partner
          * @description The time is that of the clocks in `timezone`, in the future and at most 366 days ahead. A time that the clocks skip is
-         *     refused; of a time that comes twice the first is meant, unless `utcOffset` names the other. The partner is notified.
-         *     If the partner has proposed the same time before, that appointment is accepted; if the user has, it is returned.
+         *     refused; of a time that comes twice the first is meant, unless `utcOffset` names the other. The partner is notified,
+         *     unless two proposals of the last hour to them were cancelled before they were answered; then it is only listed.
+         *
+         *     If there is an appointment of the two at that instant: the user's own proposal is returned if all fields are the
+         *     same, and the partner's is accepted if the duration is the same and no other note was sent. Else the answer is
+         *     `appointment_exists`, and nothing has changed.
+         *
          *     If the rules of the time zone change later, the time of the clocks stays. Both are reminded of an accepted
          *     appointment 24 hours and ten minutes before it begins, each if it was accepted earlier. Needs what `find_partner` needs, except
          *     the profile. A learner who is not a partner is not found. At most 20 proposals to one partner are open, or of the
@@ -2497,7 +2504,7 @@ export interface components {
         NextCursor: string | null;
         /**
          * @description What went wrong, for programs. A code keeps its meaning; new ones may be added. `x-codes` of an operation lists its
-         *     own; the description of this document lists those of all operations. Known values: `request_invalid`, `unauthenticated`, `forbidden`, `not_found`, `method_not_allowed`, `not_acceptable`, `request_timeout`, `payload_too_large`, `uri_too_long`, `unsupported_media_type`, `headers_too_large`, `rate_limited`, `internal`, `unavailable`, `email_taken`, `invalid_credentials`, `account_banned`, `account_suspended`, `refresh_token_invalid`, `refresh_token_reused`, `token_invalid`, `password_too_common`, `id_token_invalid`, `code_invalid`, `passkey_invalid`, `authorization_failed`, `email_missing`, `password_required`, `identity_taken`, `last_login_method`, `too_many_login_methods`, `last_admin`, `second_factor_required`, `second_factor_invalid`, `age_required`, `too_young`, `terms_required`, `email_unverified`, `username_taken`, `text_refused`, `picture_refused`, `already_rated`, `call_not_ended`, `already_reported`, `already_sanctioned`, `sanction_lifted`, `already_appealed`, `appeal_closed`, `picture_not_waiting`, `too_many_partners`, `too_many_appointments`, `appointment_closed`, `course_is_free`, `already_enrolled`, `payment_pending`, `signature_invalid`, `payment_refused`, `order_not_refundable`, `refund_pending`, `refund_too_large`, `not_enrolled`, `course_in_use`, `slug_taken`, `lessons_differ`, `video_not_ready`, `upload_offset_differs`, `upload_version_unsupported`, `idempotency_key_reused`, `idempotency_in_flight`.
+         *     own; the description of this document lists those of all operations. Known values: `request_invalid`, `unauthenticated`, `forbidden`, `not_found`, `method_not_allowed`, `not_acceptable`, `request_timeout`, `payload_too_large`, `uri_too_long`, `unsupported_media_type`, `headers_too_large`, `rate_limited`, `internal`, `unavailable`, `email_taken`, `invalid_credentials`, `account_banned`, `account_suspended`, `refresh_token_invalid`, `refresh_token_reused`, `token_invalid`, `password_too_common`, `id_token_invalid`, `code_invalid`, `passkey_invalid`, `authorization_failed`, `email_missing`, `password_required`, `identity_taken`, `last_login_method`, `too_many_login_methods`, `last_admin`, `second_factor_required`, `second_factor_invalid`, `age_required`, `too_young`, `terms_required`, `email_unverified`, `username_taken`, `text_refused`, `picture_refused`, `already_rated`, `call_not_ended`, `already_reported`, `already_sanctioned`, `sanction_lifted`, `already_appealed`, `appeal_closed`, `picture_not_waiting`, `too_many_partners`, `too_many_appointments`, `appointment_exists`, `appointment_closed`, `course_is_free`, `already_enrolled`, `payment_pending`, `signature_invalid`, `payment_refused`, `order_not_refundable`, `refund_pending`, `refund_too_large`, `not_enrolled`, `course_in_use`, `slug_taken`, `lessons_differ`, `video_not_ready`, `upload_offset_differs`, `upload_version_unsupported`, `idempotency_key_reused`, `idempotency_in_flight`.
          */
         ErrorCode: string;
         /** @description An error as RFC 9457 describes it. */
@@ -8998,12 +9005,15 @@ export interface operations {
             204: {
                 headers: {
                     "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
                     [name: string]: unknown;
                 };
                 content?: never;
             };
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
+            429: components["responses"]["TooManyRequests"];
             503: components["responses"]["ServiceUnavailable"];
             default: components["responses"]["Problem"];
         };

@@ -7,12 +7,13 @@ import uuid
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 
 import app
 from container import Container
-from services.people.appointments import MAX_PROPOSALS
+from services.people.appointments import MAX_PROPOSALS, MAX_WITHDRAWN
 from settings import Settings
 from testing.accounts import make_admin
 from testing.call_history import MakeLearner
@@ -118,12 +119,16 @@ async def test_offset_chooses_one_of_two_instants(container: Container, make_lea
         ("2027-02-29T18:00", "UTC", "calendar"),
         ("2026-12-01T24:00", "UTC", "calendar"),
         ("2026-12-01T18:60", "UTC", "calendar"),
-        ("0001-01-01T00:00", "UTC", "exist"),
-        ("9999-12-31T23:59", "America/New_York", "exist"),
+        ("0001-01-01T00:00", "UTC", "past"),
+        ("0001-01-01T00:00", "Pacific/Kiritimati", "past"),
+        ("9999-12-31T23:59", "America/New_York", "year"),
         ("2020-12-01T18:00", "UTC", "past"),
         ("2029-12-01T18:00", "UTC", "year"),
         ("2026-12-01T18:00", "India Standard Time", "timezone"),
         ("2026-12-01T18:00", "Europe/Nowhere", "timezone"),
+        ("2026-12-01T18:00", "Factory", "timezone"),
+        ("2026-12-01T18:00", "localtime", "timezone"),
+        ("2026-12-01T18:00", "posixrules", "timezone"),
         ("2026-12-01T18:00", "europe/berlin", "timezone"),
         ("2026-12-01T18:00", "../../etc/passwd", "timezone"),
         ("2026-12-01T18:00:00", "UTC", "localTime"),
@@ -167,8 +172,71 @@ async def test_both_who_propose_the_same_time_have_one_appointment(
     first = await made(ada, bob, "2026-12-24T18:00", timezone="Europe/Berlin", note="Hello.")
     second = await made(bob, ada, "2026-12-24T22:45", timezone="Asia/Kathmandu")
     assert second["id"] == first["id"] and second["state"] == "accepted" and second["isProposer"] is False
-    assert await made(ada, bob, "2026-12-24T17:00") == {**second, "isProposer": True, "partner": first["partner"]}
+    again = await made(ada, bob, "2026-12-24T18:00", timezone="Europe/Berlin", note="Hello.")
+    assert again == {**second, "isProposer": True, "partner": first["partner"]}
     assert [title.split()[-1] for title in await titles(container, ada)] == ["accepted"]
+
+
+@pytest.mark.rest_paths
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"durationMinutes": 45},
+        {"note": "Bring coffee."},
+        {"note": None},
+        {"local_time": "2026-12-24T17:00", "timezone": "UTC"},
+        {"timezone": "Europe/Paris"},
+    ],
+)
+async def test_another_proposal_of_the_same_instant_is_refused(
+    container: Container, make_learner: MakeLearner, other: dict[str, Any]
+) -> None:
+    """Also once it is accepted: what the two have agreed on does not change, and nothing is lost without a word."""
+    ada, bob = await make_pair(container, make_learner)
+    first_sent = {"local_time": "2026-12-24T18:00", "timezone": "Europe/Berlin", "note": "Bring tea."}
+    first = await made(ada, bob, **first_sent)
+    for state in ("proposed", "accepted"):
+        assert await made(ada, bob, **first_sent) == {**first, "state": state, "answeredAt": ANY}
+        sent = {key: value for key, value in {**first_sent, **other}.items() if value is not None}
+        answer = await propose(ada, bob, **sent)
+        assert read_code(answer) == (409, "appointment_exists"), answer.text
+        await bob.http.post(f"/appointments/{first['id']}/accept")
+    (listed,) = (await bob.http.get("/appointments")).json()["items"]
+    assert (listed["note"], listed["durationMinutes"]) == ("Bring tea.", 30)
+
+
+@pytest.mark.parametrize(
+    ("theirs", "status"),
+    [({}, 201), ({"note": "Bring tea."}, 201), ({"note": "Bring coffee."}, 409), ({"durationMinutes": 45}, 409)],
+)
+async def test_partner_accepts_by_the_same_proposal_alone(
+    container: Container, make_learner: MakeLearner, theirs: dict[str, Any], status: int
+) -> None:
+    ada, bob = await make_pair(container, make_learner)
+    time = in_days(2)
+    first = await made(ada, bob, time, note="Bring tea.")
+    answer = await propose(bob, ada, time, **theirs)
+    assert answer.status_code == status, answer.text
+    (listed,) = (await bob.http.get("/appointments")).json()["items"]
+    assert listed["id"] == first["id"] and listed["state"] == ("accepted" if status == 201 else "proposed")
+
+
+async def test_proposals_that_are_cancelled_at_once_notify_seldom(
+    container: Container, make_learner: MakeLearner
+) -> None:
+    ada, bob = await make_pair(container, make_learner)
+    for number in range(MAX_WITHDRAWN + 4):
+        await ada.http.delete(f"/appointments/{(await made(ada, bob, in_days(2 + number)))['id']}")
+    assert len(await list_notices(container, bob, "appointment")) == MAX_WITHDRAWN
+    # It is listed all the same, and one of the other side notifies.
+    silent = await made(ada, bob, in_days(20))
+    assert await list_ids(bob) == [silent["id"]] and len(await titles(container, bob)) == MAX_WITHDRAWN
+    await made(bob, ada, in_days(21))
+    assert len(await titles(container, ada)) == 1
+    later = "UPDATE appointments SET created_at = created_at - interval '61 minutes' WHERE proposer_id = :a"
+    await query(container, later, a=ada.id)
+    await made(ada, bob, in_days(22))
+    assert len(await titles(container, bob)) == MAX_WITHDRAWN + 1
 
 
 async def test_crossing_proposals_are_one_appointment(container: Container, make_learner: MakeLearner) -> None:

@@ -7,8 +7,10 @@ import uuid
 from functools import partial
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from container import Container
+from services.people import partner_rows
 from services.people.partners import MAX_PARTNERS, MAX_WISHES
 from settings import Settings
 from testing.accounts import make_admin
@@ -281,3 +283,24 @@ async def test_presence_is_chosen(make_learner: MakeLearner) -> None:
     for wrong in (None, "yes", 1):
         answer = await ada.http.patch("/users/me", json={"sharesPresence": wrong})
         assert answer.status_code == 400, wrong
+
+
+async def test_removals_are_limited(container: Container, make_learner: MakeLearner) -> None:
+    ada, bob = await make_pair(container, make_learner)
+    answers = [await ada.http.delete(f"/partners/{bob.id}") for _ in range(61)]
+    assert count_statuses(answers) == {204: 60, 429: 1} and read_code(answers[-1])[1] == "rate_limited"
+    assert (await bob.http.delete(f"/partners/{ada.id}")).status_code == 204
+
+
+async def test_wait_for_a_pair_ends_before_the_connection_is_missed(
+    container: Container, make_learner: MakeLearner
+) -> None:
+    """Those who queue for one pair give their connections back, and the client tries again later."""
+    ada, bob = await make_pair(container, make_learner)
+    async with container.database.transaction() as db:
+        await partner_rows.lock_pair(db, uuid.UUID(ada.id), uuid.UUID(bob.id))
+        for act in (container.partners.remove, container.partners.ask, container.blocks.block):
+            with pytest.raises(OperationalError, match="lock timeout"):
+                await act(bob.id, ada.id)
+    assert await list_partners(ada) == [bob.id]
+    assert (await ada.http.delete(f"/partners/{bob.id}")).status_code == 204

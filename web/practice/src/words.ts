@@ -35,6 +35,7 @@ const SENTENCES: Record<string, string> = {
   partner_unavailable: "Your partner cannot be reached any more. You can invite them yourself later.",
   too_many_partners: "You have as many partners, or wishes, as an account can have. Remove some partners first.",
   too_many_appointments: "You have proposed many times to this partner already. Wait for an answer first.",
+  appointment_exists: "You two have another appointment at this time. Accept or cancel that one first.",
   appointment_closed: "This appointment was answered or cancelled meanwhile, or has begun.",
   already_searching: "You are looking for a partner in another window already.",
   already_reported: "You have reported this call already. We are looking at it.",
