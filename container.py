@@ -421,6 +421,7 @@ class Container:
             join=settings.join_deadline,
             grace=settings.reconnect_grace,
             process_loss_grace=settings.process_loss_grace,
+            early_leave=settings.early_leave,
             weights=FitWeights() if settings.matching == "fit" else OLDEST_FIRST,
         )
         records = CallRecords(rooms, self.call_history)

@@ -56,3 +56,5 @@ class PairingSettings(BaseSettings):
     pairing: Pairing = Field(default_factory=lambda: dict.fromkeys(PLATFORMS, POOL_KINDS))
     #: How long an invitation can be answered.
     invitation_expiry: Annotated[Duration, between("5s", "5m")] = timedelta(seconds=45)
+    #: A call that a learner ends within this time counts as left early in their record of matches.
+    early_leave: Annotated[Duration, between("0s", "60s")] = timedelta(seconds=60)

@@ -52,6 +52,8 @@ class FaultDeployment:
             "RECONNECT_GRACE": f"{GRACE}s",
             "PROCESS_LOSS_GRACE": f"{PROCESS_LOSS_GRACE}s",
             "JOIN_DEADLINE": f"{JOIN}s",
+            # Calls of the load are short.
+            "EARLY_LEAVE": "0s",
             "SOCKETS_PER_USER": "1000",
         }
         for store in self.stores.values():

@@ -65,6 +65,8 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, 
             "SOCKET_EVENTS_PER_SECOND": "100000",
             "SOCKET_EVENT_BURST": "100000",
             "SOCKETS_PER_USER": "1000",
+            # Calls of tests are short; those of the record of matches serve with others.
+            "EARLY_LEAVE": "0s",
             # Learners whom other tests hold.
             "REPORT_RECORD_HOLDS": "1000000",
         }

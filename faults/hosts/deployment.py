@@ -128,6 +128,8 @@ class HostsDeployment:
             # One for both: the key of a mail names its file.
             "MAIL_DIRECTORY": str(self.directory / "mail"),
             "TURN_SECRET": "turn-secret-of-the-faults",
+            # Calls of the load are short.
+            "EARLY_LEAVE": "0s",
             # Time in which nginx notices that a server is about to stop.
             "SHUTDOWN_DELAY": "8s",
             **self._database_environment(),

@@ -88,15 +88,16 @@ class Rooms(SearchQueue):
         join: timedelta = timedelta(seconds=20),
         grace: timedelta = timedelta(seconds=10),
         process_loss_grace: timedelta = timedelta(seconds=30),
+        early_leave: timedelta = timedelta(seconds=60),
         weights: FitWeights = FitWeights(),  # noqa: B008 - frozen
     ) -> None:
         """Set how long a search lasts, a match waits for both to join, and a call for a dropped participant.
 
-        `process_loss_grace` is for participants whose web process died: their clients notice it late. `weights` are
-        those of a match.
+        `process_loss_grace` is for participants whose web process died: their clients notice it late. A call that is
+        ended within `early_leave` is left early. `weights` are those of a match.
         """
         super().__init__(pipeline, search=search, join=join, weights=weights)
-        self._grace, self.process_loss_grace = grace, process_loss_grace
+        self._grace, self.process_loss_grace, self._early_leave = grace, process_loss_grace, early_leave
 
     async def _run(self, script: str, keys: list[str], *arguments: str | bytes | int) -> Any:
         return await self._pipeline.call(script, keys, arguments, idempotent=script in _IDEMPOTENT_SCRIPTS)
@@ -217,6 +218,7 @@ class Rooms(SearchQueue):
             by or user_id or "",
             why,
             self._join_ms,
+            _milliseconds(self._early_leave),
         )
         if answer[0] == "not_in_room":
             return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
@@ -28,7 +28,16 @@ from testing.calls import (
 from testing.client_internals import abort_connection, close_websocket, get_transport
 from testing.databases import query, rows
 from testing.polling import eventually
-from testing.servers import Learner, Phone, Server, http_client
+from testing.servers import Learner, Phone, Server, http_client, start_server, stop_server
+
+
+@pytest.fixture(scope="module")
+def server(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server that counts early hang-ups, which that of the other tests does not."""
+    variables = {**environment, "EARLY_LEAVE": "60s"}
+    running = start_server(variables, tmp_path_factory.mktemp("server") / "server.log", workers=2)
+    yield running
+    stop_server(running)
 
 
 @pytest.fixture

@@ -4,10 +4,11 @@
 -- ARGV    user ('' for neither), room, condition: '' | 'unjoined', while it is no call | 'away', while the user is,
 --         and their grace is over | 'socket:' and the socket the room must still have for the user; who ended it;
 --         why: 'left', the user ended it themselves | 'left_silent', the same, and the connection of the call was not
---         negotiated | 'unjoined', its time to join is over | ''; that time (ms)
+--         negotiated | 'unjoined', its time to join is over | ''; that time (ms); for how long a hang-up is early (ms)
 -- returns {'not_in_room'} | {for how many ms it was a call, -1 where it was none, when it ended (ms): now, or when its
 --         participants were last known to be there, 1 where `match_found` was about to be emitted, ms since it ended,
---         the outcomes of its two participants, a letter each (services/calls/match_outcomes.py), then for each participant: user id, socket or '' where they had not joined, queue entry or ''}
+--         the outcomes of its two participants, a letter each (services/calls/match_outcomes.py), then for each
+--         participant: user id, socket or '' where they had not joined, queue entry or ''}
 --
 -- The same step adds a deadline for ending the call's row: where this process dies before, another one does it.
 
@@ -54,7 +55,7 @@ local function judge()
   local is_left = ARGV[5] == 'left' or ARGV[5] == 'left_silent'
   if is_left and meta[3] then
     -- Of a call in which the two had no connection, because the other's app did not answer, it is not early.
-    if ARGV[5] == 'left' then letters[mine] = 'l' end
+    if ARGV[5] == 'left' and tonumber(lasted) < tonumber(ARGV[7]) then letters[mine] = 'l' end
   elseif is_left then
     -- Who cancels a search in the moment of its match does not know of it yet.
     local announced = tonumber(redis.call('HGET', KEYS[1], 'announced'))
