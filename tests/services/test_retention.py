@@ -139,7 +139,8 @@ async def test_texts_of_decided_reports_are_erased(services: Container) -> None:
         reports[name] = await add_report(services, ada, bob, call, status, 500)
     async with services.database.transaction() as db:
         await services.audit.write(db, uuid.UUID(bob.user_id), "report.review", uuid.UUID(reports["decided late"]))
-    assert await services.retention.erase() == {"reports": 1, "sanctions": 0, "call_sessions": 1, "audit_log": 0}
+    erased = {"reports": 1, "sanctions": 0, "call_sessions": 1, "partner_wishes": 0, "audit_log": 0}
+    assert await services.retention.erase() == erased
     rows = await query(
         services, "SELECT id, reporter_id, reason, status, description, admin_note, session_id FROM reports"
     )
