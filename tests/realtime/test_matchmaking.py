@@ -123,7 +123,7 @@ async def test_user_in_a_room_cannot_search_on_any_device(make_phone: MakePhone)
         if join:
             await join.send("join_room", room)
     assert await bob.send("end_call", room) == {"ok": True}
-    # Not with each other: two who have just met wait for somebody else first.
+    # Not with each other: two who have just met wait for another one first.
     await match(tablet, await make_phone())
     assert await bob.send("find_partner", {}) == {"ok": True}
     assert await bob.send("cancel_search") == {"ok": True}

@@ -233,7 +233,7 @@ async def test_recent_partner_is_met_after_a_wait(
 
 
 async def test_unfit_stranger_is_waited_for_as_long(container: Container, rooms: Rooms, search: Search) -> None:
-    """Beside somebody new who fits badly no recent partner is met: the stranger will be, after a wait."""
+    """Beside a stranger who fits badly no recent partner is met: the stranger will be, after a wait."""
     patient = with_weights(container, replace(STRICT_WEIGHTS, again_seconds=60))
     own, recent, stranger = search(), search(), search(mu=60.0)
     await container.redis.set(_recent(own, recent), "a room", ex=600)
