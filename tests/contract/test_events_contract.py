@@ -288,6 +288,7 @@ class OddServices:
         self.pools = SimpleNamespace(read_platform=self._end_nothing)
         self.metrics = SimpleNamespace(events=Counter())
         self.learners_online = LearnersOnline(None, "odd")  # type: ignore[arg-type]
+        self.goodbyes = SimpleNamespace(note=self._note_goodbye)
         self.background: list[Any] = []
 
     async def _admit(self, token: str) -> Identity:
@@ -298,6 +299,9 @@ class OddServices:
 
     async def _end_nothing(self, argument: str) -> str:
         return ""
+
+    async def _note_goodbye(self, user_id: str, socket: str) -> None:
+        return None
 
     async def _disconnect(self, user_id: str, socket: str, *, final_reason: str | None) -> None:
         return None
