@@ -124,6 +124,7 @@ _STRINGS = (
     "inr",
     "pixel-9",
     "user.ban",
+    "anyone",
     "0" * 64,
 )
 

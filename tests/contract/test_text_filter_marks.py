@@ -11,6 +11,7 @@ from services.safety.text_filter import FIELDS
 OPENAPI, ASYNCAPI = schemas.load(schemas.OPENAPI), schemas.load(schemas.ASYNCAPI)
 #: Texts that learners send and no other learner reads, by their last field, with the reason.
 UNREAD = {
+    "among": "the name of a pool, or the id of a course",
     "deviceId": "an id, read by its owner and staff",
     "deviceProof": "a signed token",
     "refreshToken": "a signed token",

@@ -3883,10 +3883,9 @@ export interface components {
             endedAt: components["schemas"]["NullableTime"];
             /**
              * @description How the user kept the match; `forgiven`: left within a minute, because of a partner whom the user has blocked or
-             *     reported; null where there is nothing to count.
-             * @enum {string|null}
+             *     reported; null where there is nothing to count. Known values: `good`, `declined`, `not_joined`, `left_early`, `forgiven`.
              */
-            outcome: "good" | "declined" | "not_joined" | "left_early" | "forgiven" | null;
+            outcome: string | null;
             /**
              * Format: int32
              * @description Whole seconds from `connectedAt` to `endedAt`; 0 for a match that never became a call, null while it lasts.
