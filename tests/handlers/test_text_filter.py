@@ -28,6 +28,8 @@ REFUSED = {
     "bio": "I teach.\nSend n.u.d.e.s to me",
     "nativeLanguage": "en-fuckyou",
     "topic": "your c-u-n-t",
+    # Of an appointment: handlers/people.
+    "note": "your c-u-n-t",
 }
 
 
@@ -57,7 +59,7 @@ def test_each_filtered_field_has_a_refused_text() -> None:
     assert REFUSED.keys() == set(FIELDS)
 
 
-@pytest.mark.parametrize("field", [field for field in FIELDS if field != "topic"])
+@pytest.mark.parametrize("field", [field for field in FIELDS if field not in ("topic", "note")])
 async def test_profile_refuses_a_listed_word(ada: Learner, field: str) -> None:
     before = (await ada.http.get("/users/me")).json()
     answer = await ada.http.patch("/users/me", json={"country": "BR", field: REFUSED[field]})

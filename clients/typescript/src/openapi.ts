@@ -3902,11 +3902,8 @@ export interface components {
              */
             ratedId: components["schemas"]["UserId"];
             stars: components["schemas"]["Stars"];
-            /**
-             * @description The feedback about the pace; null without one.
-             * @enum {string|null}
-             */
-            pace: "easier" | "same" | "harder" | null;
+            /** @description The feedback about the pace; null without one. Known values: `easier`, `same`, `harder`. */
+            pace: string | null;
             /**
              * @description When the user rated the partner.
              * @example 2026-03-14T09:40:02.218Z
